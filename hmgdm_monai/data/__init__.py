@@ -1,0 +1,1 @@
+"""Manifest, slides, tiles, entity graphs and the stores that keep them."""

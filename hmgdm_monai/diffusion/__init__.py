@@ -1,0 +1,1 @@
+"""Subgraph split, noising and sampling around the schedulers of diffusers."""

@@ -1,0 +1,1 @@
+"""Training stages: what a bundle config wires into an engine."""

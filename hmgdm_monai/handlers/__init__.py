@@ -1,0 +1,1 @@
+"""Ignite handlers beside those of MONAI."""

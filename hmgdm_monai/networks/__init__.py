@@ -1,0 +1,1 @@
+"""Entity autoencoder, graph encoder, graph denoiser and readouts."""

@@ -1,0 +1,1 @@
+"""MONAI transforms: array version first, thin dictionary wrapper after it."""

@@ -1,0 +1,1 @@
+"""Figures: graphs over tiles, windows, denoising, curves."""
