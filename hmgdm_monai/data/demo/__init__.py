@@ -1,0 +1,8 @@
+"""A seeded, procedural H&E cohort: slides, tiles, labels and survival, so that every example runs without real data."""
+
+from __future__ import annotations
+
+from hmgdm_monai.data.demo.cohort import DemoCohort, make_demo_cohort
+from hmgdm_monai.data.demo.patient import LABELS, TISSUES, PatientPlan, plan_patient
+
+__all__ = ["LABELS", "TISSUES", "DemoCohort", "PatientPlan", "make_demo_cohort", "plan_patient"]

@@ -1,0 +1,199 @@
+"""The demo cohort as a folder: slides, tiles, manifests and the truth behind them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from hmgdm_monai.data.demo.layout import TissueLayout, draw_layout
+from hmgdm_monai.data.demo.nuclei import paint_nuclei
+from hmgdm_monai.data.demo.patient import TISSUES, PatientPlan, plan_patient
+from hmgdm_monai.data.demo.slide_writer import LEVELS, TILE_PX, whole_file, write_pyramid, write_tile
+from hmgdm_monai.data.demo.stain import draw_optics, expose
+from hmgdm_monai.data.demo.texture import paint_texture
+from hmgdm_monai.data.demo.tiles import TILE_UM, pick_tiles
+from hmgdm_monai.errors import InputError
+
+TILE_MPP = TILE_UM / TILE_PX
+MARKER = "cohort.json"
+# Raise it with every change of the drawing: a folder drawn by other rules must not be continued.
+_DRAWING = 1
+
+_README = """\
+This cohort is SYNTHETIC. No patient, no tissue and no scanner stands behind it: every pixel, label and survival time
+was drawn by a program (hmgdm_monai.data.demo). Use it to try the software. Nothing measured on it says anything about
+medicine.
+
+slides/       one H&E slide a patient (pyramidal JPEG TIFF)
+slides.csv    image, patient, label (benign, low_grade, high_grade), time (months), event (1 = died), fold
+tiles/        256 px tiles at 1 um a px, cropped out of the slides
+tiles.csv     image, patient, label (the tissue that dominates the tile), fold, mpp
+truth.csv     patient, label, log_hazard (true), share of each tissue in the tissue area
+cohort.json   the settings; the same command continues a cohort that was interrupted
+"""
+
+
+@dataclass(frozen=True)
+class DemoCohort:
+    """Where the parts of a cohort are: its folder and the three tables."""
+
+    folder: Path
+    slides: Path
+    tiles: Path
+    truth: Path
+
+
+def make_demo_cohort(
+    folder: str | Path, seed: int = 0, n_patients: int = 24, slide_px: int = 2048, mpp: float = 0.5
+) -> DemoCohort:
+    """Draws a cohort of synthetic H&E slides with labelled tiles and survival, or completes one that was interrupted.
+
+    A patient depends on (seed, number of the patient, slide_px, mpp) alone. Files that exist are whole and are left
+    alone, so an interrupted cohort is continued and a larger `n_patients` adds to one. The tables are written last.
+
+    Args:
+        folder: where to write; made if need be.
+        seed: same seed, same pixels.
+        n_patients: number of patients, a slide each.
+        slide_px: side of a slide, px; divisible by 4 and at least 256 um.
+        mpp: micrometres a px of the slides, 0.2 to 1.
+
+    Returns:
+        The paths of the tables.
+
+    Raises:
+        InputError: for a setting out of range, or a folder that holds something else or a cohort of other settings.
+    """
+    folder = Path(folder).absolute()
+    _check_settings(seed, n_patients, slide_px, mpp)
+    _claim_folder(folder, {"drawing": _DRAWING, "seed": seed, "slide_px": slide_px, "mpp": mpp})
+    cohort = DemoCohort(folder, folder / "slides.csv", folder / "tiles.csv", folder / "truth.csv")
+    if _is_complete(cohort, n_patients):
+        return cohort
+    (folder / "slides").mkdir(exist_ok=True)
+    (folder / "tiles").mkdir(exist_ok=True)
+
+    slides, tiles, truth = [], [], []
+    for index in tqdm(range(n_patients), desc="demo slides", unit="slide"):
+        plan = plan_patient(seed, index)
+        layout = draw_layout(plan, slide_px * mpp)
+        slide_path = folder / "slides" / f"{plan.name}.tif"
+        if not slide_path.exists():
+            write_pyramid(slide_path, draw_slide(plan, layout, slide_px, mpp), mpp)
+        slides.append(
+            [f"slides/{slide_path.name}", plan.name, plan.label, plan.time, plan.event, plan.fold],
+        )
+        tiles += _write_tiles(folder, plan, layout, mpp)
+        shares = layout.shares()
+        truth.append(
+            [plan.name, plan.label, round(plan.log_hazard, 6), *(round(shares[tissue], 6) for tissue in TISSUES)]
+        )
+
+    _write_text(folder / "README.txt", _README)
+    _write_table(cohort.truth, ["patient", "label", "log_hazard", *(f"share_{tissue}" for tissue in TISSUES)], truth)
+    _write_table(cohort.tiles, ["image", "patient", "label", "fold", "mpp"], tiles)
+    _write_table(cohort.slides, ["image", "patient", "label", "time", "event", "fold"], slides)
+    return cohort
+
+
+def draw_slide(plan: PatientPlan, layout: TissueLayout, slide_px: int, mpp: float) -> NDArray[np.uint8]:
+    """Draws a patient's slide in memory.
+
+    Args:
+        plan: the patient.
+        layout: the patient's tissues, from `draw_layout(plan, slide_px * mpp)`.
+        slide_px: side, px.
+        mpp: micrometres a px.
+
+    Returns:
+        (slide_px, slide_px, 3) uint8 RGB.
+    """
+    stains = paint_texture(plan, layout, slide_px, mpp)
+    paint_nuclei(stains, plan, layout, mpp)
+    return expose(stains, draw_optics(plan), mpp)
+
+
+def _write_tiles(folder: Path, plan: PatientPlan, layout: TissueLayout, mpp: float) -> list[list[Any]]:
+    """Writes those of a patient's tiles that are missing; returns the rows of all."""
+    slide = None
+    rows = []
+    side_px = round(TILE_UM / mpp)
+    for number, place in enumerate(pick_tiles(layout)):
+        path = folder / "tiles" / f"{plan.name}_{number:02d}_{place.label}.png"
+        rows.append([f"tiles/{path.name}", plan.name, place.label, plan.fold, TILE_MPP])
+        if path.exists():
+            continue
+        if slide is None:
+            # Tiles come out of the file, JPEG's losses included, so that they do not depend on when they are cut.
+            slide = tifffile.imread(folder / "slides" / f"{plan.name}.tif", key=0)
+        last = slide.shape[0] - side_px
+        write_tile(path, slide, min(round(place.x_um / mpp), last), min(round(place.y_um / mpp), last), side_px)
+    return rows
+
+
+def _check_settings(seed: int, n_patients: int, slide_px: int, mpp: float) -> None:
+    if seed < 0:
+        raise InputError(f"seed is {seed}; give 0 or more")
+    if n_patients < 1:
+        raise InputError(f"number of patients is {n_patients}; give 1 or more")
+    if not (math.isfinite(mpp) and 0.2 <= mpp <= 1.0):
+        raise InputError(f"mpp is {mpp}; give micrometres a px between 0.2 and 1")
+    divisor = 2 ** (LEVELS - 1)
+    if slide_px % divisor or slide_px * mpp < TILE_UM:
+        least = divisor * math.ceil(TILE_UM / mpp / divisor)
+        raise InputError(f"slide size is {slide_px} px; give a multiple of {divisor}, at least {least} at mpp {mpp}")
+
+
+def _claim_folder(folder: Path, settings: dict[str, Any]) -> None:
+    """Marks the folder with its settings, or checks that the mark it has agrees."""
+    marker = folder / MARKER
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; give a folder for the demo cohort")
+    if not marker.exists():
+        if folder.exists() and any(folder.iterdir()):
+            raise InputError(f"{folder} is not empty and holds no {MARKER}; give an empty or a new folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_text(marker, json.dumps(settings, indent=2) + "\n")
+        return
+    try:
+        found = json.loads(marker.read_text())
+    except ValueError as error:
+        raise InputError(f"{marker} is not JSON ({error}); delete the folder or give another one") from error
+    if found != settings:
+        raise InputError(
+            f"{folder} holds a cohort of other settings ({json.dumps(found)}, wanted {json.dumps(settings)}); "
+            "delete it or give another folder"
+        )
+
+
+def _is_complete(cohort: DemoCohort, n_patients: int) -> bool:
+    """Whether the tables, which are written last, are there for so many patients with all the files they name."""
+    if not all(table.exists() for table in (cohort.slides, cohort.tiles, cohort.truth)):
+        return False
+    images = []
+    for table in (cohort.slides, cohort.tiles):
+        with table.open(newline="") as stream:
+            images.append([row["image"] for row in csv.DictReader(stream)])
+    return len(images[0]) == n_patients and all((cohort.folder / image).exists() for image in sum(images, []))
+
+
+def _write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    with whole_file(path) as partial, partial.open("w", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def _write_text(path: Path, text: str) -> None:
+    with whole_file(path) as partial:
+        partial.write_text(text)

@@ -1,0 +1,70 @@
+"""Writes the demo slides and crops tiles out of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+TILE_PX = 256
+LEVELS = 3
+_JPEG_QUALITY = 90
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Gives a temporary name in the same folder and moves it to `path` at the end; on an error nothing is left."""
+    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def halve(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Mean of every 2 x 2 block: (H, W, 3) -> (H / 2, W / 2, 3), rounded."""
+    wide = image.astype(np.uint16)
+    rows = wide[0::2] + wide[1::2]
+    return ((rows[:, 0::2] + rows[:, 1::2] + 2) >> 2).astype(np.uint8)
+
+
+def write_pyramid(path: Path, image: NDArray[np.uint8], mpp: float) -> None:
+    """Writes a tiled JPEG pyramid that cuCIM, OpenSlide and tifffile read, whole or not at all.
+
+    Levels are top-level pages marked as reduced (cuCIM and OpenSlide see no SubIFDs), each half of the one before.
+
+    Args:
+        path: the .tif file.
+        image: (H, W, 3) RGB; H and W divisible by 2 ** (LEVELS - 1).
+        mpp: micrometres a px of the image.
+    """
+    with whole_file(path) as partial, tifffile.TiffWriter(partial) as tiff:
+        for level in range(LEVELS):
+            px_per_cm = 1e4 / (mpp * 2**level)
+            tiff.write(
+                image,
+                photometric="rgb",  # of the array given; tifffile stores JPEG as YCbCr
+                compression="jpeg",
+                compressionargs={"level": _JPEG_QUALITY},
+                tile=(TILE_PX, TILE_PX),
+                resolution=(px_per_cm, px_per_cm),
+                resolutionunit="CENTIMETER",
+                subfiletype=1 if level else 0,
+                metadata=None,
+                description="synthetic H&E, drawn by a program" if level == 0 else None,
+            )
+            image = halve(image)
+
+
+def write_tile(path: Path, slide: NDArray[np.uint8], x_px: int, y_px: int, side_px: int) -> None:
+    """Crops a square of `side_px` out of a slide's level 0 and writes it as a PNG of `TILE_PX`, whole or not at all."""
+    crop = Image.fromarray(slide[y_px : y_px + side_px, x_px : x_px + side_px])
+    with whole_file(path) as partial:
+        crop.resize((TILE_PX, TILE_PX), Image.Resampling.BOX).save(partial)
