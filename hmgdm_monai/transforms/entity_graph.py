@@ -1,0 +1,229 @@
+"""From a tile and its superpixels to the entity graph with the windows of its vertices and edges."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection, NdarrayOrTensor
+from monai.transforms import MapTransform, Transform
+from monai.utils import convert_to_numpy
+from monai.utils.enums import TransformBackends
+from numba import njit
+
+from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.errors import InputError
+from hmgdm_monai.transforms.region_adjacency import centroids_px, check_label_map, region_adjacency
+from hmgdm_monai.transforms.superpixels import image_as_hwc, one_key_each
+
+_SNAP_PX = 1024  # centres are taken to the nearest 1/1024 px, so that float32 positions cut the same windows as float64
+
+
+def cut_windows(image_hwc: np.ndarray, centres_px: np.ndarray, size_px: int) -> np.ndarray:
+    """Crops of a tile around given points; beyond the border the tile is mirrored.
+
+    A window of w px around x covers the columns from round(x - w / 2) on, so that its middle is at most half a pixel
+    from x. Coordinates put the middle of pixel (row, column) at (column + 0.5, row + 0.5): x = 16 is the line between
+    columns 15 and 16, and 32 columns around it are 0 to 31. x - w / 2 halfway between two whole numbers is rounded
+    towards the middle of the tile: so windows of a flipped tile are the flipped windows. (One case has no such rule:
+    a point in the very middle of an odd number of columns with an even window; it is rounded up.) A window never shifts
+    to stay inside, and may be larger than the tile: the border's pixel is not repeated (d c b | a b c d | c b a).
+
+    Args:
+        image_hwc: (H, W, 3) uint8.
+        centres_px: (N, 2) float, (x, y) in px.
+        size_px: side w of a window.
+
+    Returns:
+        (N, 3, w, w) uint8.
+
+    Raises:
+        InputError: an image or centres of another shape or type, or a size below 1.
+    """
+    image_hwc, centres_px = np.asarray(image_hwc), np.asarray(centres_px, dtype=np.float64)
+    if image_hwc.ndim != 3 or image_hwc.shape[2] != 3 or image_hwc.dtype != np.uint8 or image_hwc.size == 0:
+        raise InputError(f"A tile must be uint8 of shape (H, W, 3), not {image_hwc.dtype} {image_hwc.shape}.")
+    if centres_px.ndim != 2 or centres_px.shape[1] != 2 or not np.isfinite(centres_px).all():
+        raise InputError(f"Window centres must be finite (x, y) of shape (N, 2), not {centres_px.shape}.")
+    if size_px < 1:
+        raise InputError(f"A window must measure at least 1 px, not {size_px}.")
+    height, width = image_hwc.shape[:2]
+    planes = np.ascontiguousarray(image_hwc.transpose(2, 0, 1))  # no copy where a view of (3, H, W) is given
+    return _cut(planes, _starts(centres_px[:, 1], height, size_px), _starts(centres_px[:, 0], width, size_px), size_px)
+
+
+def window_centres_px(
+    pos: torch.Tensor, edge_index: torch.Tensor, height: int, width: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where the windows of a graph are centred: vertices on their centroids, edges midway between those of their ends.
+
+    Args:
+        pos: (V, 2) float32, (x, y) / (width, height).
+        edge_index: (2, E) int64.
+        height: of the tile, px.
+        width: of the tile, px.
+
+    Returns:
+        (V, 2) and (E, 2) float64, (x, y) in px.
+    """
+    vertices = pos.numpy().astype(np.float64) * (width, height)
+    first, second = edge_index.numpy()
+    return vertices, 0.5 * (vertices[first] + vertices[second])
+
+
+def add_windows(graph: EntityGraph, image: NdarrayOrTensor, window_px: int = 32) -> EntityGraph:
+    """Cut the windows of a graph from its tile, in place: ``vertex_windows`` and ``edge_windows``.
+
+    Depends on ``pos`` and ``edge_index`` alone, so a graph stored without windows gets back the very same ones.
+
+    Args:
+        graph: one graph with ``pos`` and ``edge_index``.
+        image: (3, H, W) uint8, the tile.
+        window_px: side w of a window.
+
+    Returns:
+        The same graph.
+    """
+    image_hwc = image_as_hwc(image)
+    vertices, edges = window_centres_px(graph.pos, graph.edge_index, *image_hwc.shape[:2])
+    windows = torch.from_numpy(cut_windows(image_hwc, np.concatenate([vertices, edges]), window_px))
+    # Each a copy of its own: slices would share the memory of both when one of them is kept or sent to a worker.
+    graph.vertex_windows = windows[: len(vertices)].clone()
+    graph.edge_windows = windows[len(vertices) :].clone()
+    return graph
+
+
+def build_entity_graph(
+    image: NdarrayOrTensor,
+    label_map: NdarrayOrTensor,
+    window_px: int = 32,
+    windows: bool = True,
+    keep_label_map: bool = False,
+) -> EntityGraph:
+    """The entity graph of a tile: a vertex for each superpixel, an edge for each pair of them that touches.
+
+    Args:
+        image: (3, H, W) uint8.
+        label_map: (1, H, W) integer, labels 0 to V - 1, each of them present.
+        window_px: side w of the windows of vertices and edges (the paper: 32).
+        windows: whether to cut them; :func:`add_windows` does it later.
+        keep_label_map: whether the graph keeps the label map, for painting.
+
+    Returns:
+        EntityGraph with ``pos`` (V, 2) and ``edge_index`` (2, E), each edge once, first < second, sorted; with
+        ``vertex_windows`` (V, 3, w, w) and ``edge_windows`` (E, 3, w, w) uint8, and ``label_map``, where wanted.
+
+    Raises:
+        InputError: an image or label map of another shape or type, of two sizes, or labels with gaps.
+    """
+    image_hwc = image_as_hwc(image)
+    labels = check_label_map(convert_to_numpy(label_map))
+    height, width = labels.shape
+    if image_hwc.shape[:2] != (height, width):
+        raise InputError(
+            f"The tile is {image_hwc.shape[0]} x {image_hwc.shape[1]} px, its label map {height} x {width}: "
+            "give the superpixels of this tile."
+        )
+    graph = EntityGraph(
+        pos=torch.from_numpy((centroids_px(labels) / (width, height)).astype(np.float32)),
+        edge_index=torch.from_numpy(region_adjacency(labels)),
+    )
+    if keep_label_map:
+        graph.label_map = torch.from_numpy(labels[None].copy())
+    return add_windows(graph, image, window_px) if windows else graph
+
+
+class BuildEntityGraph(Transform):
+    """Tile (3, H, W) and superpixels (1, H, W) to an :class:`EntityGraph`; see :func:`build_entity_graph`.
+
+    Args:
+        window_px: side of the windows of vertices and edges.
+        windows: whether to cut them.
+        keep_label_map: whether the graph keeps the label map.
+    """
+
+    backend = [TransformBackends.NUMPY]
+
+    def __init__(self, window_px: int = 32, windows: bool = True, keep_label_map: bool = False) -> None:
+        if window_px < 1:
+            raise ValueError(f"window_px must be at least 1, not {window_px}.")
+        self.window_px = window_px
+        self.windows = windows
+        self.keep_label_map = keep_label_map
+
+    def __call__(self, image: NdarrayOrTensor, label_map: NdarrayOrTensor) -> EntityGraph:
+        """Image (3, H, W) uint8 and label map (1, H, W) to the graph; see :func:`build_entity_graph`."""
+        return build_entity_graph(image, label_map, self.window_px, self.windows, self.keep_label_map)
+
+
+class BuildEntityGraphd(MapTransform):
+    """Dictionary version of :class:`BuildEntityGraph`.
+
+    Args:
+        keys: keys of the tiles, (3, H, W) uint8.
+        superpixels_keys: keys of their label maps, one for each of ``keys``.
+        graph_keys: key under which each graph is put, one for each of ``keys``.
+        allow_missing_keys: pass over keys that are not there.
+        **settings: arguments of :class:`BuildEntityGraph`.
+    """
+
+    backend = BuildEntityGraph.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        superpixels_keys: KeysCollection = "superpixels",
+        graph_keys: KeysCollection = "graph",
+        allow_missing_keys: bool = False,
+        **settings: Any,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.superpixels_keys = one_key_each(self.keys, superpixels_keys, "superpixels_keys")
+        self.graph_keys = one_key_each(self.keys, graph_keys, "graph_keys")
+        self.build = BuildEntityGraph(**settings)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """A copy of the dictionary with the graph of each tile added."""
+        d = dict(data)
+        for key, superpixels_key, graph_key in self.key_iterator(d, self.superpixels_keys, self.graph_keys):
+            d[graph_key] = self.build(d[key], d[superpixels_key])
+        return d
+
+
+def _starts(centre: np.ndarray, length: int, size: int) -> np.ndarray:
+    """First row or column of each window; halves are rounded towards the middle of the tile."""
+    start = np.rint((centre - size / 2) * _SNAP_PX) / _SNAP_PX
+    return np.where(start <= (length - size) / 2, np.floor(start + 0.5), np.ceil(start - 0.5)).astype(np.int64)
+
+
+@njit(cache=True, nogil=True)
+def _cut(planes, tops, lefts, size):  # type: ignore[no-untyped-def]
+    channels, height, width = planes.shape
+    windows = np.empty((len(tops), channels, size, size), np.uint8)
+    rows, columns = np.empty(size, np.int64), np.empty(size, np.int64)
+    for n in range(len(tops)):
+        _mirrored(tops[n], height, rows)
+        _mirrored(lefts[n], width, columns)
+        inside = lefts[n] >= 0 and lefts[n] + size <= width
+        for c in range(channels):
+            for i in range(size):
+                source, target = planes[c, rows[i]], windows[n, c, i]
+                if inside:  # the common case, a plain copy
+                    start = lefts[n]
+                    for j in range(size):
+                        target[j] = source[start + j]
+                else:
+                    for j in range(size):
+                        target[j] = source[columns[j]]
+    return windows
+
+
+@njit(cache=True, nogil=True)
+def _mirrored(start, length, indices):  # type: ignore[no-untyped-def]
+    """Fill ``indices`` with start, start + 1, ... mirrored at both borders, as often as it takes."""
+    period = max(2 * length - 2, 1)
+    for i in range(len(indices)):
+        index = (start + i) % period
+        indices[i] = index if index < length else period - index

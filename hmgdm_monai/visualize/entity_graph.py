@@ -1,0 +1,85 @@
+"""Draw an entity graph over its tile: borders of the superpixels, vertices as dots, edges as lines."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+
+from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.errors import InputError
+
+Colour = tuple[int, int, int]
+_SMOOTHING = 2  # lines are drawn this much larger and scaled down, which smooths them
+
+
+def draw_entity_graph(
+    image: np.ndarray | torch.Tensor,
+    graph: EntityGraph,
+    label_map: np.ndarray | torch.Tensor | None = None,
+    scale: int = 3,
+    border_colour: Colour = (255, 235, 60),
+    edge_colour: Colour = (20, 20, 20),
+    vertex_colour: Colour = (0, 200, 255),
+) -> np.ndarray:
+    """Draw a graph over its tile.
+
+    Args:
+        image: (3, H, W) uint8.
+        graph: its entity graph; only ``pos`` and ``edge_index`` are needed.
+        label_map: (1, H, W) or (H, W) integer superpixels; the graph's own where None, and no borders where it has
+            none.
+        scale: how many pixels of the drawing each pixel of the tile becomes in each direction.
+        border_colour: of the borders between superpixels, RGB.
+        edge_colour: of the lines, RGB.
+        vertex_colour: of the dots, RGB.
+
+    Returns:
+        (scale H, scale W, 3) uint8.
+
+    Raises:
+        InputError: the image is not (3, H, W) uint8, or the label map is of another size.
+    """
+    pixels = _to_numpy(image)
+    if pixels.ndim != 3 or pixels.shape[0] != 3 or pixels.dtype != np.uint8:
+        raise InputError(f"A tile must be uint8 of shape (3, H, W), not {pixels.dtype} {pixels.shape}.")
+    height, width = pixels.shape[1:]
+    factor = scale * _SMOOTHING
+    tile = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    canvas = np.array(tile.resize((width * factor, height * factor), Image.Resampling.BICUBIC))
+
+    label_map = graph.get("label_map") if label_map is None else label_map
+    if label_map is not None:
+        labels = _to_numpy(label_map).reshape(np.shape(label_map)[-2:])
+        if labels.shape != (height, width):
+            raise InputError(f"The tile is {height} x {width} px, its label map {labels.shape[0]} x {labels.shape[1]}.")
+        canvas[_border_lines(labels, factor, thickness=_SMOOTHING)] = border_colour
+
+    drawing = Image.fromarray(canvas)
+    draw = ImageDraw.Draw(drawing)
+    points = graph.pos.detach().cpu().numpy() * (width * factor, height * factor)
+    for i, j in graph.edge_index.T.tolist():
+        draw.line([tuple(points[i]), tuple(points[j])], fill=edge_colour, width=2 * _SMOOTHING)
+    radius = 4.5 * _SMOOTHING
+    for x, y in points:
+        box = (x - radius, y - radius, x + radius, y + radius)
+        draw.ellipse(box, fill=vertex_colour, outline=edge_colour, width=_SMOOTHING)
+    return np.array(drawing.resize((width * scale, height * scale), Image.Resampling.LANCZOS))
+
+
+def _to_numpy(array: np.ndarray | torch.Tensor) -> np.ndarray:
+    return array.detach().cpu().numpy() if isinstance(array, torch.Tensor) else np.asarray(array)
+
+
+def _border_lines(labels: np.ndarray, factor: int, thickness: int) -> np.ndarray:
+    """(factor H, factor W) bool, the cracks between pixels of different label, to both sides ``thickness`` px wide."""
+    large = np.repeat(np.repeat(labels, factor, axis=0), factor, axis=1)
+    lines = np.zeros(large.shape, bool)
+    for shift in range(1, thickness + 1):
+        across = large[:, shift:] != large[:, :-shift]
+        lines[:, shift:] |= across
+        lines[:, :-shift] |= across
+        down = large[shift:] != large[:-shift]
+        lines[shift:] |= down
+        lines[:-shift] |= down
+    return lines
