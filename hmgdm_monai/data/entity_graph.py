@@ -1,0 +1,50 @@
+"""The entity graph: a PyG ``Data`` whose vertices and edges both carry windows or latents."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+
+class EntityGraph(Data):
+    """One tile as a graph of entities (V vertices, E edges, D latent features, windows of w px).
+
+    Attributes:
+        pos: (V, 2) float32, centroid of each superpixel as (x, y) / (tile width, tile height), in [0, 1].
+        edge_index: (2, E) int64. Every undirected edge stands **once**, ``edge_index[0] < edge_index[1]`` as built; no
+            layer may depend on which end comes first.
+        vertex_windows: (V, 3, w, w) uint8, optional; crop centred on the centroid.
+        edge_windows: (E, 3, w, w) uint8, optional; crop centred midway between the centroids of the two ends.
+        vertex_latents: (V, D) float32, optional; after stage 1.
+        edge_latents: (E, D) float32, optional; after stage 1.
+        label_map: (1, H, W) int32, optional; superpixel of each pixel, 0 to V - 1. Batches where tiles are of one size.
+
+    In a batch ``batch`` (V,) names the graph of each vertex, and :meth:`edge_batch` that of each edge.
+    """
+
+    @property
+    def num_vertices(self) -> int:
+        """V, the number of superpixels."""
+        return int(self.pos.shape[0])
+
+    @property
+    def edge_pos(self) -> Tensor:
+        """(E, 2) midpoint of the two ends of each edge, in the units of ``pos``."""
+        return edge_midpoints(self.pos, self.edge_index)
+
+    @property
+    def vertex_batch(self) -> Tensor:
+        """(V,) int64, index of the graph of each vertex; zeros where this is one graph."""
+        batch = self.get("batch")
+        return torch.zeros(self.num_vertices, dtype=torch.long, device=self.pos.device) if batch is None else batch
+
+    @property
+    def edge_batch(self) -> Tensor:
+        """(E,) int64, index of the graph of each edge."""
+        return self.vertex_batch[self.edge_index[0]]
+
+
+def edge_midpoints(pos: Tensor, edge_index: Tensor) -> Tensor:
+    """Midpoint of the ends of each edge: pos (V, 2), edge_index (2, E) -> (E, 2)."""
+    return 0.5 * (pos[edge_index[0]] + pos[edge_index[1]])

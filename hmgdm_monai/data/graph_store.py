@@ -1,0 +1,110 @@
+"""Tiles with their entity graphs on disk: one HDF5 file for each unit, written whole and skipped when it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.data.ragged_store import RaggedStore, topology
+from hmgdm_monai.data.ragged_unit import TOPOLOGY, Field, StoredTile, write_ragged_unit
+
+_KIND = "entity graphs"
+_IMAGE = Field("image", "tile", "uint8", lambda tile: tile.image[None])
+_LABEL_MAP = Field("label_map", "tile", "uint16", lambda tile: tile.graph.label_map)
+
+
+@dataclass(frozen=True)
+class TileGraph(StoredTile):
+    """A tile on its way into a graph store (S = its size in px).
+
+    Attributes:
+        graph: with ``pos``, ``edge_index`` and ``label_map`` (1, S, S); windows are not stored.
+        row_id: id of its row in the manifest.
+        location_px: (x, y) of its top-left corner in level-0 pixels.
+        mpp: microns per pixel of ``image``; None where unknown.
+        image: (S, S, 3) uint8.
+
+    Raises:
+        ValueError: image and label map do not have these shapes.
+    """
+
+    image: np.ndarray
+
+    def __post_init__(self) -> None:
+        size = self.image.shape[0]
+        if self.image.shape != (size, size, 3) or tuple(self.graph.label_map.shape) != (1, size, size):
+            raise ValueError(
+                f"image {self.image.shape} and label map {tuple(self.graph.label_map.shape)} of a tile are not "
+                "(S, S, 3) and (1, S, S)"
+            )
+
+
+def write_unit(folder: Path | str, name: str, tiles: Iterable[TileGraph], settings: Mapping[str, Any]) -> Path:
+    """Write the tiles of one unit (a slide, or the plain tiles of a patient), whole or not at all.
+
+    A unit that stands already under the same settings is left as it is, and ``tiles`` is not touched: with a generator,
+    a run that was interrupted goes on with the first unit that is missing.
+
+    Args:
+        folder: of the store.
+        name: of the unit, any text: it is encoded for the file's name.
+        tiles: in the order in which they are to be read; all of one size.
+        settings: everything that shaped the tiles, as values that JSON knows. Other settings, other file.
+
+    Returns:
+        Path of the unit.
+
+    Raises:
+        InputError: the disk is full.
+        ValueError: a tile of another size than those before it.
+    """
+    return write_ragged_unit(folder, name, tiles, settings, _KIND, (_IMAGE, _LABEL_MAP))
+
+
+class GraphStore(RaggedStore):
+    """Entity graphs of the tiles of many units, as one sequence (S = tile size, w = window size, in px).
+
+    An item is an :class:`EntityGraph` with ``pos`` and ``edge_index``. Windows are cut from the stored image on
+    reading; the image takes less than half of their room.
+
+    Args:
+        paths: the units, as :func:`write_unit` returned them.
+        windows: give ``vertex_windows`` (V, 3, w, w) and ``edge_windows`` (E, 3, w, w), uint8.
+        window_px: w.
+        label_map: give ``label_map`` (1, S, S) int32.
+
+    Raises:
+        InputError: a unit that is missing, damaged or of another kind, here or when its tiles are read.
+    """
+
+    kind = _KIND
+
+    def __init__(
+        self, paths: Sequence[Path | str], windows: bool = True, window_px: int = 32, label_map: bool = False
+    ) -> None:
+        super().__init__(paths)
+        self.windows = windows
+        self.window_px = window_px
+        self.label_map = label_map
+
+    def __getitem__(self, index: int) -> EntityGraph:
+        wanted = (*TOPOLOGY, *((_IMAGE,) if self.windows else ()), *((_LABEL_MAP,) if self.label_map else ()))
+        arrays = self._read(index, wanted)
+        graph = topology(arrays)
+        if self.windows:
+            from hmgdm_monai.transforms.entity_graph import add_windows  # imports monai, which takes seconds
+
+            add_windows(graph, arrays["image"][0].transpose(2, 0, 1), self.window_px)
+        if self.label_map:
+            graph.label_map = torch.from_numpy(arrays["label_map"].astype(np.int32))
+        return graph
+
+    def image(self, index: int) -> np.ndarray:
+        """The image of tile ``index``, (S, S, 3) uint8."""
+        return self._read(index, (_IMAGE,))["image"][0]

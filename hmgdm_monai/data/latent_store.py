@@ -1,0 +1,74 @@
+"""Latent entity graphs on disk: what stage 2 trains on, one HDF5 file for each unit."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.data.ragged_store import RaggedStore, topology
+from hmgdm_monai.data.ragged_unit import TOPOLOGY, Field, StoredTile, write_ragged_unit
+
+_KIND = "latent entity graphs"
+
+
+def latent_settings(
+    graph_settings: Mapping[str, Any], autoencoder: Path | str, dtype: Literal["float16", "float32"] = "float16"
+) -> dict[str, Any]:
+    """The settings of a latent unit: those of its graphs, and the autoencoder that encoded them.
+
+    Args:
+        graph_settings: the settings of the unit in the graph store.
+        autoencoder: checkpoint of the autoencoder; its content counts (SHA-256), not its name.
+        dtype: type of the stored latents.
+    """
+    with open(autoencoder, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"graph": dict(graph_settings), "autoencoder": digest, "dtype": dtype}
+
+
+def write_latent_unit(folder: Path | str, name: str, tiles: Iterable[StoredTile], settings: Mapping[str, Any]) -> Path:
+    """Write the latents of one unit, whole or not at all; a unit that stands already is left as it is.
+
+    Args:
+        folder: of the store.
+        name: of the unit, that of the graph store.
+        tiles: their graphs carry ``vertex_latents`` (V, D) and ``edge_latents`` (E, D), on the CPU; the rest is copied.
+        settings: of :func:`latent_settings`.
+
+    Returns:
+        Path of the unit.
+
+    Raises:
+        InputError: the disk is full.
+        ValueError: latents that are not finite in the stored type, or do not fit their graph.
+    """
+    return write_ragged_unit(folder, name, tiles, settings, _KIND, _latents(settings["dtype"]))
+
+
+class LatentStore(RaggedStore):
+    """Latent entity graphs of many units, as one sequence.
+
+    An item is an :class:`EntityGraph` with ``pos``, ``edge_index``, ``vertex_latents`` (V, D) and ``edge_latents``
+    (E, D), float32 whatever they are stored as. Arguments and errors are those of :class:`RaggedStore`.
+    """
+
+    kind = _KIND
+
+    def __getitem__(self, index: int) -> EntityGraph:
+        arrays = self._read(index, (*TOPOLOGY, *_latents("float32")))
+        graph = topology(arrays)
+        graph.vertex_latents = torch.from_numpy(arrays["vertex_latents"]).float()
+        graph.edge_latents = torch.from_numpy(arrays["edge_latents"]).float()
+        return graph
+
+
+def _latents(dtype: str) -> tuple[Field, Field]:
+    return (
+        Field("vertex_latents", "vertex", dtype, lambda tile: tile.graph.vertex_latents.detach()),
+        Field("edge_latents", "edge", dtype, lambda tile: tile.graph.edge_latents.detach()),
+    )

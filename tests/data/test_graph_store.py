@@ -1,0 +1,310 @@
+"""The graph store: units whole or not at all, resumable, and the same for every reader."""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import os
+import pickle
+import resource
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from torch_geometric.loader import DataLoader
+
+from hmgdm_monai.data import whole_file
+from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.data.graph_store import GraphStore, TileGraph, write_unit
+from hmgdm_monai.data.ragged_store import TileInfo
+from hmgdm_monai.data.ragged_unit import settings_key, unit_path
+from hmgdm_monai.errors import InputError
+
+SIZE_PX = 48
+SETTINGS = {"n_segments": 50, "mpp": 1.0}
+FORK = multiprocessing.get_context("fork")
+
+
+def make_tile(seed: int, columns: int = 4) -> TileGraph:
+    """A tile of ``columns`` superpixels, stripes of unequal width, each touching the next; the image is noise."""
+    rng = np.random.default_rng(seed)
+    cuts = np.sort(rng.choice(np.arange(1, SIZE_PX), columns - 1, replace=False))
+    stripes = np.searchsorted(cuts, np.arange(SIZE_PX), side="right")
+    ends = np.arange(columns - 1)
+    graph = EntityGraph(
+        pos=torch.from_numpy(rng.random((columns, 2), dtype=np.float32)),
+        edge_index=torch.from_numpy(np.stack([ends, ends + 1])),
+        label_map=torch.from_numpy(np.tile(stripes, (1, SIZE_PX, 1)).astype(np.int32)),
+    )
+    image = rng.integers(0, 256, (SIZE_PX, SIZE_PX, 3), dtype=np.uint8)
+    return TileGraph(graph, f"slides/{seed}", (seed * 100, 2**33 + seed), None if seed % 3 == 0 else 0.5 + seed, image)
+
+
+def make_tiles(count: int = 5) -> list[TileGraph]:
+    return [make_tile(seed, columns=2 + seed) for seed in range(count)]
+
+
+def assert_holds(store: GraphStore, tiles: list[TileGraph]) -> None:
+    assert len(store) == len(tiles)
+    for index, tile in enumerate(tiles):
+        graph = store[index]
+        for name in ("pos", "edge_index", "label_map"):
+            assert torch.equal(graph[name], tile.graph[name])
+            assert graph[name].dtype == tile.graph[name].dtype
+        assert np.array_equal(store.image(index), tile.image)
+        info = store.tile_info(index)
+        assert (info.row_id, info.location_px, info.mpp) == (tile.row_id, tile.location_px, tile.mpp)
+
+
+def open_store(*paths: Path) -> GraphStore:
+    return GraphStore(paths, windows=False, label_map=True)
+
+
+def test_reads_what_was_written_over_units(tmp_path: Path) -> None:
+    tiles = make_tiles(5)
+    paths = [
+        write_unit(tmp_path, "slides/a", tiles[:2], SETTINGS),
+        write_unit(tmp_path, "empty", [], SETTINGS),
+        write_unit(tmp_path, "slides_a", tiles[2:], SETTINGS),
+    ]
+    store = open_store(*paths)
+    assert_holds(store, tiles)
+    assert [(unit.name, unit.tiles) for unit in store.units] == [
+        ("slides/a", range(0, 2)),
+        ("empty", range(2, 2)),
+        ("slides_a", range(2, 5)),
+    ]
+    assert all(unit.settings == SETTINGS for unit in store.units)
+    assert store.tile_info(4) == TileInfo("slides_a", "slides/4", tiles[4].location_px, tiles[4].mpp)
+    with pytest.raises(IndexError):
+        store[5]
+
+
+def test_one_superpixel_without_an_edge(tmp_path: Path) -> None:
+    tiles = [make_tile(1, columns=1), make_tile(2, columns=3), make_tile(4, columns=1)]
+    store = open_store(write_unit(tmp_path, "a", tiles, SETTINGS))
+    assert_holds(store, tiles)
+    assert store[0].edge_index.shape == (2, 0)
+    lonely = open_store(write_unit(tmp_path, "b", tiles[:1], SETTINGS))
+    assert_holds(lonely, tiles[:1])
+
+
+def test_cuts_the_windows_that_the_graph_was_built_with(tmp_path: Path) -> None:
+    from hmgdm_monai.transforms.entity_graph import build_entity_graph
+
+    tile = make_tile(7, columns=5)
+    built = build_entity_graph(tile.image.transpose(2, 0, 1), tile.graph.label_map, window_px=9, keep_label_map=True)
+    path = write_unit(tmp_path, "a", [TileGraph(built, "a", (0, 0), 1.0, tile.image)], SETTINGS)
+    read = GraphStore([path], windows=True, window_px=9)[0]
+    assert read.vertex_windows.shape == (5, 3, 9, 9)
+    assert torch.equal(read.vertex_windows, built.vertex_windows)
+    assert torch.equal(read.edge_windows, built.edge_windows)
+    assert "label_map" not in read
+
+
+def test_key_follows_the_settings_and_not_their_order(tmp_path: Path) -> None:
+    assert settings_key({"a": 1, "b": [2, None]}) == settings_key({"b": [2, None], "a": 1})
+    changed = {**SETTINGS, "mpp": 0.5}
+    assert settings_key(SETTINGS) != settings_key(changed)
+    first = write_unit(tmp_path, "a", make_tiles(1), SETTINGS)
+    second = write_unit(tmp_path, "a", make_tiles(2), changed)
+    assert first != second
+    assert (len(open_store(first)), len(open_store(second))) == (1, 2)
+
+
+def test_a_unit_that_stands_is_not_made_again(tmp_path: Path) -> None:
+    def explode() -> Iterator[TileGraph]:
+        raise AssertionError("was asked for a tile")
+        yield
+
+    tiles = make_tiles(2)
+    path = write_unit(tmp_path, "a", tiles, SETTINGS)
+    assert write_unit(tmp_path, "a", explode(), SETTINGS) == path
+    assert_holds(open_store(path), tiles)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("boom"), KeyboardInterrupt(), InputError("bad slide")], ids=repr)
+def test_a_failure_among_the_tiles_leaves_nothing(tmp_path: Path, error: BaseException) -> None:
+    def fail() -> Iterator[TileGraph]:
+        yield from make_tiles(3)
+        raise error
+
+    with pytest.raises(type(error)):
+        write_unit(tmp_path, "a", fail(), SETTINGS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tiles_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    small = make_tile(1)
+    small.graph.label_map = small.graph.label_map[:, :32, :32]
+    with pytest.raises(ValueError, match=r"\(S, S, 3\)"):
+        TileGraph(small.graph, "a", (0, 0), 1.0, small.image)
+    other_size = TileGraph(small.graph, "a", (0, 0), 1.0, small.image[:32, :32])
+    with pytest.raises(ValueError, match="tiles before it"):
+        write_unit(tmp_path, "a", [make_tile(0), other_size], SETTINGS)
+    many = make_tile(1)
+    many.graph.label_map = many.graph.label_map + 65_535
+    with pytest.raises(ValueError, match="uint16"):
+        write_unit(tmp_path, "a", [many], SETTINGS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def _run_killed(work: Callable[[], None], reached: Callable[[], bool]) -> None:
+    """Run ``work`` in a child process and kill it, beyond any handler, once ``reached`` is true."""
+    child = FORK.Process(target=work)
+    child.start()
+    deadline = time.monotonic() + 20
+    while not reached():
+        assert time.monotonic() < deadline
+        assert child.is_alive()
+        time.sleep(0.01)
+    os.kill(child.pid, signal.SIGKILL)
+    child.join()
+
+
+@pytest.mark.parametrize("point", ["before the first tile", "between tiles", "before the move"])
+def test_a_kill_leaves_no_unit_and_the_next_run_completes(tmp_path: Path, point: str) -> None:
+    tiles, there = make_tiles(4), tmp_path / "there"
+    store = tmp_path / "store"
+
+    def wait() -> None:
+        there.touch()
+        time.sleep(60)
+
+    def slowly() -> Iterator[TileGraph]:
+        for count, tile in enumerate(tiles):
+            if (point, count) in {("before the first tile", 0), ("between tiles", 3)}:
+                wait()
+            yield tile
+
+    def work() -> None:
+        if point == "before the move":
+            whole_file.os.replace = lambda source, target: wait()
+        write_unit(store, "a", slowly(), SETTINGS)
+
+    _run_killed(work, there.exists)
+    (leftover,) = store.iterdir()
+    assert leftover.suffix == ".tmp"
+    os.utime(leftover, (0, 0))
+    path = write_unit(store, "a", tiles, SETTINGS)
+    assert list(store.iterdir()) == [path]
+    assert_holds(open_store(path), tiles)
+
+
+def test_a_living_writer_is_not_swept(tmp_path: Path) -> None:
+    tiles, go = make_tiles(3), FORK.Event()
+
+    def slowly() -> Iterator[TileGraph]:
+        yield tiles[0]
+        assert go.wait(20)
+        yield from tiles[1:]
+
+    writer = FORK.Process(target=lambda: write_unit(tmp_path, "slow", slowly(), SETTINGS))
+    writer.start()
+    deadline = time.monotonic() + 20
+    while not (temporaries := list(tmp_path.glob(".*.tmp"))) or temporaries[0].stat().st_size == 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.utime(temporaries[0], (0, 0))
+    write_unit(tmp_path, "quick", tiles, SETTINGS)
+    assert temporaries[0].exists()
+    go.set()
+    writer.join(20)
+    assert_holds(open_store(unit_path(tmp_path, "slow", SETTINGS)), tiles)
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(whole_file.os, "fsync", full)
+    with pytest.raises(InputError) as caught:
+        write_unit(tmp_path / "store", "a", make_tiles(), SETTINGS)
+    message = str(caught.value)
+    assert "disk is full" in message and str(tmp_path / "store") in message and "\n" not in message
+    assert list((tmp_path / "store").iterdir()) == []
+
+
+@pytest.mark.parametrize("limit_bytes", [1_000, 20_000, 100_000])
+def test_writes_that_the_system_refuses_do_not_crash_hdf5(tmp_path: Path, limit_bytes: int) -> None:
+    """The real thing, at several depths into the file: HDF5 itself dies of a refused write (signal 11)."""
+
+    def work() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
+        try:
+            write_unit(tmp_path, "a", (make_tile(seed) for seed in range(40)), SETTINGS)
+        except InputError:
+            raise SystemExit(7) from None
+
+    child = FORK.Process(target=work)
+    child.start()
+    child.join(30)
+    assert child.exitcode == 7
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_unit_is_named(tmp_path: Path) -> None:
+    path = write_unit(tmp_path, "a", make_tiles(), SETTINGS)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="delete it") as caught:
+        open_store(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+    path.write_text("not HDF5")
+    with pytest.raises(InputError, match="delete it"):
+        open_store(path)
+    with h5py.File(path, "w") as file:
+        file["x"] = 1
+    with pytest.raises(InputError, match="delete it"):
+        open_store(path)
+    path.unlink()
+    with pytest.raises(InputError, match="not there"):
+        open_store(path)
+
+
+@pytest.mark.parametrize("name", ["image", "pos", "edge_index"])
+def test_a_flipped_byte_is_told_and_not_read(tmp_path: Path, name: str) -> None:
+    path = write_unit(tmp_path, "a", make_tiles(), SETTINGS)
+    with h5py.File(path) as file:
+        start = file[name].id.get_chunk_info(0).byte_offset
+    content = bytearray(path.read_bytes())
+    content[start + 20] ^= 0xFF
+    path.write_bytes(content)
+    store = GraphStore([path])
+    with pytest.raises(InputError, match="damaged"):
+        store[0]
+
+
+@pytest.mark.parametrize("context", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+def test_workers_read_what_one_process_reads(tmp_path: Path, context: str) -> None:
+    tiles = make_tiles(6)
+    paths = [write_unit(tmp_path, name, tiles[start::2], SETTINGS) for start, name in enumerate("ab")]
+    store = open_store(*paths)
+    alone = [store[index] for index in range(len(store))]  # the parent's handles are open when the workers fork
+    loader = DataLoader(store, batch_size=1, num_workers=2, multiprocessing_context=context)
+    for epoch in range(2 if context == "fork" else 1):
+        together = list(loader)
+        assert len(together) == len(alone), epoch
+        for read, expected in zip(together, alone, strict=True):
+            for name in ("pos", "edge_index", "label_map"):
+                assert torch.equal(read[name], expected[name])
+    assert_holds(store, tiles[0::2] + tiles[1::2])
+
+
+def test_pickles_after_reading_and_keeps_few_files_open(tmp_path: Path) -> None:
+    tiles = [make_tile(seed) for seed in range(70)]
+    store = open_store(*(write_unit(tmp_path, f"{seed}", [tile], SETTINGS) for seed, tile in enumerate(tiles)))
+    assert_holds(store, tiles)
+    opened = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _is_link(fd)]
+    assert sum(target.startswith(str(tmp_path)) for target in opened) <= 64
+    assert_holds(pickle.loads(pickle.dumps(store)), tiles)
+
+
+def _is_link(descriptor: str) -> bool:
+    return os.path.lexists(f"/proc/self/fd/{descriptor}")
