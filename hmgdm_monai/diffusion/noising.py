@@ -1,0 +1,81 @@
+"""Noise on the hidden half of latent graphs, through a scheduler of diffusers."""
+
+from __future__ import annotations
+
+import torch
+from diffusers import DDPMScheduler
+from torch import Tensor
+
+NOISE_INTENSITIES = ("dynamic", "fixed")
+
+
+class GraphNoising:
+    """Forward process z(t) = sqrt(abar_t) z + sqrt(1 - abar_t) eps with one timestep per graph.
+
+    Args:
+        scheduler: a ``DDPMScheduler``. Its ``prediction_type`` is the target of the denoiser: "sample" (x0, the paper's
+            choice), "epsilon" or "v_prediction". ``clip_sample`` must be off: latents are not bounded like pixels.
+        noise_intensity: "dynamic" draws a new timestep per graph and step; "fixed" uses ``fixed_timestep`` throughout
+            (the paper's ablation "noise intensity fixed").
+        fixed_timestep: timestep of the fixed intensity; the middle of the schedule where None.
+
+    Raises:
+        ValueError: for an unknown intensity, a timestep outside the schedule, or a scheduler that clips.
+    """
+
+    def __init__(
+        self, scheduler: DDPMScheduler, noise_intensity: str = "dynamic", fixed_timestep: int | None = None
+    ) -> None:
+        if noise_intensity not in NOISE_INTENSITIES:
+            raise ValueError(f"noise_intensity must be one of {NOISE_INTENSITIES}, got {noise_intensity!r}")
+        if scheduler.config.clip_sample:
+            raise ValueError("the scheduler clips samples to [-1, 1]; latents are unbounded: set clip_sample=False")
+        self.scheduler = scheduler
+        self.noise_intensity = noise_intensity
+        self.fixed_timestep = self.num_timesteps // 2 if fixed_timestep is None else fixed_timestep
+        if not 0 <= self.fixed_timestep < self.num_timesteps:
+            raise ValueError(f"fixed_timestep must lie in [0, {self.num_timesteps}), got {fixed_timestep}")
+
+    @property
+    def num_timesteps(self) -> int:
+        """T, the number of timesteps of the schedule."""
+        return int(self.scheduler.config.num_train_timesteps)
+
+    @property
+    def signal_at_end(self) -> float:
+        """Signal left at the last timestep, abar_T: how much of the target the strongest noise leaves (0: nothing)."""
+        return float(self.scheduler.alphas_cumprod[-1])
+
+    def draw_timesteps(self, num_graphs: int, generator: torch.Generator | None = None) -> Tensor:
+        """One timestep per graph, (B,) int64 on the CPU.
+
+        Dynamic timesteps are antithetic: half are drawn uniformly as t, the other half are T - 1 - t, so that every
+        batch covers weak and strong noise alike and the loss varies less from step to step.
+        """
+        if self.noise_intensity == "fixed":
+            return torch.full((num_graphs,), self.fixed_timestep, dtype=torch.long)
+        first = torch.randint(self.num_timesteps, ((num_graphs + 1) // 2,), generator=generator)
+        return torch.stack((first, self.num_timesteps - 1 - first), dim=1).reshape(-1)[:num_graphs]
+
+    def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """Noisy latents (N, D) from clean ones (N, D), noise (N, D) and the timestep of each entity (N,)."""
+        return self.scheduler.add_noise(latents, noise, timesteps)
+
+    def target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """What the denoiser must predict, (N, D), by the scheduler's ``prediction_type``."""
+        kind = self.scheduler.config.prediction_type
+        if kind == "sample":
+            return latents
+        if kind == "epsilon":
+            return noise
+        return self.scheduler.get_velocity(latents, noise, timesteps)
+
+    def predicted_latents(self, prediction: Tensor, noisy: Tensor, timesteps: Tensor) -> Tensor:
+        """Clean latents (N, D) implied by a prediction (N, D) of whatever type, made on ``noisy`` (N, D)."""
+        kind = self.scheduler.config.prediction_type
+        if kind == "sample":
+            return prediction
+        abar = self.scheduler.alphas_cumprod.to(noisy)[timesteps].unsqueeze(-1)
+        if kind == "epsilon":
+            return (noisy - (1 - abar).sqrt() * prediction) / abar.sqrt()
+        return abar.sqrt() * noisy - (1 - abar).sqrt() * prediction

@@ -1,0 +1,42 @@
+"""Random complementary split of every graph into a visible and a hidden half."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def split_visible(batch: Tensor, mask_ratio: float, generator: torch.Generator | None = None) -> Tensor:
+    """Draw, graph by graph, which entities stay visible.
+
+    Exactly ``round(mask_ratio * n)`` of the n entities of each graph are hidden, but always at least one is hidden and
+    one left visible where n > 1; a graph of one entity keeps it visible, since a condition without content teaches
+    nothing.
+
+    Departs from the published code, which draws once over the whole batch, so that a graph may be hidden entirely.
+
+    Args:
+        batch: (N,) int64, graph of each entity (vertices or edges), in any order.
+        mask_ratio: share to hide, between 0 and 1 exclusive.
+        generator: source of randomness, on the CPU; the draw is the same whatever device ``batch`` is on.
+
+    Returns:
+        (N,) bool, True where visible. Its complement is the hidden half.
+
+    Raises:
+        ValueError: if ``mask_ratio`` does not lie between 0 and 1.
+    """
+    if not 0.0 < mask_ratio < 1.0:
+        raise ValueError(f"mask_ratio must lie between 0 and 1, exclusive, got {mask_ratio}")
+    if batch.numel() == 0:
+        return torch.zeros(0, dtype=torch.bool, device=batch.device)
+    # A random order of all entities, then a stable sort by graph: within each graph the order is random.
+    shuffled = torch.randperm(batch.numel(), generator=generator).to(batch.device)
+    order = shuffled[torch.argsort(batch[shuffled], stable=True)]
+    count = torch.bincount(batch)
+    start = torch.cumsum(count, 0) - count
+    rank = torch.empty_like(batch)
+    rank[order] = torch.arange(batch.numel(), device=batch.device) - start[batch[order]]
+    hidden = torch.round(mask_ratio * count.double()).long()
+    hidden = torch.minimum(torch.clamp(hidden, min=1), count - 1)
+    return rank >= hidden[batch]

@@ -1,0 +1,47 @@
+"""H-MGDM from plain settings, for configs and checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hmgdm_monai.networks.graph_denoiser import GraphDenoiser
+from hmgdm_monai.networks.graph_encoder import GraphEncoder
+from hmgdm_monai.networks.hmgdm import HMGDM
+from hmgdm_monai.networks.readout import StatisticsReadout
+
+
+def build_hmgdm(
+    latent_dim: int,
+    hidden_dim: int = 256,
+    num_layers: int = 3,
+    heads: int = 4,
+    self_attention_depth: int = 2,
+    mask_ratio: float = 0.6,
+    edge_latents: bool = True,
+    skip_connections: bool = True,
+    hidden_entities: str = "token",
+    use_positions: bool = True,
+    bottleneck: bool = False,
+    readout: Sequence[str] = ("mean", "std"),
+) -> HMGDM:
+    """Encoder and denoiser of matching sizes.
+
+    Args:
+        latent_dim: Z, size of vertex and edge latents.
+        hidden_dim: D.
+        num_layers: L, of encoder and denoiser.
+        heads: of the denoiser's attention.
+        self_attention_depth: joint self-attention blocks of the denoiser.
+        mask_ratio: share of the entities to hide.
+        edge_latents: whether edges carry latents.
+        skip_connections: whether each decoder block sees its own encoder layer.
+        hidden_entities: how hidden entities take part in the encoder, "token", "adjacency" or "induced".
+        use_positions: whether the encoder sees positions.
+        bottleneck: whether the encoder ends in a Gaussian bottleneck.
+        readout: statistics that pool entity states into the embedding.
+    """
+    encoder = GraphEncoder(latent_dim, hidden_dim, num_layers, edge_latents, hidden_entities, use_positions, bottleneck)
+    denoiser = GraphDenoiser(
+        latent_dim, hidden_dim, num_layers, heads, self_attention_depth, edge_latents, skip_connections
+    )
+    return HMGDM(encoder, denoiser, mask_ratio, StatisticsReadout(readout))

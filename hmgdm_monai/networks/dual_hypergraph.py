@@ -1,0 +1,41 @@
+"""Convolution of edges on the dual hypergraph."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch_geometric.utils import scatter
+
+
+class DualHypergraphConv(nn.Module):
+    """Let edges that meet at a vertex exchange their states.
+
+    In the dual hypergraph every edge of the entity graph is a hypernode, and every vertex is the hyperedge that joins
+    the edges meeting there (Jo et al., NeurIPS 2021). Each hyperedge averages its hypernodes, each hypernode averages
+    its two hyperedges: D^-1 H B^-1 H^T X W + b. Neither the order of the edges nor that of their ends matters.
+
+    PyG's ``HypergraphConv`` computes the same, but gathers and scatters over one incidence; here hidden edges must
+    receive without sending, which takes two.
+
+    Args:
+        channels: D, size of the edge states, in and out.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(channels, channels)
+
+    def forward(self, edge_states: Tensor, edge_index: Tensor, num_vertices: int, sends: Tensor) -> Tensor:
+        """Convolve.
+
+        Args:
+            edge_states: (E, D).
+            edge_index: (2, E), each undirected edge once.
+            num_vertices: V.
+            sends: (E,) bool; only these edges contribute. Every edge receives.
+
+        Returns:
+            (E, D). Hyperedges without a sending edge count as zero.
+        """
+        sent = edge_states[sends].repeat(2, 1)  # an edge reaches the hyperedges of both its ends
+        hyperedges = scatter(sent, edge_index[:, sends].reshape(-1), dim_size=num_vertices, reduce="mean")
+        return self.linear(0.5 * (hyperedges[edge_index[0]] + hyperedges[edge_index[1]]))

@@ -1,0 +1,30 @@
+"""Embedding of positions and timesteps."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class PositionEmbedding(nn.Module):
+    """Fourier features of positions, mixed to D channels.
+
+    Positions come from the tile (``pos``), never from an index, so that the order of entities does not matter; this
+    departs from the published code, which rotates by list order.
+
+    Args:
+        channels: D.
+        frequencies: number of octaves; the finest has 2^(frequencies - 1) / 2 periods across a tile.
+    """
+
+    def __init__(self, channels: int, frequencies: int = 6) -> None:
+        super().__init__()
+        self.register_buffer("scale", math.pi * 2.0 ** torch.arange(frequencies), persistent=False)
+        self.mix = nn.Linear(4 * frequencies, channels)
+
+    def forward(self, pos: Tensor) -> Tensor:
+        """Embed pos (N, 2), x and y in [0, 1] -> (N, D)."""
+        angles = (pos.unsqueeze(-1) * self.scale).flatten(1)  # (N, 2 * frequencies)
+        return self.mix(torch.cat((angles.sin(), angles.cos()), dim=-1))
