@@ -1,5 +1,10 @@
 """The error that stands for bad input: one line that a user can act on."""
 
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+
 
 class InputError(ValueError):
     """Bad input from the user.
@@ -8,3 +13,30 @@ class InputError(ValueError):
     cohort catches this type alone, notes the line, leaves the item out and goes on; anything else is a defect of ours
     and must surface.
     """
+
+
+def input_error_in(error: BaseException | None) -> InputError | None:
+    """The InputError that an error is or was raised from, if any: config parsers wrap what goes wrong inside them."""
+    while error is not None and not isinstance(error, InputError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def one_line_errors() -> None:
+    """Let a program that ends by an InputError say its line alone, without a traceback; likewise for Ctrl-C.
+
+    For programs, not for libraries: it replaces ``sys.excepthook``. All other errors keep their traceback, and the exit
+    status stays that of an error.
+    """
+    default = sys.__excepthook__
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        found = input_error_in(error)
+        if isinstance(error, KeyboardInterrupt):
+            print("interrupted; the same command goes on from here", file=sys.stderr)
+        elif found is not None:
+            print(f"error: {found}", file=sys.stderr)
+        else:
+            default(kind, error, trace)
+
+    sys.excepthook = hook

@@ -1,4 +1,4 @@
-"""HDF5 files that come to be whole or not at all."""
+"""Files that come to be whole or not at all."""
 
 from __future__ import annotations
 
@@ -58,13 +58,42 @@ def whole_hdf5(path: Path) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
         # HDF5 may complain about what the guard kept from it; what the disk refused came first.
         cause = raw.failure if raw is not None and raw.failure is not None else error
         if isinstance(cause, OSError) and cause.errno in _DISK_FULL:
-            raise InputError(
-                f"{path.parent}: the disk is full ({os.strerror(cause.errno)}) while writing {path.name}; "
-                "make room or choose another folder, then run again: what is finished is kept"
-            ) from error
+            raise _disk_full(path, cause) from error
         if cause is not error:
             raise cause from error
         raise
+
+
+def write_whole(path: Path | str, data: bytes) -> Path:
+    """Write ``data`` to ``path``, whole or not at all; the folder is made.
+
+    Raises:
+        InputError: the disk is full, or a quota or a limit on file size is reached.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{_SUFFIX}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent)
+        with open(temporary, "wb") as file:
+            _lock(file.fileno())
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(temporary, path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in _DISK_FULL:
+            raise _disk_full(path, error) from error
+        raise
+    return path
+
+
+def _disk_full(path: Path, cause: OSError) -> InputError:
+    return InputError(
+        f"{path.parent}: the disk is full ({os.strerror(cause.errno or 0)}) while writing {path.name}; "
+        "make room or choose another folder, then run again: what is finished is kept"
+    )
 
 
 class _GuardedFile(io.FileIO):

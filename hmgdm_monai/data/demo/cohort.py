@@ -26,6 +26,7 @@ from hmgdm_monai.errors import InputError
 
 TILE_MPP = TILE_UM / TILE_PX
 MARKER = "cohort.json"
+DEFAULT_FOLDER = Path("demo_cohort")
 # Raise it with every change of the drawing: a folder drawn by other rules must not be continued.
 _DRAWING = 1
 
@@ -197,3 +198,9 @@ def _write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]
 def _write_text(path: Path, text: str) -> None:
     with whole_file(path) as partial:
         partial.write_text(text)
+
+
+def draw_if_default(manifest: str | Path) -> None:
+    """Draw the demo cohort, or complete it, where ``manifest`` is its default place; leave any other manifest alone."""
+    if Path(manifest) == DEFAULT_FOLDER / "slides.csv":
+        make_demo_cohort(DEFAULT_FOLDER)

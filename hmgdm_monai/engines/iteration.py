@@ -1,0 +1,160 @@
+"""One step of self-supervised training or validation, as MONAI engines call it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from monai.engines import Evaluator, SupervisedTrainer
+from monai.engines.utils import IterationEvents
+from monai.utils.enums import CommonKeys
+from torch import Tensor, nn
+
+from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.diffusion.noising import GraphNoising
+from hmgdm_monai.errors import InputError
+
+
+class SelfSupervisedIteration(ABC):
+    """An ``iteration_update`` that needs no labels.
+
+    MONAI's own iteration splits its batch into image and label and later decollates its output, which breaks PyG
+    batches
+    without an error; this one returns tensors only. All randomness of a step comes from (seed, iteration), so that a
+    run
+    resumed from a checkpoint draws what an uninterrupted one would have drawn, and every validation draws the same.
+
+    Args:
+        loss: plain module.
+        seed: of the run.
+        max_grad_norm: gradients are clipped to this norm; None for no clipping.
+    """
+
+    def __init__(self, loss: nn.Module, seed: int = 0, max_grad_norm: float | None = 10.0) -> None:
+        self.loss = loss
+        self.seed = seed
+        self.max_grad_norm = max_grad_norm
+
+    @abstractmethod
+    def compute(self, network: nn.Module, batch: EntityGraph, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The loss (scalar) of a batch, and one vector per sample (B, S) for monitoring."""
+
+    def __call__(self, engine: SupervisedTrainer, batchdata: EntityGraph) -> dict[str, Tensor]:
+        """Train on one batch: forward, backward, clip, step; mixed precision and accumulation as in the engine."""
+        batch = self._to_device(engine, batchdata)
+        # The bottleneck draws from the global generator, so that one is set too.
+        torch.manual_seed(self._step_seed(engine.state.iteration))
+        generator = torch.Generator().manual_seed(self._step_seed(engine.state.iteration))
+        accumulate = engine.accumulation_steps
+        place = (engine.state.iteration - 1) % engine.state.epoch_length
+        if place % accumulate == 0:
+            engine.optimizer.zero_grad(set_to_none=True)
+        engine.network.train()
+        with _autocast(engine):
+            loss, pred = self.compute(engine.network, batch, generator)
+        if not torch.isfinite(loss):
+            raise InputError(
+                f"the loss became {float(loss)} at iteration {engine.state.iteration} (epoch {engine.state.epoch}); "
+                "lower the learning rate or switch mixed precision off; the last whole epoch is in the checkpoint"
+            )
+        engine.state.output = self._output(loss, pred)
+        engine.fire_event(IterationEvents.FORWARD_COMPLETED)
+        engine.fire_event(IterationEvents.LOSS_COMPLETED)
+        scaler = engine.scaler
+        (loss / accumulate if scaler is None else scaler.scale(loss / accumulate)).backward()
+        engine.fire_event(IterationEvents.BACKWARD_COMPLETED)
+        if (place + 1) % accumulate == 0 or place + 1 == engine.state.epoch_length:
+            if scaler is not None:
+                scaler.unscale_(engine.optimizer)
+            if self.max_grad_norm is not None:
+                nn.utils.clip_grad_norm_(engine.network.parameters(), self.max_grad_norm)
+            if scaler is None:
+                engine.optimizer.step()
+            else:
+                scaler.step(engine.optimizer)
+                scaler.update()
+        engine.fire_event(IterationEvents.MODEL_COMPLETED)
+        return engine.state.output
+
+    def validate(self, engine: Evaluator, batchdata: EntityGraph) -> dict[str, Tensor]:
+        """Loss of one validation batch. Split, timestep and noise are the same at every validation."""
+        batch = self._to_device(engine, batchdata)
+        generator = torch.Generator().manual_seed(self._step_seed(-engine.state.iteration))
+        engine.network.eval()
+        with torch.no_grad(), _autocast(engine):
+            loss, pred = self.compute(engine.network, batch, generator)
+        engine.state.output = self._output(loss, pred)
+        engine.fire_event(IterationEvents.FORWARD_COMPLETED)
+        engine.fire_event(IterationEvents.MODEL_COMPLETED)
+        return engine.state.output
+
+    def _step_seed(self, iteration: int) -> int:
+        # Far apart for neighbouring seeds, so that runs with seeds 0 and 1 share no draw.
+        return (self.seed * 1_000_003 + iteration) % 2**63
+
+    @staticmethod
+    def _to_device(engine: Any, batchdata: EntityGraph) -> EntityGraph:
+        if batchdata is None:
+            raise ValueError("got no batch: the data loader is empty")
+        return batchdata.to(engine.state.device, non_blocking=engine.non_blocking)
+
+    @staticmethod
+    def _output(loss: Tensor, pred: Tensor) -> dict[str, Tensor]:
+        # Decollation needs one tensor with a batch dimension; there is no label, so the prediction stands in its place.
+        pred = pred.detach().float()
+        return {CommonKeys.PRED: pred, CommonKeys.LABEL: pred.new_zeros(pred.shape[0]), CommonKeys.LOSS: loss}
+
+
+class AutoencoderIteration(SelfSupervisedIteration):
+    """Stage 1: reconstruct windows of vertices and edges.
+
+    Args:
+        loss: :class:`hmgdm_monai.losses.entity_autoencoder.EntityAutoencoderLoss`.
+        windows_per_tile: how many windows, of vertices and edges alike, to draw from each tile of a batch.
+        seed: of the run. max_grad_norm: see the base class.
+    """
+
+    def __init__(
+        self, loss: nn.Module, windows_per_tile: int = 32, seed: int = 0, max_grad_norm: float | None = 10.0
+    ) -> None:
+        super().__init__(loss, seed, max_grad_norm)
+        self.windows_per_tile = windows_per_tile
+
+    def compute(self, network: nn.Module, batch: EntityGraph, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Loss on windows drawn evenly over the batch; latents (N, Z) for monitoring."""
+        windows = torch.cat((batch.vertex_windows, batch.edge_windows))
+        count = min(len(windows), self.windows_per_tile * batch.num_graphs)
+        chosen = torch.randperm(len(windows), generator=generator)[:count].to(windows.device)
+        windows = windows[chosen].float() / 255.0
+        output = network(windows, generator)
+        loss = self.loss(output.reconstruction, windows, output.texture_hat, output.texture, output.kl)
+        return loss, output.latents
+
+
+class MaskedDiffusionIteration(SelfSupervisedIteration):
+    """Stage 2: restore the hidden half of latent graphs.
+
+    Args:
+        loss: :class:`hmgdm_monai.losses.masked_graph.MaskedGraphLoss`.
+        noising: forward process.
+        seed: of the run. max_grad_norm: see the base class.
+    """
+
+    def __init__(
+        self, loss: nn.Module, noising: GraphNoising, seed: int = 0, max_grad_norm: float | None = 10.0
+    ) -> None:
+        super().__init__(loss, seed, max_grad_norm)
+        self.noising = noising
+
+    def compute(self, network: nn.Module, batch: EntityGraph, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Loss of a fresh split, timestep and noise; embeddings (B, S) of the whole graphs, in validation only."""
+        loss = self.loss(*network(batch, self.noising, generator))
+        if network.training:
+            return loss, loss.detach().expand(batch.num_graphs, 1)
+        return loss, network.embed(batch)
+
+
+def _autocast(engine: Any) -> Any:
+    return torch.autocast("cuda", **engine.amp_kwargs) if engine.amp else nullcontext()

@@ -1,0 +1,167 @@
+"""Data of both pretraining stages: from one manifest to window and latent graphs, split by patient."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Subset
+
+from hmgdm_monai.data.latent_store import LatentStore
+from hmgdm_monai.data.manifest import ManifestRow, read_manifest
+from hmgdm_monai.data.tiling import TileSpec
+from hmgdm_monai.engines.cohort import CohortGraphs, build_graph_stores
+from hmgdm_monai.engines.encode import encode_stores
+from hmgdm_monai.errors import InputError
+from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
+from hmgdm_monai.transforms.stain import NormalizeStain
+from hmgdm_monai.transforms.superpixels import Superpixels
+
+logger = logging.getLogger(__name__)
+
+SECTIONS = ("training", "validation")
+
+
+class PretrainingData:
+    """What pretraining reads, made where it is missing.
+
+    Nothing is read when this is built; the first call that needs graphs builds those that are not stored yet.
+
+    Args:
+        manifest: CSV of the cohort.
+        store_dir: folder of the stores; may be shared between runs, since every file is keyed by what shaped it.
+        tile_spec: size, scale and choice of tiles. superpixels: how tiles become entities.
+        stain: stain normalisation, or None.
+        window_px: side of the instance windows.
+        val_fraction: share of patients held out for validation, at least one.
+        max_tiles_per_slide: draw that many tiles of a slide that has more; None for all.
+        strict_manifest: refuse a manifest with any faulty row, instead of leaving such rows out and naming them.
+        seed: of the split and of the draw of tiles. num_workers: processes that build graphs.
+    """
+
+    def __init__(
+        self,
+        manifest: Path | str,
+        store_dir: Path | str,
+        tile_spec: TileSpec,
+        superpixels: Superpixels,
+        stain: NormalizeStain | None = None,
+        window_px: int = 32,
+        val_fraction: float = 0.2,
+        max_tiles_per_slide: int | None = None,
+        strict_manifest: bool = False,
+        seed: int = 0,
+        num_workers: int = 0,
+    ) -> None:
+        if not 0.0 < val_fraction < 1.0:
+            raise InputError(f"val_fraction must lie between 0 and 1, exclusive, got {val_fraction}")
+        self.manifest, self.store_dir = Path(manifest), Path(store_dir)
+        self.tile_spec, self.superpixels, self.stain, self.window_px = tile_spec, superpixels, stain, window_px
+        self.val_fraction, self.max_tiles_per_slide = val_fraction, max_tiles_per_slide
+        self.strict_manifest, self.seed, self.num_workers = strict_manifest, seed, num_workers
+        self._cohort: CohortGraphs | None = None
+        self._latent_paths: list[Path] | None = None
+
+    @property
+    def cohort(self) -> CohortGraphs:
+        """Graph stores of the cohort, built where they are missing; what was left out is logged, once."""
+        if self._cohort is None:
+            self._cohort = build_graph_stores(
+                read_manifest(self.manifest, strict=self.strict_manifest),
+                self.store_dir / "graphs",
+                self.tile_spec,
+                self.superpixels,
+                self.stain,
+                self.max_tiles_per_slide,
+                self.num_workers,
+                self.seed,
+            )
+            logger.info("cohort %s: %s", self.manifest, self._cohort.summary())
+        return self._cohort
+
+    def prepare(self) -> None:
+        """Build what is missing of the graph stores."""
+        _ = self.cohort
+
+    def patients(self, section: str) -> list[str]:
+        """Patients of "training" or "validation", drawn by the seed.
+
+        Raises:
+            InputError: the cohort has a single patient, so that none can be held out.
+        """
+        if section not in SECTIONS:
+            raise ValueError(f"section must be one of {SECTIONS}, got {section!r}")
+        everyone = sorted(self.cohort.indices_by_patient())
+        if len(everyone) < 2:
+            raise InputError(
+                f"{self.manifest}: has usable tiles of {len(everyone)} patient; validation holds patients out, so give "
+                "two or more (where one slide is all there is, name its parts as patients)"
+            )
+        held_out = max(1, round(self.val_fraction * len(everyone)))
+        order = np.random.default_rng(self.seed).permutation(len(everyone))
+        chosen = order[:held_out] if section == "validation" else order[held_out:]
+        return [everyone[i] for i in sorted(chosen)]
+
+    def tile_indices(self, section: str) -> list[int]:
+        """Indices, in the stores, of the tiles of a section."""
+        by_patient = self.cohort.indices_by_patient()
+        return sorted(index for patient in self.patients(section) for index in by_patient[patient])
+
+    def window_graphs(self, section: str) -> Dataset:
+        """Entity graphs with windows, for stage 1."""
+        return Subset(self.cohort.store(window_px=self.window_px), self.tile_indices(section))
+
+    def sample_windows(self, count: int, windows_per_tile: int = 32) -> Tensor:
+        """Windows (N, 3, w, w) in [0, 1] from training tiles drawn by the seed, N at most ``count``."""
+        graphs = self.window_graphs("training")
+        rng = np.random.default_rng(self.seed)
+        windows: list[Tensor] = []
+        for index in rng.permutation(len(graphs))[: -(-count // windows_per_tile)]:
+            graph = graphs[int(index)]
+            both = torch.cat((graph.vertex_windows, graph.edge_windows))
+            windows.append(both[torch.from_numpy(rng.permutation(len(both))[:windows_per_tile])])
+        return torch.cat(windows)[:count].float() / 255.0
+
+    def encode(self, autoencoder: EntityAutoencoder, checkpoint_path: Path | str, device: Any = "cpu") -> None:
+        """Encode all graphs with the frozen autoencoder, into latent stores keyed by the checkpoint's content."""
+        self._latent_paths = encode_stores(
+            autoencoder,
+            self.cohort.paths,
+            self.store_dir / "latents",
+            checkpoint_path,
+            window_px=self.window_px,
+            device=device,
+        )
+
+    def latents(self) -> LatentStore:
+        """Latent graphs of all tiles, in the order of the graph stores.
+
+        Raises:
+            InputError: they have not been encoded yet.
+        """
+        if self._latent_paths is None:
+            raise InputError("the latent graphs are not there yet: run the autoencoder stage first")
+        return LatentStore(self._latent_paths)
+
+    def latent_graphs(self, section: str) -> Dataset:
+        """Latent entity graphs, for stage 2."""
+        return Subset(self.latents(), self.tile_indices(section))
+
+    def sample_latents(self, tiles: int = 512) -> Tensor:
+        """Latents (N, Z) of vertices and edges of training tiles drawn by the seed."""
+        graphs = self.latent_graphs("training")
+        chosen = np.random.default_rng(self.seed).permutation(len(graphs))[:tiles]
+        parts = [graphs[int(i)] for i in chosen]
+        return torch.cat([torch.cat((graph.vertex_latents, graph.edge_latents)) for graph in parts])
+
+    def labelled_tiles(self, most: int = 2000) -> tuple[list[int], list[ManifestRow]]:
+        """Tiles whose row has a label, at most ``most`` of them drawn by the seed: their indices and rows."""
+        rows = self.cohort.tile_rows
+        labelled = np.array([i for i, row in enumerate(rows) if row.label is not None], dtype=int)
+        if len(labelled) > most:
+            labelled = np.sort(np.random.default_rng(self.seed).choice(labelled, most, replace=False))
+        return [int(i) for i in labelled], [rows[i] for i in labelled]

@@ -1,0 +1,161 @@
+"""What a pretraining run leaves behind: the model, its numbers and its figures."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch_geometric.data import Batch
+
+from hmgdm_monai.data.demo.cohort import MARKER
+from hmgdm_monai.diffusion.noising import GraphNoising
+from hmgdm_monai.diffusion.sampling import sample_hidden
+from hmgdm_monai.engines.pretraining_data import PretrainingData
+from hmgdm_monai.engines.run_folder import write_json
+from hmgdm_monai.handlers.stage_checkpoint import StageCheckpoint
+from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
+from hmgdm_monai.networks.hmgdm import HMGDM
+from hmgdm_monai.networks.pretrained import save_pretrained
+
+logger = logging.getLogger(__name__)
+
+
+class PretrainingReport:
+    """Write ``model.pt``, ``metrics.json`` and the figures of a run.
+
+    Figures are drawn from the first validation tile with five vertices or more.
+
+    Args:
+        output_dir: of the run. data: what it was trained on. noising: of stage 2.
+        autoencoder, hmgdm: the trained networks. autoencoder_settings, hmgdm_settings: what they were built from.
+        autoencoder_checkpoint, hmgdm_checkpoint: of the stages, for their history.
+        run_settings: kept in the model file.
+        sampling_steps: of the denoising figure.
+    """
+
+    def __init__(
+        self,
+        output_dir: Path | str,
+        data: PretrainingData,
+        noising: GraphNoising,
+        autoencoder: EntityAutoencoder,
+        hmgdm: HMGDM,
+        autoencoder_settings: Mapping[str, Any],
+        hmgdm_settings: Mapping[str, Any],
+        autoencoder_checkpoint: StageCheckpoint,
+        hmgdm_checkpoint: StageCheckpoint,
+        run_settings: Mapping[str, Any],
+        sampling_steps: int = 50,
+    ) -> None:
+        self.output_dir, self.data, self.noising = Path(output_dir), data, noising
+        self.autoencoder, self.hmgdm = autoencoder, hmgdm
+        self.autoencoder_settings, self.hmgdm_settings = dict(autoencoder_settings), dict(hmgdm_settings)
+        self.autoencoder_checkpoint, self.hmgdm_checkpoint = autoencoder_checkpoint, hmgdm_checkpoint
+        self.run_settings, self.sampling_steps = dict(run_settings), sampling_steps
+
+    @property
+    def note(self) -> str | None:
+        """What figures must say of their data: that the demo cohort is synthetic."""
+        drawn = (self.data.manifest.parent / MARKER).exists()
+        return "Synthetic demo cohort: drawn by a program, not tissue" if drawn else None
+
+    def write(self) -> None:
+        """Write everything, each file whole or not at all, and say where it is."""
+        model, metrics, figures = (self.output_dir / name for name in ("model.pt", "metrics.json", "figures"))
+        save_pretrained(
+            model, self.autoencoder, self.autoencoder_settings, self.hmgdm, self.hmgdm_settings, self.run_settings
+        )
+        write_json(metrics, self.metrics())
+        self._draw(figures)
+        cohort = self.data.cohort
+        logger.info("cohort: %s", cohort.summary())
+        logger.info("checkpoint: %s", model)
+        logger.info("metrics:    %s", metrics)
+        logger.info("figures:    %s", figures)
+
+    def metrics(self) -> dict[str, Any]:
+        """Histories and best epochs of both stages, the cohort with what was left out, and the noise schedule's end."""
+        return {
+            "data": self.note or str(self.data.manifest),
+            "cohort": {
+                "units": len(self.data.cohort.done),
+                "tiles": {name: len(self.data.tile_indices(name)) for name in ("training", "validation")},
+                "patients": {name: len(self.data.patients(name)) for name in ("training", "validation")},
+                "skipped": [{"what": what, "reason": reason} for what, reason in self.data.cohort.skipped],
+            },
+            "abar_at_last_timestep": self.noising.signal_at_end,
+            "autoencoder": _stage(self.autoencoder_checkpoint),
+            "hmgdm": _stage(self.hmgdm_checkpoint),
+        }
+
+    @torch.no_grad()
+    def _draw(self, folder: Path) -> None:
+        from hmgdm_monai.visualize.curves import draw_curves
+        from hmgdm_monai.visualize.denoising import draw_denoising, hidden_pixels
+        from hmgdm_monai.visualize.entity_graph import draw_entity_graph
+        from hmgdm_monai.visualize.paint import paint_superpixels
+        from hmgdm_monai.visualize.save import save_figure, save_image
+        from hmgdm_monai.visualize.windows import draw_windows
+
+        for name, checkpoint, title in (
+            ("curves_autoencoder", self.autoencoder_checkpoint, "Stage 1: entity autoencoder"),
+            ("curves", self.hmgdm_checkpoint, "Stage 2: masked graph diffusion"),
+        ):
+            if checkpoint.history:
+                save_figure(draw_curves(checkpoint.history, title, note=self.note), folder / f"{name}.png")
+        store = self.data.cohort.store(window_px=self.data.window_px, label_map=True)
+        index = self._tile_to_draw()
+        graph, image = store[index], torch.from_numpy(store.image(index).transpose(2, 0, 1).copy())
+        save_image(draw_entity_graph(image, graph, graph.label_map), folder / "entity_graph.png")
+
+        self.autoencoder.cpu().eval()
+        self.hmgdm.cpu().eval()
+        windows = torch.cat((graph.vertex_windows, graph.edge_windows)).float() / 255.0
+        decoded = self.autoencoder.decode(self.autoencoder.encode(windows))
+        is_edge = torch.arange(len(windows)) >= graph.num_vertices
+        save_figure(draw_windows(windows, decoded, is_edge, note=self.note), folder / "windows.png")
+
+        latent = Batch.from_data_list([self.data.latents()[index]])
+        generator = torch.Generator().manual_seed(self.data.seed)
+        vertex_visible, edge_visible = self.hmgdm.split(latent, generator)
+        sample = sample_hidden(
+            self.hmgdm,
+            latent,
+            vertex_visible,
+            edge_visible,
+            self.noising,
+            self.sampling_steps,
+            generator,
+            keep_steps=4,
+        )
+        steps = [*sample.steps, sample.final]
+        painted = [
+            paint_superpixels(graph.label_map, self.autoencoder.decode(step.vertex_latents), graph.pos)
+            for step in steps
+        ]
+        figure = draw_denoising(
+            image,
+            painted,
+            [f"t = {step.timestep}" for step in sample.steps] + ["restored"],
+            hidden_pixels(graph.label_map, vertex_visible),
+            paint_superpixels(graph.label_map, decoded[: graph.num_vertices], graph.pos),
+            note=self.note,
+        )
+        save_figure(figure, folder / "denoising.png")
+
+    def _tile_to_draw(self) -> int:
+        latents, indices = self.data.latents(), self.data.tile_indices("validation")
+        return next((i for i in indices if latents[i].num_vertices >= 5), indices[0])
+
+
+def _stage(checkpoint: StageCheckpoint) -> dict[str, Any]:
+    best = {name: checkpoint.best[name] for name in ("epoch", "value")}
+    return {
+        "epochs": len(checkpoint.history),
+        "stopped_early": checkpoint.stopped_early,
+        "best": {**best, "metric": checkpoint.key_metric},
+        "history": checkpoint.history,
+    }

@@ -1,0 +1,55 @@
+"""Running the stages of pretraining: fit what has a closed form, resume, train, keep the best."""
+
+from __future__ import annotations
+
+import logging
+
+from monai.engines import Trainer
+
+from hmgdm_monai.engines.pretraining_data import PretrainingData
+from hmgdm_monai.handlers.stage_checkpoint import StageCheckpoint
+from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
+from hmgdm_monai.networks.hmgdm import HMGDM
+
+logger = logging.getLogger(__name__)
+
+
+def train_autoencoder(
+    data: PretrainingData,
+    network: EntityAutoencoder,
+    trainer: Trainer,
+    checkpoint: StageCheckpoint,
+    fit_windows: int = 8192,
+) -> None:
+    """Stage 1: fit filters and components to ``fit_windows`` training windows, then train, or go on training."""
+    if not checkpoint.resume(trainer):
+        network.fit(data.sample_windows(fit_windows).to(next(network.parameters()).device))
+    run_stage(trainer, checkpoint)
+    network.requires_grad_(False).eval()
+
+
+def train_hmgdm(data: PretrainingData, network: HMGDM, trainer: Trainer, checkpoint: StageCheckpoint) -> None:
+    """Stage 2: fit the scale of the latents, then train, or go on training."""
+    if not checkpoint.resume(trainer):
+        network.standardizer.fit(data.sample_latents().to(next(network.parameters()).device))
+    run_stage(trainer, checkpoint)
+    network.eval()
+
+
+def run_stage(trainer: Trainer, checkpoint: StageCheckpoint) -> None:
+    """Train a stage, resumed or fresh, to its end, and put its best weights into the network.
+
+    A stage that has done its epochs is not run again; given more epochs, it goes on. One that early stopping ended
+    stays
+    ended.
+
+    Args:
+        trainer: with ``checkpoint`` among its handlers, after ``checkpoint.resume(trainer)``.
+        checkpoint: of this stage.
+    """
+    if checkpoint.stopped_early or trainer.state.epoch >= trainer.state.max_epochs:
+        logger.info("%s: %d epochs are done, nothing to train", checkpoint.path.name, trainer.state.epoch)
+    else:
+        trainer.run()
+        checkpoint.finish(trainer)
+    checkpoint.keep_best()

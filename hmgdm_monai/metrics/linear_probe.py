@@ -1,0 +1,112 @@
+"""Linear probe: what a logistic regression on frozen embeddings can tell, in folds grouped by patient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from hmgdm_monai.errors import InputError
+
+_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+
+
+class ProbePredictions(NamedTuple):
+    """Class names in order (K), and out-of-fold class probabilities (N, K), summing to 1."""
+
+    classes: np.ndarray
+    probabilities: np.ndarray
+
+
+def probe_predictions(
+    embeddings: np.ndarray,
+    labels: Sequence[str] | np.ndarray,
+    groups: Sequence[str] | np.ndarray,
+    folds: int = 5,
+    seed: int = 0,
+    strengths: Sequence[float] = _STRENGTHS,
+) -> ProbePredictions:
+    """Out-of-fold predictions of a logistic regression with balanced class weights.
+
+    Folds are stratified by label and grouped, so that no group (patient, biopsy) is on both sides. Embeddings are
+    standardised on each training side alone; the inverse regularisation C is chosen there by balanced accuracy in
+    grouped
+    folds of its own.
+
+    Args:
+        embeddings: (N, D).
+        labels: (N,) class names.
+        groups: (N,) patients or biopsies.
+        folds: outer folds; fewer where the rarest class has fewer groups.
+        seed: of the folds.
+        strengths: values of C to choose from; a single one spares the inner folds.
+
+    Raises:
+        InputError: fewer than two classes, or a class that stands in one group alone.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedGroupKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    labels, groups = np.asarray(labels), np.asarray(groups)
+    classes = np.unique(labels)
+    rarest = min((len(np.unique(groups[labels == c])) for c in classes), default=0)
+    if len(classes) < 2 or rarest < 2:
+        raise InputError(
+            f"a probe needs two classes or more, each in two groups or more; got {len(classes)} classes, "
+            f"the rarest in {rarest} groups"
+        )
+
+    def model(strength: float):
+        return make_pipeline(
+            StandardScaler(), LogisticRegression(C=strength, class_weight="balanced", max_iter=1000, tol=1e-3)
+        )
+
+    def split(x: np.ndarray, y: np.ndarray, g: np.ndarray, count: int):
+        usable = min(count, min(len(np.unique(g[y == c])) for c in np.unique(y)))
+        return list(StratifiedGroupKFold(max(2, usable), shuffle=True, random_state=seed).split(x, y, g))
+
+    probabilities = np.zeros((len(labels), len(classes)))
+    for train, test in split(embeddings, labels, groups, folds):
+        best = strengths[0]
+        if len(strengths) > 1:
+            inner = split(embeddings[train], labels[train], groups[train], 3)
+            scores = [
+                np.mean([_balanced_accuracy_of(model(c), embeddings[train], labels[train], a, b) for a, b in inner])
+                for c in strengths
+            ]
+            best = strengths[int(np.argmax(scores))]
+        fitted = model(best).fit(embeddings[train], labels[train])
+        columns = np.searchsorted(classes, fitted.classes_)
+        probabilities[np.ix_(test, columns)] = fitted.predict_proba(embeddings[test])
+    return ProbePredictions(classes, probabilities)
+
+
+def balanced_accuracy(labels: Sequence[str] | np.ndarray, predictions: ProbePredictions) -> float:
+    """Mean recall over classes of the most probable class."""
+    labels = np.asarray(labels)
+    chosen = predictions.classes[predictions.probabilities.argmax(1)]
+    return float(np.mean([(chosen[labels == c] == c).mean() for c in predictions.classes]))
+
+
+def auc_against(labels: Sequence[str] | np.ndarray, predictions: ProbePredictions, negative: str) -> float:
+    """Area under the ROC curve of "anything but ``negative``" against ``negative``.
+
+    Raises:
+        InputError: if ``negative`` is no class.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    if negative not in predictions.classes:
+        raise InputError(
+            f"{negative!r} is no class of the labels; there are {', '.join(map(str, predictions.classes))}"
+        )
+    column = int(np.searchsorted(predictions.classes, negative))
+    return float(roc_auc_score(np.asarray(labels) != negative, 1.0 - predictions.probabilities[:, column]))
+
+
+def _balanced_accuracy_of(model, embeddings, labels, train, test) -> float:
+    chosen = model.fit(embeddings[train], labels[train]).predict(embeddings[test])
+    return float(np.mean([(chosen[labels[test] == c] == c).mean() for c in np.unique(labels[test])]))
