@@ -22,7 +22,7 @@ def build_hmgdm(
     hidden_entities: str = "token",
     use_positions: bool = True,
     bottleneck: bool = False,
-    readout: Sequence[str] = ("mean", "std"),
+    readout: Sequence[str] = ("mean",),
 ) -> HMGDM:
     """Encoder and denoiser of matching sizes.
 
@@ -38,7 +38,7 @@ def build_hmgdm(
         hidden_entities: how hidden entities take part in the encoder, "token", "adjacency" or "induced".
         use_positions: whether the encoder sees positions.
         bottleneck: whether the encoder ends in a Gaussian bottleneck.
-        readout: statistics that pool entity states into the embedding.
+        readout: statistics that pool the vertices' states into the embedding.
     """
     encoder = GraphEncoder(latent_dim, hidden_dim, num_layers, edge_latents, hidden_entities, use_positions, bottleneck)
     denoiser = GraphDenoiser(

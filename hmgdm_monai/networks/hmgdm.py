@@ -79,7 +79,7 @@ class HMGDM(nn.Module):
         encoder: sees visible entities only.
         denoiser: sees noisy hidden entities and the encoding.
         mask_ratio: share of vertices, and of edges, to hide in every graph.
-        readout: pools entity states for :meth:`embed`; mean and standard deviation where None.
+        readout: pools entity states for :meth:`embed`; their mean where None.
 
     Raises:
         ValueError: if encoder and denoiser do not match, or ``mask_ratio`` does not lie between 0 and 1.
@@ -103,7 +103,7 @@ class HMGDM(nn.Module):
         self.encoder = encoder
         self.denoiser = denoiser
         self.mask_ratio = mask_ratio
-        self.readout = StatisticsReadout() if readout is None else readout
+        self.readout = StatisticsReadout(("mean",)) if readout is None else readout
 
     def split(self, graph: EntityGraph, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Visible vertices (V,) and edges (E,) of a fresh complementary split of every graph in the batch."""
@@ -178,12 +178,11 @@ class HMGDM(nn.Module):
         )
 
     def embed(self, graph: EntityGraph) -> Tensor:
-        """Embedding of whole graphs, (B, S): readout of the vertices' and edges' last states, side by side."""
-        encoding = self.encode(graph)
-        parts = [self.readout(encoding.vertex_states[-1], graph.vertex_batch, num_graphs(graph))]
-        if encoding.edge_states is not None:
-            parts.append(self.readout(encoding.edge_states[-1], graph.edge_batch, num_graphs(graph)))
-        return torch.cat(parts, dim=-1)
+        """Embedding of whole graphs, (B, S): readout of the vertices' last states, which have heard the edges'.
+
+        The paper pools by a gate that is learnt with labels; without any, plain statistics stand in its place.
+        """
+        return self.readout(self.encode(graph).vertex_states[-1], graph.vertex_batch, num_graphs(graph))
 
     def _latents(self, graph: EntityGraph) -> tuple[Tensor, Tensor | None]:
         edges = self.standardizer(graph.edge_latents) if self.encoder.edge_latents else None
