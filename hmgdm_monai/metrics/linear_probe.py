@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from hmgdm_monai.errors import InputError
 
-_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 
 class ProbePredictions(NamedTuple):
@@ -25,7 +28,7 @@ def probe_predictions(
     groups: Sequence[str] | np.ndarray,
     folds: int = 5,
     seed: int = 0,
-    strengths: Sequence[float] = _STRENGTHS,
+    strengths: Sequence[float] = STRENGTHS,
 ) -> ProbePredictions:
     """Out-of-fold predictions of a logistic regression with balanced class weights.
 
@@ -45,10 +48,7 @@ def probe_predictions(
     Raises:
         InputError: fewer than two classes, or a class that stands in one group alone.
     """
-    from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     labels, groups = np.asarray(labels), np.asarray(groups)
     classes = np.unique(labels)
@@ -59,29 +59,43 @@ def probe_predictions(
             f"the rarest in {rarest} groups"
         )
 
-    def model(strength: float):
-        return make_pipeline(
-            StandardScaler(), LogisticRegression(C=strength, class_weight="balanced", max_iter=1000, tol=1e-3)
-        )
-
     def split(x: np.ndarray, y: np.ndarray, g: np.ndarray, count: int):
         usable = min(count, min(len(np.unique(g[y == c])) for c in np.unique(y)))
         return list(StratifiedGroupKFold(max(2, usable), shuffle=True, random_state=seed).split(x, y, g))
 
     probabilities = np.zeros((len(labels), len(classes)))
     for train, test in split(embeddings, labels, groups, folds):
-        best = strengths[0]
-        if len(strengths) > 1:
-            inner = split(embeddings[train], labels[train], groups[train], 3)
-            scores = [
-                np.mean([_balanced_accuracy_of(model(c), embeddings[train], labels[train], a, b) for a, b in inner])
-                for c in strengths
-            ]
-            best = strengths[int(np.argmax(scores))]
-        fitted = model(best).fit(embeddings[train], labels[train])
+        inner = split(embeddings[train], labels[train], groups[train], 3) if len(strengths) > 1 else []
+        fitted, _ = fit_probe(embeddings[train], labels[train], inner, strengths)
         columns = np.searchsorted(classes, fitted.classes_)
         probabilities[np.ix_(test, columns)] = fitted.predict_proba(embeddings[test])
     return ProbePredictions(classes, probabilities)
+
+
+def fit_probe(
+    embeddings: np.ndarray,
+    labels: np.ndarray,
+    splits: Sequence[tuple[np.ndarray, np.ndarray]],
+    strengths: Sequence[float] = STRENGTHS,
+) -> tuple[Pipeline, float]:
+    """Choose the inverse regularisation C on inner splits, then fit to all samples.
+
+    Args:
+        embeddings: (N, D), standardised within by what each fit sees.
+        labels: (N,).
+        splits: pairs of index arrays, fitted and scored by balanced accuracy; not used where there is a single C.
+        strengths: values of C to choose from; the strongest regularisation wins a draw.
+
+    Returns:
+        Fitted scikit-learn pipeline of StandardScaler and LogisticRegression, and C.
+    """
+    best = strengths[0]
+    if len(strengths) > 1:
+        scores = [
+            np.mean([_balanced_accuracy_of(_model(c), embeddings, labels, a, b) for a, b in splits]) for c in strengths
+        ]
+        best = strengths[int(np.argmax(scores))]
+    return _model(best).fit(embeddings, labels), best
 
 
 def balanced_accuracy(labels: Sequence[str] | np.ndarray, predictions: ProbePredictions) -> float:
@@ -107,6 +121,18 @@ def auc_against(labels: Sequence[str] | np.ndarray, predictions: ProbePrediction
     return float(roc_auc_score(np.asarray(labels) != negative, 1.0 - predictions.probabilities[:, column]))
 
 
-def _balanced_accuracy_of(model, embeddings, labels, train, test) -> float:
+def _model(strength: float) -> Pipeline:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(
+        StandardScaler(), LogisticRegression(C=strength, class_weight="balanced", max_iter=1000, tol=1e-3)
+    )
+
+
+def _balanced_accuracy_of(
+    model: Pipeline, embeddings: np.ndarray, labels: np.ndarray, train: np.ndarray, test: np.ndarray
+) -> float:
     chosen = model.fit(embeddings[train], labels[train]).predict(embeddings[test])
     return float(np.mean([(chosen[labels[test] == c] == c).mean() for c in np.unique(labels[test])]))

@@ -1,0 +1,252 @@
+"""Data of classification: labelled tiles of a manifest as latent graphs, made as the pretrained model wants them."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset, Subset
+from torch_geometric.loader import DataLoader
+
+from hmgdm_monai.data.checkpoint_file import read_checkpoint
+from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.data.latent_store import LatentStore
+from hmgdm_monai.data.manifest import Manifest, read_manifest
+from hmgdm_monai.data.ragged_store import TileInfo
+from hmgdm_monai.engines.cohort import CohortGraphs, build_graph_stores
+from hmgdm_monai.engines.encode import encode_stores
+from hmgdm_monai.engines.figure_note import synthetic_note
+from hmgdm_monai.engines.folds import check_classes
+from hmgdm_monai.engines.recipe import recipe_of
+from hmgdm_monai.errors import InputError
+from hmgdm_monai.networks.pretrained import Pretrained, load_pretrained
+
+logger = logging.getLogger(__name__)
+
+_CACHED_TILES = 20_000  # latents of a tile take about 60 kB
+
+
+class PretrainedFile:
+    """A pretrained model with the file that it came from.
+
+    Args:
+        path: a ``model.pt`` of train.json.
+
+    Attributes:
+        path: of the file.
+        model: both networks and the run's settings.
+        content: the file as read; classifiers keep parts of it.
+        digest: SHA-256 of the file, in short.
+
+    Raises:
+        InputError: there is no such file, or it is no pretrained model.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise InputError(
+                f"{self.path}: no pretrained model there; run the training first (python -m monai.bundle run training "
+                "--config_file bundle/configs/train.json), or give --model"
+            )
+        try:
+            self.model: Pretrained = load_pretrained(self.path)
+        except (KeyError, TypeError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:120]
+            raise InputError(
+                f"{self.path}: is damaged, or a model of another version ({reason}); give a model.pt of train.json"
+            ) from error
+        self.content: dict[str, Any] = read_checkpoint(self.path)
+        self.digest = hashlib.sha256(self.path.read_bytes()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class LabelledTile:
+    """A tile of the cohort: where it is, whose it is, what it is.
+
+    Attributes:
+        info: manifest row, place and scale.
+        patient: whose.
+        label: name of its class.
+        fold: the manifest's, None where it gives none.
+    """
+
+    info: TileInfo
+    patient: str
+    label: str
+    fold: int | None
+
+
+class ClassificationData:
+    """Labelled tiles as latent graphs, made where they are missing.
+
+    Tiles and superpixels are made with the settings that the model was trained with. Nothing is read when this is
+    built; :meth:`prepare` does all the work that takes time. Rows without a label are left out, and named.
+
+    Args:
+        manifest: CSV with a column ``label``: of tiles, or of slides, whose tiles all take the slide's label.
+        store_dir: folder of graphs and latents; may be shared between runs.
+        pretrained: the model.
+        max_tiles_per_slide: draws that many tiles of a slide that has more; None takes all.
+        strict_manifest: refuse a manifest with any faulty row.
+        seed: of the draw of tiles.
+        device: where to encode.
+        num_workers: processes that build graphs.
+    """
+
+    def __init__(
+        self,
+        manifest: Path | str,
+        store_dir: Path | str,
+        pretrained: PretrainedFile,
+        max_tiles_per_slide: int | None = None,
+        strict_manifest: bool = False,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        num_workers: int = 0,
+    ) -> None:
+        self.manifest, self.store_dir, self.pretrained = Path(manifest), Path(store_dir), pretrained
+        self.max_tiles_per_slide, self.strict_manifest, self.seed = max_tiles_per_slide, strict_manifest, seed
+        self.device, self.num_workers = torch.device(device), num_workers
+
+    def prepare(self) -> None:
+        """Build graphs and latents that are missing.
+
+        Raises:
+            InputError: the manifest or its images cannot be used, or its labels do not allow classification.
+        """
+        _ = self.latents
+
+    @property
+    def note(self) -> str | None:
+        """What figures must say of their data: that the demo cohort is synthetic."""
+        return synthetic_note(self.manifest)
+
+    @cached_property
+    def cohort(self) -> CohortGraphs:
+        """Graph stores of the labelled rows; what was left out is logged."""
+        labelled = self._labelled()
+        recipe = recipe_of(self.pretrained.model.run_settings)
+        cohort = build_graph_stores(
+            labelled,
+            self.store_dir / "graphs",
+            recipe.tile_spec,
+            recipe.superpixels,
+            recipe.stain,
+            self.max_tiles_per_slide,
+            self.num_workers,
+            self.seed,
+        )
+        logger.info("cohort %s: %s", self.manifest, cohort.summary())
+        return cohort
+
+    @cached_property
+    def latents(self) -> LatentStore:
+        """Latent graphs of all tiles."""
+        paths = encode_stores(
+            self.pretrained.model.autoencoder,
+            self.cohort.paths,
+            self.store_dir / "latents",
+            self.pretrained.path,
+            window_px=self.pretrained.model.autoencoder.window_px,
+            device=self.device,
+        )
+        return LatentStore(paths)
+
+    @cached_property
+    def tiles(self) -> list[LabelledTile]:
+        """All tiles, in the order of the stores."""
+        store = self.cohort.store(windows=False)
+        return [
+            LabelledTile(store.tile_info(i), row.patient, str(row.label), row.fold)
+            for i, row in enumerate(self.cohort.tile_rows)
+        ]
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, sorted."""
+        return tuple(sorted({tile.label for tile in self.tiles}))
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """(N,) int64, index into :attr:`classes`."""
+        return np.array([self.classes.index(tile.label) for tile in self.tiles], dtype=np.int64)
+
+    @cached_property
+    def patients(self) -> np.ndarray:
+        """(N,) names."""
+        return np.array([tile.patient for tile in self.tiles])
+
+    @cached_property
+    def embeddings(self) -> np.ndarray:
+        """(N, S) float32, of the pretrained model as it is."""
+        network = self.pretrained.model.hmgdm.to(self.device).eval()
+        every = np.arange(len(self.tiles))
+        return over_graphs(network.embed, self.graphs(every), self.device).numpy()
+
+    def graphs(self, indices: np.ndarray) -> Dataset:
+        """Latent graphs of some tiles with their class ``y`` (1,) int64, kept in memory once they have been read."""
+        return Subset(self._graphs, indices.tolist())
+
+    @cached_property
+    def _graphs(self) -> LabelledGraphs:
+        return LabelledGraphs(self.latents, self.labels)
+
+    def _labelled(self) -> Manifest:
+        manifest = read_manifest(self.manifest, strict=self.strict_manifest)
+        rows = tuple(row for row in manifest.rows if row.label is not None)
+        if not rows:
+            raise InputError(
+                f"{self.manifest}: no row has a label; fill in a column 'label' with the class of each image"
+            )
+        check_classes([row.label for row in rows], [row.patient for row in rows])
+        without = tuple(
+            f"{self.manifest.name} line {row.line}: it has no label" for row in manifest.rows if row.label is None
+        )
+        return replace(manifest, rows=rows, faults=(*manifest.faults, *without))
+
+
+class LabelledGraphs(Dataset):
+    """Latent graphs with their class ``y``; the first ones to be read stay in memory.
+
+    Args:
+        latents: graph of each tile.
+        labels: class of each.
+    """
+
+    def __init__(self, latents: Sequence[EntityGraph] | LatentStore, labels: np.ndarray) -> None:
+        self.latents, self.labels = latents, labels
+        self._cache: dict[int, EntityGraph] = {}
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> EntityGraph:
+        graph = self._cache.get(index)
+        if graph is None:
+            graph = self.latents[index].clone()
+            graph.y = torch.tensor([int(self.labels[index])])
+            if len(self._cache) < _CACHED_TILES:
+                self._cache[index] = graph
+        return graph
+
+
+def over_graphs(compute: Any, graphs: Dataset, device: torch.device | str, batch_size: int = 64) -> Tensor:
+    """``compute`` of batches of latent graphs, joined: (N, ...) float32 on the CPU, without gradients."""
+    with torch.inference_mode():
+        parts = [compute(batch.to(device)).float().cpu() for batch in DataLoader(graphs, batch_size=batch_size)]
+    return torch.cat(parts)
+
+
+def predict_probabilities(network: nn.Module, graphs: Dataset, device: torch.device | str) -> np.ndarray:
+    """Class probabilities (N, K) of latent graphs by a classifier, in evaluation mode."""
+    network.to(device).eval()
+    return over_graphs(network, graphs, device).double().softmax(1).numpy()

@@ -1,0 +1,87 @@
+"""How a pretrained model wants its tiles: read from the settings that it was trained with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hmgdm_monai.data.tiling import TileSpec
+from hmgdm_monai.diffusion.noising import GraphNoising
+from hmgdm_monai.engines.graph_unit import GraphRecipe
+from hmgdm_monai.errors import InputError
+from hmgdm_monai.networks.classifier_file import Classifier
+from hmgdm_monai.networks.pretrained import Pretrained, load_pretrained
+from hmgdm_monai.networks.tile_embedder import TileEmbedder, TileToGraph
+from hmgdm_monai.transforms.stain import NormalizeStain
+from hmgdm_monai.transforms.superpixels import Superpixels
+
+
+def recipe_of(run_settings: Mapping[str, Any], max_tiles_per_slide: int | None = None, seed: int = 0) -> GraphRecipe:
+    """Tiles and graphs as in training, but for their number: of every slide all, or ``max_tiles_per_slide``.
+
+    Args:
+        run_settings: of a pretrained model.
+        max_tiles_per_slide: draws that many tiles, spread evenly over the tissue, of a slide that has more.
+        seed: of that draw.
+
+    Raises:
+        InputError: the settings lack one that shapes a tile or its graph.
+    """
+    try:
+        data = run_settings["data"]
+        stain = data["stain_method"]
+        return GraphRecipe(
+            TileSpec(data["tile_size_px"], data["tile_mpp"], data["tile_overlap_px"], data["min_tissue"]),
+            Superpixels(data["n_segments"], data["compactness"], merge_threshold=data["merge_threshold"]),
+            None if stain is None else NormalizeStain(stain),
+            max_tiles_per_slide,
+            seed,
+        )
+    except KeyError as error:
+        raise InputError(
+            f"the model's settings lack {error}, so its tiles cannot be made; give a model.pt of train.json"
+        ) from None
+
+
+def tile_embedder(pretrained: Pretrained) -> TileEmbedder:
+    """The networks of a pretrained model in one, in evaluation mode, with the graphs that they were trained on."""
+    recipe = recipe_of(pretrained.run_settings)
+    to_graph = TileToGraph(recipe.superpixels, recipe.stain, pretrained.autoencoder.window_px)
+    return TileEmbedder(pretrained.autoencoder, pretrained.hmgdm, to_graph).eval()
+
+
+def load_tile_embedder(path: Path | str) -> TileEmbedder:
+    """:func:`tile_embedder` of a ``model.pt``; errors are those of :func:`load_pretrained`."""
+    return tile_embedder(load_pretrained(path))
+
+
+def classifier_to_graph(classifier: Classifier) -> TileToGraph:
+    """Makes the graphs that a classifier was trained on."""
+    recipe = recipe_of(classifier.run_settings)
+    return TileToGraph(recipe.superpixels, recipe.stain, classifier.autoencoder.window_px)
+
+
+def noising_of(run_settings: Mapping[str, Any]) -> GraphNoising:
+    """The forward process that a model was trained with.
+
+    Raises:
+        InputError: the settings lack one that shapes it.
+    """
+    from diffusers import DDPMScheduler
+
+    try:
+        settings = run_settings["hmgdm"]
+        scheduler = DDPMScheduler(
+            num_train_timesteps=settings["num_timesteps"],
+            beta_start=settings["beta_start"],
+            beta_end=settings["beta_end"],
+            beta_schedule="sigmoid",
+            prediction_type=settings["prediction_type"],
+            clip_sample=False,
+        )
+        return GraphNoising(scheduler, settings["noise_intensity"])
+    except KeyError as error:
+        raise InputError(
+            f"the model's settings lack {error}, so its noise is unknown; give a model.pt of train.json"
+        ) from None

@@ -1,0 +1,23 @@
+"""Weights that make every class count alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def class_weights(labels: np.ndarray, num_classes: int) -> Tensor:
+    """Weight of each class (K,): N / (K N_k), so that the mean weight over the N labels is 1.
+
+    Args:
+        labels: (N,) integers from 0 to K - 1.
+        num_classes: K.
+
+    Raises:
+        ValueError: a class without any label: no weight would make it count.
+    """
+    counts = np.bincount(np.asarray(labels), minlength=num_classes)
+    if (counts == 0).any():
+        raise ValueError(f"no label of class {int(np.argmin(counts))}: the classes count {counts.tolist()}")
+    return torch.from_numpy(counts.sum() / (num_classes * counts)).float()

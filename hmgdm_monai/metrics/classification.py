@@ -1,0 +1,56 @@
+"""How well classes are told apart: the numbers that classification reports, for a fold or over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc")
+
+
+def classification_metrics(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+    """Accuracy, balanced accuracy, macro F1, macro AUC and the confusion matrix.
+
+    A small fold may lack a class. Balanced accuracy and macro F1 are means over the classes that the labels hold; AUC
+    is the mean of one against the rest over the classes that have both sides, and None where none has. With all classes
+    there they are scikit-learn's.
+
+    Args:
+        labels: (N,) integers from 0 to K - 1, N > 0.
+        probabilities: (N, K); the most probable class is the prediction.
+        classes: K names.
+
+    Returns:
+        The four scores by name; ``tiles`` = N; ``recall`` by class name, None for a class that the labels lack;
+        ``confusion``: K lists of K counts, a row for each label, a column for each prediction.
+    """
+    from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, roc_auc_score
+
+    labels, every = np.asarray(labels), np.arange(len(classes))
+    predicted = probabilities.argmax(1)
+    confusion = confusion_matrix(labels, predicted, labels=every)
+    support = confusion.sum(1)
+    there = every[support > 0]
+    recall = confusion.diagonal()[there] / support[there]
+    areas = [roc_auc_score(labels == k, probabilities[:, k]) for k in there if support[k] < len(labels)]
+    recalls = dict(zip(there.tolist(), recall.tolist(), strict=True))
+    return {
+        "tiles": len(labels),
+        "accuracy": float(accuracy_score(labels, predicted)),
+        "balanced_accuracy": float(recall.mean()),
+        "macro_f1": float(f1_score(labels, predicted, labels=there, average="macro", zero_division=0.0)),
+        "macro_auc": float(np.mean(areas)) if areas else None,
+        "recall": {name: recalls.get(k) for k, name in enumerate(classes)},
+        "confusion": confusion.tolist(),
+    }
+
+
+def spread_over_folds(folds: Sequence[dict[str, Any]]) -> dict[str, dict[str, float] | None]:
+    """Mean and standard deviation (of the population) of each score over folds that have it."""
+    spread: dict[str, dict[str, float] | None] = {}
+    for name in SCORES:
+        values = [fold[name] for fold in folds if fold[name] is not None]
+        spread[name] = {"mean": float(np.mean(values)), "sd": float(np.std(values))} if values else None
+    return spread

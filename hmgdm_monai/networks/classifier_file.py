@@ -1,0 +1,127 @@
+"""A trained classifier in one file: networks, class names, and the settings that its tiles are made with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hmgdm_monai.data.checkpoint_file import read_checkpoint, write_checkpoint
+from hmgdm_monai.errors import InputError
+from hmgdm_monai.networks.build import build_hmgdm
+from hmgdm_monai.networks.embedding_heads import LinearHead, NearestNeighbourHead
+from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
+from hmgdm_monai.networks.graph_classifier import EmbeddingClassifier, EncoderClassifier, GraphClassifier
+from hmgdm_monai.networks.hmgdm import HMGDM
+
+FORMAT = 1
+MODES = ("linear", "knn", "finetune")
+
+
+class Classifier(NamedTuple):
+    """A classifier ready for use, in evaluation mode on the CPU.
+
+    Attributes:
+        autoencoder: windows to latents.
+        network: latent graphs to logits (B, K).
+        classes: K names, in the order of the logits.
+        mode: "linear", "knn" or "finetune".
+        run_settings: of the pretrained model; tile size, mpp and superpixels among them.
+        patients: those whose tiles it was fitted to or chosen by; it must not be judged on them.
+        fold: number of the fold that it was tested on.
+    """
+
+    autoencoder: EntityAutoencoder
+    network: EncoderClassifier
+    classes: tuple[str, ...]
+    mode: str
+    run_settings: dict[str, Any]
+    patients: tuple[str, ...]
+    fold: int
+
+
+def build_classifier(hmgdm: HMGDM, mode: str, settings: Mapping[str, Any]) -> EncoderClassifier:
+    """An untrained classifier of a mode.
+
+    Args:
+        hmgdm: whose encoder to copy.
+        mode: of :data:`MODES`.
+        settings: arguments of the head, those of :class:`GraphClassifier` for "finetune".
+
+    Raises:
+        InputError: an unknown mode.
+    """
+    check_mode(mode)
+    if mode == "finetune":
+        return GraphClassifier(hmgdm, **settings)
+    head = LinearHead if mode == "linear" else NearestNeighbourHead
+    return EmbeddingClassifier(hmgdm, head(**settings))
+
+
+def check_mode(mode: str) -> None:
+    """Raise an InputError for a mode that there is not."""
+    if mode not in MODES:
+        raise InputError(f"classification has no mode {mode!r}; choose one of {', '.join(MODES)}")
+
+
+def save_classifier(
+    path: Path | str,
+    network: EncoderClassifier,
+    mode: str,
+    settings: Mapping[str, Any],
+    classes: Sequence[str],
+    base: Mapping[str, Any],
+    patients: Sequence[str],
+    fold: int,
+) -> None:
+    """Write a classifier, whole or not at all.
+
+    Args:
+        path: of the file.
+        network: of :func:`build_classifier`, trained.
+        mode: that it was built for.
+        settings: that it was built from.
+        classes: K names, in the order of the logits.
+        base: content of the pretrained model's file, for its autoencoder and its settings.
+        patients: those whose tiles took part in training or in choosing.
+        fold: its number.
+    """
+    write_checkpoint(
+        path,
+        {
+            "classifier_format": FORMAT,
+            "mode": mode,
+            "settings": dict(settings),
+            "weights": dict(network.state_dict()),
+            "classes": [str(name) for name in classes],
+            "patients": [str(name) for name in patients],
+            "fold": int(fold),
+            "autoencoder": base["autoencoder"],
+            "hmgdm_settings": base["hmgdm"]["settings"],
+            "run_settings": base["run_settings"],
+        },
+    )
+
+
+def load_classifier(path: Path | str) -> Classifier:
+    """Build a classifier from a file of :func:`save_classifier`.
+
+    Raises:
+        InputError: no such file, a damaged one, or one of another kind or format.
+    """
+    saved = read_checkpoint(path)
+    found = saved.get("classifier_format") if isinstance(saved, dict) else None
+    if found != FORMAT:
+        raise InputError(
+            f"{path}: is no classifier of format {FORMAT} (found {found}); give a classifier_fold*.pt of classify.json"
+        )
+    try:
+        autoencoder = EntityAutoencoder(**saved["autoencoder"]["settings"])
+        autoencoder.load_state_dict(saved["autoencoder"]["weights"])
+        network = build_classifier(build_hmgdm(**saved["hmgdm_settings"]), saved["mode"], saved["settings"])
+        network.load_state_dict(saved["weights"])
+        about = (tuple(saved["classes"]), saved["mode"], saved["run_settings"], tuple(saved["patients"]), saved["fold"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"{path}: is damaged ({reason}); run classify.json again to make it anew") from error
+    return Classifier(autoencoder.eval(), network.eval(), *about)

@@ -1,0 +1,77 @@
+"""Heads on frozen embeddings: fitted by scikit-learn or by remembering, kept as modules for the checkpoint's sake."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class LinearHead(nn.Module):
+    """Logistic regression: logits (B, K) = W x + b.
+
+    Args:
+        num_features: S.
+        num_classes: K.
+    """
+
+    def __init__(self, num_features: int, num_classes: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.zeros(num_classes, num_features))
+        self.register_buffer("bias", torch.zeros(num_classes))
+
+    def set(self, weight: Tensor, bias: Tensor) -> LinearHead:
+        """Take over weight (K, S) and bias (K,)."""
+        self.weight.copy_(weight)
+        self.bias.copy_(bias)
+        return self
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Logits (B, K) of embeddings (B, S)."""
+        return F.linear(embeddings, self.weight, self.bias)
+
+
+class NearestNeighbourHead(nn.Module):
+    """Weighted k nearest neighbours among standardised embeddings, by cosine.
+
+    Each neighbour votes for its class with ``exp(cosine / temperature)`` (Wu et al., CVPR 2018, as DINO's evaluation
+    has it), times the weight of its class; departs from both in that weight, without which the largest class wins.
+
+    Args:
+        num_features: S.
+        num_classes: K.
+        num_examples: N, how many embeddings are remembered.
+        neighbours: k; all of them where there are fewer.
+        temperature: of the votes; low values make the nearest ones count.
+    """
+
+    def __init__(
+        self, num_features: int, num_classes: int, num_examples: int, neighbours: int, temperature: float = 0.07
+    ) -> None:
+        super().__init__()
+        self.neighbours, self.temperature = min(neighbours, num_examples), temperature
+        self.register_buffer("mean", torch.zeros(num_features))
+        self.register_buffer("scale", torch.ones(num_features))
+        self.register_buffer("examples", torch.zeros(num_examples, num_features))
+        self.register_buffer("votes", torch.zeros(num_examples, num_classes))
+
+    def set(self, embeddings: Tensor, labels: Tensor, class_weights: Tensor) -> NearestNeighbourHead:
+        """Remember embeddings (N, S) with labels (N,); class_weights (K,)."""
+        scale = embeddings.std(0, correction=0)
+        self.mean.copy_(embeddings.mean(0))
+        # A feature that never varies (but for rounding) tells nothing: it is centred, not blown up.
+        self.scale.copy_(torch.where(scale > 1e-6 * self.mean.abs().clamp(min=1.0), scale, torch.inf))
+        self.examples.copy_(self._direction(embeddings))
+        self.votes.copy_(F.one_hot(labels, self.votes.shape[1]) * class_weights)
+        return self
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Logarithm of the shares (B, K) of the votes, for embeddings (B, S)."""
+        cosine, nearest = (self._direction(embeddings) @ self.examples.T).topk(self.neighbours, dim=1)
+        # Relative to the nearest: the shares are the same, and nothing overflows.
+        strength = ((cosine - cosine[:, :1]) / self.temperature).exp().unsqueeze(-1)
+        shares = (strength * self.votes[nearest]).sum(1)
+        return (shares / shares.sum(1, keepdim=True)).clamp(min=1e-6).log()
+
+    def _direction(self, embeddings: Tensor) -> Tensor:
+        return F.normalize((embeddings - self.mean) / self.scale, dim=1)
