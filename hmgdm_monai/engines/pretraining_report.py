@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch_geometric.data import Batch
 
-from hmgdm_monai.data.demo.cohort import MARKER
 from hmgdm_monai.diffusion.noising import GraphNoising
-from hmgdm_monai.diffusion.sampling import sample_hidden
+from hmgdm_monai.engines.denoising_figure import denoising_figure
+from hmgdm_monai.engines.figure_note import synthetic_note
 from hmgdm_monai.engines.pretraining_data import PretrainingData
 from hmgdm_monai.engines.run_folder import write_json
 from hmgdm_monai.handlers.stage_checkpoint import StageCheckpoint
@@ -59,8 +58,7 @@ class PretrainingReport:
     @property
     def note(self) -> str | None:
         """What figures must say of their data: that the demo cohort is synthetic."""
-        drawn = (self.data.manifest.parent / MARKER).exists()
-        return "Synthetic demo cohort: drawn by a program, not tissue" if drawn else None
+        return synthetic_note(self.data.manifest)
 
     def write(self) -> None:
         """Write everything, each file whole or not at all, and say where it is."""
@@ -94,9 +92,7 @@ class PretrainingReport:
     @torch.no_grad()
     def _draw(self, folder: Path) -> None:
         from hmgdm_monai.visualize.curves import draw_curves
-        from hmgdm_monai.visualize.denoising import draw_denoising, hidden_pixels
         from hmgdm_monai.visualize.entity_graph import draw_entity_graph
-        from hmgdm_monai.visualize.paint import paint_superpixels
         from hmgdm_monai.visualize.save import save_figure, save_image
         from hmgdm_monai.visualize.windows import draw_windows
 
@@ -118,31 +114,16 @@ class PretrainingReport:
         is_edge = torch.arange(len(windows)) >= graph.num_vertices
         save_figure(draw_windows(windows, decoded, is_edge, note=self.note), folder / "windows.png")
 
-        latent = Batch.from_data_list([self.data.latents()[index]])
-        generator = torch.Generator().manual_seed(self.data.seed)
-        vertex_visible, edge_visible = self.hmgdm.split(latent, generator)
-        sample = sample_hidden(
+        figure = denoising_figure(
+            self.autoencoder,
             self.hmgdm,
-            latent,
-            vertex_visible,
-            edge_visible,
             self.noising,
-            self.sampling_steps,
-            generator,
-            keep_steps=4,
-        )
-        steps = [*sample.steps, sample.final]
-        painted = [
-            paint_superpixels(graph.label_map, self.autoencoder.decode(step.vertex_latents), graph.pos)
-            for step in steps
-        ]
-        figure = draw_denoising(
             image,
-            painted,
-            [f"t = {step.timestep}" for step in sample.steps] + ["restored"],
-            hidden_pixels(graph.label_map, vertex_visible),
-            paint_superpixels(graph.label_map, decoded[: graph.num_vertices], graph.pos),
-            note=self.note,
+            graph.label_map,
+            self.data.latents()[index],
+            self.sampling_steps,
+            self.data.seed,
+            self.note,
         )
         save_figure(figure, folder / "denoising.png")
 

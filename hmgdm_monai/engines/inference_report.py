@@ -1,0 +1,289 @@
+"""What inference leaves behind beside embeddings: maps, the projection, the denoising of a tile, and a summary."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch_geometric.data import Batch, Data
+from tqdm import tqdm
+
+from hmgdm_monai.data.features_file import Features, read_features
+from hmgdm_monai.data.manifest import ManifestRow
+from hmgdm_monai.data.manifest_columns import read_columns
+from hmgdm_monai.engines.denoising_figure import denoising_figure
+from hmgdm_monai.engines.embed import CohortEmbedding, read_tile_embeddings
+from hmgdm_monai.engines.figure_note import synthetic_note
+from hmgdm_monai.engines.maps import Quantity, read_tile, superpixel_attention, write_slide_maps, write_superpixel_map
+from hmgdm_monai.engines.recipe import classifier_to_graph, noising_of, recipe_of
+from hmgdm_monai.engines.run_folder import write_json
+from hmgdm_monai.engines.tile_stream import stream_slide
+from hmgdm_monai.errors import InputError
+from hmgdm_monai.networks.classifier_file import Classifier, load_classifier
+from hmgdm_monai.networks.graph_classifier import GraphClassifier
+from hmgdm_monai.networks.pretrained import Pretrained
+from hmgdm_monai.networks.survival_file import SurvivalModel, load_survival_model
+from hmgdm_monai.networks.tile_embedder import latent_graph
+from hmgdm_monai.transforms.tile_graph import TileGraph
+from hmgdm_monai.visualize.heatmap import value_range
+
+logger = logging.getLogger(__name__)
+
+TILES_FOR_AXIS = 1000  # of each slide, that the principal axis is fitted to
+
+
+class InferenceReport:
+    """Write ``maps/``, ``figures/`` and ``summary.json`` for embeddings that stand on disk.
+
+    Over every slide: the first principal component of the embeddings; with a survival model attention and risk of its
+    tiles; with a classifier the probability of each class. Colours span the whole cohort, so that slides compare. Over
+    some tiles: the attention of the classifier's gate to their superpixels.
+
+    Args:
+        embedding: whose jobs are done.
+        output_dir: of the run.
+        pretrained: the model, for the denoising figure.
+        classifier: a ``classifier_fold*.pt`` of classify.json, or None.
+        survival_model: a ``fold_*.pt`` of survival.json, or None.
+        projection_method: "tsne" or "umap".
+        projection_column: of the manifest, that colours the projection.
+        projection_tiles: most tiles in it, drawn evenly from the slides.
+        superpixel_tiles: how many tiles get a map of their superpixels, and of how many slides.
+        device: of the networks.
+        seed: of projection, draw and denoising.
+        progress: show a bar over slides on stderr.
+    """
+
+    def __init__(
+        self,
+        embedding: CohortEmbedding,
+        output_dir: Path | str,
+        pretrained: Pretrained,
+        classifier: Path | str | None = None,
+        survival_model: Path | str | None = None,
+        projection_method: str = "tsne",
+        projection_column: str = "label",
+        projection_tiles: int = 3000,
+        superpixel_tiles: int = 4,
+        device: torch.device | str = "cpu",
+        seed: int = 0,
+        progress: bool = True,
+    ) -> None:
+        self.embedding, self.output_dir, self.pretrained = embedding, Path(output_dir), pretrained
+        self.classifier: Classifier | None = None if classifier is None else load_classifier(classifier)
+        self.survival: SurvivalModel | None = None if survival_model is None else load_survival_model(survival_model)
+        self.projection_method, self.projection_column = projection_method, projection_column
+        self.projection_tiles, self.superpixel_tiles = projection_tiles, superpixel_tiles
+        self.device, self.seed, self.progress = torch.device(device), seed, progress
+
+    @property
+    def note(self) -> str | None:
+        """What figures must say of their data."""
+        return synthetic_note(self.embedding.manifest.path)
+
+    def write(self) -> None:
+        """Write everything, each file whole or not at all, and say where it is.
+
+        Raises:
+            InputError: nothing was embedded, a column is missing, or the disk is full.
+        """
+        result = self.embedding.finish()
+        logger.info("%s", result.summary())
+        figures, maps = self.output_dir / "figures", self.output_dir / "maps"
+        self.write_slide_maps(maps)
+        self.write_superpixel_maps(maps)
+        self.write_projection(figures / "projection.png")
+        self.write_denoising(figures / "denoising.png")
+        write_json(
+            self.output_dir / "summary.json",
+            {
+                "data": self.note or str(self.embedding.manifest.path),
+                "embedded_slides": len(result.slides),
+                "tiles_file": None if result.tiles is None else result.tiles.name,
+                "skipped": [{"what": what, "reason": reason} for what, reason in result.skipped.items()],
+            },
+        )
+        for name, path in (("embeddings", self.embedding.folder), ("maps", maps), ("figures", figures)):
+            logger.info("%-11s %s", f"{name}:", path)
+
+    def write_slide_maps(self, folder: Path) -> None:
+        """Maps of all slides."""
+        result = self.embedding.result
+        found = {
+            row_id: self._quantities(result.rows[row_id], path)
+            for row_id, path in tqdm(result.slides.items(), desc="values", unit="slide", disable=not self.progress)
+        }
+        if not found:
+            return
+        names = [quantity.name for quantity in next(iter(found.values()))]
+        spans = {
+            name: value_range(
+                np.concatenate([q.values for quantities in found.values() for q in quantities if q.name == name])
+            )
+            for name in names
+        }
+        for row_id, quantities in tqdm(found.items(), desc="maps", unit="slide", disable=not self.progress):
+            path = result.slides[row_id]
+            features = read_features(path)
+            spanned = [Quantity(q.name, q.label, q.values, q.span or spans[q.name]) for q in quantities]
+            classes = None
+            if self.classifier is not None:
+                shares = np.stack([q.values for q in quantities if q.name.startswith("probability")])
+                classes = [self.classifier.classes[place] for place in shares.argmax(0)]
+            row = result.rows[row_id]
+            write_slide_maps(row, features.coords, features.attrs, spanned, folder, path.stem, classes, self.note)
+
+    def write_superpixel_maps(self, folder: Path) -> None:
+        """Maps of the gate's attention to the superpixels of a few tiles, each of another slide or plain image."""
+        if self.classifier is None or not isinstance(self.classifier.network, GraphClassifier):
+            logger.info("no maps of superpixels: they need a fine-tuned classifier of classify.json (--classifier)")
+            return
+        network, recipe = self.classifier.network.cpu(), recipe_of(self.classifier.run_settings)
+        for row, location in self._some_tiles(self.superpixel_tiles):
+            tile = read_tile(row, location, recipe.tile_spec, classifier_to_graph(self.classifier))
+            with torch.inference_mode():
+                latent = latent_graph(self.classifier.autoencoder.cpu(), tile.graph)
+                shares = network(latent).softmax(1)[0]
+            values = superpixel_attention(network, latent)
+            best = int(shares.argmax())
+            title = f"{row.image.name}: taken for {self.classifier.classes[best]} ({float(shares[best]):.0%})"
+            quantity = Quantity("attention", "attention of the gate (1 = even share)", values)
+            write_superpixel_map(tile, quantity, folder, self.embedding.slide_path(row.id).stem, title, self.note)
+
+    def write_projection(self, path: Path) -> None:
+        """Embeddings of tiles in two dimensions, coloured by the manifest's column."""
+        from hmgdm_monai.visualize.projection import draw_projection, project
+        from hmgdm_monai.visualize.save import save_figure
+
+        result, rng = self.embedding.result, np.random.default_rng(self.seed)
+        parts: list[np.ndarray] = []
+        ids: list[str] = []
+        share = -(-self.projection_tiles // max(1, len(result.slides) + (result.tiles is not None)))
+        for row_id, file in result.slides.items():
+            features = read_features(file).features
+            chosen = np.sort(rng.permutation(len(features))[:share])
+            parts.append(features[chosen])
+            ids += [row_id] * len(chosen)
+        if result.tiles is not None:
+            features, all_ids = read_tile_embeddings(result.tiles)
+            chosen = np.sort(rng.permutation(len(features))[:share])
+            parts.append(features[chosen])
+            ids += [all_ids[place] for place in chosen]
+        if len(ids) < 4:
+            logger.info("no projection: it needs four tiles or more, there are %d", len(ids))
+            return
+        cells = read_columns(self.embedding.manifest.path, [self.projection_column])
+        texts = [cells[result.rows[row_id].line][self.projection_column] for row_id in ids]
+        points = project(np.concatenate(parts), self.projection_method, self.seed)
+        figure = draw_projection(
+            points, self.projection_column, texts, self.projection_method, "Embeddings of tiles", self.note
+        )
+        save_figure(figure, path)
+
+    def write_denoising(self, path: Path) -> None:
+        """The denoising of one tile."""
+        from hmgdm_monai.visualize.save import save_figure
+
+        embedder, recipe = self.embedding.embedder, self.embedding.recipe
+        autoencoder, hmgdm = self.pretrained.autoencoder, self.pretrained.hmgdm
+        row, location = self._some_tiles(1)[0]
+        tile = read_tile(row, location, recipe.tile_spec, embedder.to_graph)
+        autoencoder.cpu(), hmgdm.cpu()
+        try:
+            with torch.inference_mode():
+                latent = latent_graph(autoencoder, tile.graph)
+            noising = noising_of(self.pretrained.run_settings)
+            figure = denoising_figure(
+                autoencoder, hmgdm, noising, tile.image, tile.graph.label_map, latent, seed=self.seed, note=self.note
+            )
+        finally:
+            embedder.to(self.device)
+        save_figure(figure, path)
+
+    def _some_tiles(self, count: int) -> list[tuple[ManifestRow, Sequence[int]]]:
+        """The tile in the middle of each of ``count`` slides or plain images, spread evenly over the cohort."""
+        result = self.embedding.result
+        rows = list(result.slides) or sorted(set(read_tile_embeddings(result.tiles)[1]))
+        chosen = [rows[len(rows) * number // count] for number in range(min(count, len(rows)))]
+        places = []
+        for row_id in chosen:
+            where = (0, 0)
+            if row_id in result.slides:
+                coords = read_features(result.slides[row_id]).coords
+                where = coords[np.abs(coords - np.median(coords, axis=0)).sum(1).argmin()]
+            places.append((result.rows[row_id], where))
+        return places
+
+    def _quantities(self, row: ManifestRow, path: Path) -> list[Quantity]:
+        features = read_features(path)
+        mean, axis = self._axis
+        found = [
+            Quantity("pc1", "first principal component of the embeddings (no unit)", (features.features - mean) @ axis)
+        ]
+        if self.survival is not None:
+            found += self._survival_quantities(features)
+        if self.classifier is not None:
+            shares = self._class_shares(row)
+            found += [
+                Quantity(f"probability_{name}", f"probability of {name}", shares[:, place], (0.0, 1.0))
+                for place, name in enumerate(self.classifier.classes)
+            ]
+        return found
+
+    @property
+    def _axis(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean (S,) and first principal axis (S,) of the cohort's embeddings, its largest entry positive."""
+        if not hasattr(self, "_fitted_axis"):
+            parts = []
+            for path in self.embedding.result.slides.values():
+                features = read_features(path).features
+                parts.append(features[:: -(-len(features) // TILES_FOR_AXIS)])
+            pooled = np.concatenate(parts)
+            mean = pooled.mean(0)
+            axis = np.linalg.eigh(np.atleast_2d(np.cov((pooled - mean).T)))[1][:, -1] if len(pooled) > 1 else 0 * mean
+            self._fitted_axis = mean, axis * (np.sign(axis[np.abs(axis).argmax()]) or 1.0)
+        return self._fitted_axis
+
+    def _survival_quantities(self, features: Features) -> list[Quantity]:
+        """Attention and risk of a slide's tiles, the slide taken for itself."""
+        network = self.survival.network.to(self.device)
+        if features.features.shape[1] != network.standardizer.mean.shape[0]:
+            raise InputError(
+                f"the survival model takes features of {network.standardizer.mean.shape[0]} channels, the embeddings "
+                f"have {features.features.shape[1]}; give the model that was trained on this encoder"
+            )
+        bag = Data(x=torch.from_numpy(features.features))
+        if network.uses_graph:
+            graph = TileGraph(**(self.survival.about.get("graph") or {}))
+            bag.edge_index = torch.from_numpy(graph(features.features, features.coords))
+        batch = Batch.from_data_list([bag]).to(self.device)
+        with torch.inference_mode():
+            weights = network.attention(batch).float().cpu().numpy()
+            risk = self.survival.loss.to(self.device).risk(network.tile_outputs(batch)).float().cpu().numpy()
+        return [
+            Quantity("attention", "attention (1 = even share)", weights * len(weights)),
+            Quantity("risk", "log risk of a tile on its own (higher = earlier death)", risk.reshape(-1)),
+        ]
+
+    def _class_shares(self, row: ManifestRow) -> np.ndarray:
+        """Probabilities (M, K) of a slide's tiles, read and encoded anew with the classifier's own settings."""
+        network = self.classifier.network.to(self.device)
+        autoencoder = self.classifier.autoencoder.to(self.device)
+        recipe = recipe_of(self.classifier.run_settings, self.embedding.recipe.max_tiles, self.embedding.recipe.seed)
+        if recipe.settings()["tile"] != self.embedding.recipe.settings()["tile"]:
+            raise InputError("the classifier was trained on other tiles than the model; give one of this model")
+        parts = []
+        with torch.inference_mode():
+            batches = stream_slide(
+                row,
+                recipe,
+                classifier_to_graph(self.classifier),
+                self.embedding.batch_tiles,
+                self.embedding.num_workers,
+            )
+            for graphs, _, _ in batches:
+                parts.append(network(latent_graph(autoencoder, graphs.to(self.device))).softmax(1).cpu().numpy())
+        return np.concatenate(parts)

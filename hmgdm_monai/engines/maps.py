@@ -1,0 +1,181 @@
+"""Maps: values of tiles over a slide, or of superpixels over a tile, as PNG, GeoJSON and NIfTI."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.data.geojson import feature_collection, superpixel_polygons, tile_polygons, write_geojson
+from hmgdm_monai.data.manifest import ManifestRow
+from hmgdm_monai.data.nifti_map import write_nifti_map
+from hmgdm_monai.data.slide import open_slide
+from hmgdm_monai.data.tiling import TileSpec
+from hmgdm_monai.errors import InputError
+from hmgdm_monai.networks.tile_embedder import TileToGraph
+from hmgdm_monai.visualize.heatmap import Placed, colours_of, draw_heatmap, tile_grid, value_range
+from hmgdm_monai.visualize.save import save_figure
+
+THUMBNAIL_PX = 1200
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What is painted.
+
+    Attributes:
+        name: of the files and of the measurement in QuPath, e.g. "attention".
+        label: for the colour bar, with unit.
+        values: (M,) of tiles, or (V,) of superpixels.
+        span: values at the ends of the colours, None for those of this map; the same for all slides of a cohort makes
+            them comparable.
+    """
+
+    name: str
+    label: str
+    values: np.ndarray
+    span: tuple[float, float] | None = None
+
+
+def write_slide_maps(
+    row: ManifestRow,
+    coords: np.ndarray,
+    about: Mapping[str, Any],
+    quantities: Sequence[Quantity],
+    folder: Path | str,
+    stem: str,
+    classes: Sequence[str] | None = None,
+    note: str | None = None,
+) -> list[Path]:
+    """Write the maps of one slide: one GeoJSON with all quantities, a PNG and a NIfTI for each.
+
+    Args:
+        row: names the slide.
+        coords: (M, 2) level-0 upper left corners of the tiles.
+        about: attributes of the slide's file of embeddings.
+        quantities: what to paint; the first one colours the GeoJSON.
+        folder: of the files.
+        stem: how their names begin.
+        classes: class name of each tile, where there are any.
+        note: small print of the figures.
+
+    Raises:
+        InputError: the slide cannot be read, or the disk is full.
+    """
+    folder = Path(folder)
+    with closing(open_slide(row.image, mpp=row.mpp)) as slide:
+        thumbnail, downsample = slide.thumbnail(THUMBNAIL_PX)
+    side = float(about["tile_size_level0"])
+    step = side * (1 - json.loads(about["settings"])["tile"]["overlap_px"] / float(about["tile_size_px"]))
+    # A plain image that does not know its scale counts as being at the tiles'.
+    mpp = float(about["mpp"] if math.isnan(about["level0_mpp"]) else about["level0_mpp"])
+    first = quantities[0]
+    collection = feature_collection(
+        tile_polygons(coords, side),
+        {quantity.name: quantity.values for quantity in quantities},
+        colours_of(first.values, first.span or value_range(first.values)),
+        classes,
+        None if classes is None else class_colours(classes),
+    )
+    written = [write_geojson(folder / f"{stem}.geojson", collection)]
+    tissue = Placed(thumbnail, (0.0, 0.0), downsample)
+    for quantity in quantities:
+        grid = tile_grid(coords, quantity.values, side, step)
+        figure = draw_heatmap(
+            tissue, grid, quantity.label, mpp, f"{row.image.name}: {quantity.name}", quantity.span, note
+        )
+        name = f"{stem}_{quantity.name}"
+        written.append(save_figure(figure, folder / f"{name}.png", dpi=110))
+        written.append(write_nifti_map(folder / f"{name}.nii.gz", grid.pixels, grid.origin_px, step, mpp))
+    return written
+
+
+@dataclass(frozen=True)
+class TileView:
+    """A tile with its graph and its place (S = side in px).
+
+    Attributes:
+        row: names the slide or plain image.
+        image: (3, S, S) uint8, as read.
+        graph: with windows and ``label_map``.
+        location_px: upper left corner, level-0 pixels.
+        pixel_px: side of a pixel of the tile in level-0 pixels.
+        mpp: microns per level-0 pixel.
+    """
+
+    row: ManifestRow
+    image: np.ndarray
+    graph: EntityGraph
+    location_px: tuple[int, int]
+    pixel_px: float
+    mpp: float
+
+
+def read_tile(row: ManifestRow, location_px: Sequence[int], spec: TileSpec, to_graph: TileToGraph) -> TileView:
+    """Read one tile and build its graph with its superpixels.
+
+    Raises:
+        InputError: the image cannot be read.
+    """
+    x, y = (int(part) for part in location_px)
+    with closing(open_slide(row.image, mpp=row.mpp)) as slide:
+        image = slide.read_regions(np.array([[x, y]]), spec.size_px, spec.mpp)[0].transpose(2, 0, 1).copy()
+        graph = to_graph(image, keep_label_map=True)
+        return TileView(row, image, graph, (x, y), slide.downsample_at(spec.mpp), slide.mpp or spec.mpp)
+
+
+def superpixel_attention(classifier: Any, latent: EntityGraph) -> np.ndarray:
+    """Attention (V,) of a classifier's gate to the superpixels of one tile, times V: 1 is an even share.
+
+    Args:
+        classifier: with ``attention(graph)`` -> (V,), summing to 1.
+        latent: latent graph, on the classifier's device.
+    """
+    with torch.inference_mode():
+        weights = classifier.attention(latent).float().cpu().numpy()
+    return weights * len(weights)
+
+
+def write_superpixel_map(
+    tile: TileView, quantity: Quantity, folder: Path | str, stem: str, title: str, note: str | None = None
+) -> list[Path]:
+    """Write the map of one tile, superpixels painted with their values (V,): PNG, GeoJSON and NIfTI.
+
+    Raises:
+        InputError: the disk is full.
+    """
+    folder, labels = Path(folder), tile.graph.label_map[0].numpy()
+    if len(quantity.values) != labels.max() + 1:
+        raise InputError(f"{labels.max() + 1} superpixels need as many values, not {len(quantity.values)}")
+    span = quantity.span or value_range(quantity.values)
+    collection = feature_collection(
+        superpixel_polygons(labels, tile.location_px, tile.pixel_px),
+        {quantity.name: quantity.values},
+        colours_of(quantity.values, span),
+    )
+    name = f"{stem}_x{tile.location_px[0]}_y{tile.location_px[1]}_{quantity.name}"
+    painted = Placed(quantity.values[labels], tile.location_px, tile.pixel_px)
+    tissue = Placed(tile.image.transpose(1, 2, 0), tile.location_px, tile.pixel_px)
+    figure = draw_heatmap(tissue, painted, quantity.label, tile.mpp, title, span, note)
+    return [
+        write_geojson(folder / f"{name}.geojson", collection),
+        save_figure(figure, folder / f"{name}.png", dpi=110),
+        write_nifti_map(folder / f"{name}.nii.gz", painted.pixels, tile.location_px, tile.pixel_px, tile.mpp),
+    ]
+
+
+def class_colours(classes: Sequence[str]) -> dict[str, tuple[int, int, int]]:
+    """A colour for each class name, by alphabetical order."""
+    from matplotlib import colormaps
+
+    palette = colormaps["tab10"]
+    names = sorted(set(classes))
+    return {name: tuple(round(255 * part) for part in palette(i % 10)[:3]) for i, name in enumerate(names)}

@@ -1,0 +1,159 @@
+"""Values over tissue: tiles over a slide's thumbnail, or superpixels over a tile."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hmgdm_monai.visualize.note import add_note
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOUR_MAP = "viridis"
+_OPACITY = 0.6
+_PANEL_IN = 5.0
+_MANY = 500  # values from which on the extremes are left to the ends of the colour bar
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An array of pixels with its place on the slide.
+
+    Attributes:
+        pixels: (H, W) values, NaN where there is none, or (H, W, 3) uint8.
+        origin_px: upper left corner, x and y in level-0 pixels.
+        pixel_px: side of a pixel in level-0 pixels.
+    """
+
+    pixels: np.ndarray
+    origin_px: tuple[float, float]
+    pixel_px: float
+
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """Left, right, bottom and top edge in level-0 pixels, as matplotlib takes them."""
+        (x, y), (height, width) = self.origin_px, self.pixels.shape[:2]
+        return x, x + width * self.pixel_px, y + height * self.pixel_px, y
+
+
+def tile_grid(coords: np.ndarray, values: np.ndarray, side_px: float, step_px: float) -> Placed:
+    """Values of tiles (M,) on the grid that the tiles lie on, one cell a tile, around the tile's middle.
+
+    Args:
+        coords: (M, 2) upper left corners, level-0 pixels, about whole multiples of ``step_px``.
+        values: (M,).
+        side_px: side of a tile, level-0 pixels.
+        step_px: from tile to tile; less than the side where tiles overlap.
+    """
+    columns, rows = np.rint(np.asarray(coords, float) / step_px).astype(int).T
+    grid = np.full((rows.max() + 1, columns.max() + 1), np.nan)
+    grid[rows, columns] = values
+    return Placed(grid, ((side_px - step_px) / 2,) * 2, step_px)
+
+
+def value_range(values: np.ndarray) -> tuple[float, float]:
+    """What the colours span: all finite values; of many the 1st to 99th percentile, lest one outlier take them all."""
+    finite = np.asarray(values)[np.isfinite(values)]
+    if len(finite) == 0:
+        return 0.0, 1.0
+    low, high = np.percentile(finite, (1, 99) if len(finite) >= _MANY else (0, 100))
+    return (float(low), float(high)) if high > low else (float(low) - 0.5, float(low) + 0.5)
+
+
+def colours_of(values: np.ndarray, span: tuple[float, float]) -> np.ndarray:
+    """RGB (M, 3) uint8 of values (M,), as in the colour bar of a figure that spans ``span``."""
+    from matplotlib import colormaps
+
+    share = np.clip((np.asarray(values, float) - span[0]) / (span[1] - span[0]), 0, 1)
+    return np.rint(colormaps[COLOUR_MAP](np.nan_to_num(share))[:, :3] * 255).astype(np.uint8)
+
+
+def draw_heatmap(
+    tissue: Placed,
+    values: Placed,
+    quantity: str,
+    mpp: float | None,
+    title: str,
+    span: tuple[float, float] | None = None,
+    note: str | None = None,
+) -> Figure:
+    """Draw tissue beside the same tissue under its values, with colour bar and scale bar.
+
+    Args:
+        tissue: thumbnail or tile.
+        values: on the same slide, of any pixel size.
+        quantity: what the values are, with unit, for the colour bar.
+        mpp: microns per level-0 pixel; no scale bar where None.
+        title: over the figure.
+        span: values at the ends of the colours; :func:`value_range` where None.
+        note: small print at the foot.
+
+    Returns:
+        A matplotlib figure that belongs to no window.
+    """
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+
+    left, right, bottom, top = tissue.extent
+    aspect = min(max((bottom - top) / (right - left), 0.3), 2.0)
+    figure = Figure(figsize=(2 * _PANEL_IN + 1.0, _PANEL_IN * aspect + 0.9), layout="constrained")
+    plain, painted = figure.subplots(1, 2)
+    grey = np.asarray(tissue.pixels, float) @ [0.299, 0.587, 0.114]
+    plain.imshow(tissue.pixels, extent=tissue.extent)
+    # Under the values the tissue is grey: stain would shift the colours away from those of the bar.
+    painted.imshow(grey, extent=tissue.extent, cmap="gray", vmin=0, vmax=255)
+    low, high = span or value_range(values.pixels)
+    painted.imshow(
+        np.ma.masked_invalid(values.pixels),
+        extent=values.extent,
+        cmap=COLOUR_MAP,
+        vmin=low,
+        vmax=high,
+        alpha=_OPACITY,
+        interpolation="nearest",
+    )
+    for axes in (plain, painted):
+        axes.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[])
+        if mpp is not None:
+            _scale_bar(axes, mpp)
+    finite = values.pixels[np.isfinite(values.pixels)]
+    below, above = bool((finite < low).any()), bool((finite > high).any())
+    extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get((below, above), "neither")
+    bar = figure.colorbar(ScalarMappable(Normalize(low, high), COLOUR_MAP), ax=painted, extend=extend, shrink=0.9)
+    bar.set_label(quantity, fontsize=10)
+    figure.suptitle(title, fontsize=12)
+    add_note(figure, note, None if mpp is not None else "Microns per pixel are unknown: no scale bar.")
+    return figure
+
+
+def bar_length_um(width_um: float) -> float:
+    """Length of a scale bar: 1, 2 or 5 times a power of ten, at most a quarter of the width shown."""
+    most = width_um / 4
+    power = 10.0 ** math.floor(math.log10(most))
+    return max(step * power for step in (1, 2, 5) if step * power <= most)
+
+
+def length_text(length_um: float) -> str:
+    """A length with its unit: "50 µm", "2 mm"."""
+    return f"{length_um / 1000:g} mm" if length_um >= 1000 else f"{length_um:g} \u00b5m"
+
+
+def _scale_bar(axes: Axes, mpp: float) -> None:
+    from matplotlib.patches import Rectangle
+
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    width, height = right - left, bottom - top
+    length_um = bar_length_um(width * mpp)
+    length = length_um / mpp
+    x, y, thick = left + 0.04 * width, bottom - 0.04 * height, 0.012 * height
+    backing: Sequence[float] = (x - 0.015 * width, y - 0.085 * height, length + 0.03 * width, 0.105 * height)
+    axes.add_patch(Rectangle(backing[:2], *backing[2:], color="white", alpha=0.85, linewidth=0, zorder=3))
+    axes.add_patch(Rectangle((x, y - thick), length, thick, color="black", linewidth=0, zorder=4))
+    axes.text(x + length / 2, y - 2 * thick, length_text(length_um), ha="center", va="bottom", fontsize=9, zorder=4)

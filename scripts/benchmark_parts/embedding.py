@@ -1,0 +1,99 @@
+"""How many tiles a second are embedded, and what share of the time reading, graph building and the networks take."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+
+def measure_embedding(
+    model: Path, images: Sequence[Path], tiles_per_slide: int = 64, batch_tiles: int = 32, device: str = "cpu"
+) -> dict[str, float]:
+    """Embed tiles of slides step by step, as :func:`hmgdm_monai.engines.tile_stream.stream_slide` does in one process.
+
+    Args:
+        model: a model.pt.
+        images: slides.
+        tiles_per_slide: at most.
+        batch_tiles: tiles at a time.
+        device: of the networks.
+
+    Returns:
+        ``tiles``, ``tiles_per_second``, and seconds a tile of each step by name: ``reading``, ``superpixels``,
+        ``graph_and_windows``, ``autoencoder``, ``encoder``. Finding tissue, once a slide, is not in them: ``tissue_s``.
+    """
+    import torch
+    from torch_geometric.data import Batch
+
+    from hmgdm_monai.data.slide import open_slide
+    from hmgdm_monai.data.tiling import tile_locations
+    from hmgdm_monai.engines.recipe import recipe_of, tile_embedder
+    from hmgdm_monai.networks.pretrained import load_pretrained
+    from hmgdm_monai.networks.tile_embedder import latent_graph
+    from hmgdm_monai.transforms.entity_graph import build_entity_graph
+
+    pretrained = load_pretrained(model)
+    recipe, embedder = recipe_of(pretrained.run_settings), tile_embedder(pretrained).to(device)
+    spec, window_px = recipe.tile_spec, pretrained.autoencoder.window_px
+    spent = dict.fromkeys(("reading", "superpixels", "graph_and_windows", "autoencoder", "encoder"), 0.0)
+    tiles, tissue_s = 0, 0.0
+
+    def timed(name: str, work):  # noqa: ANN001, ANN202
+        start = time.perf_counter()
+        result = work()
+        if device != "cpu":
+            torch.cuda.synchronize()
+        spent[name] += time.perf_counter() - start
+        return result
+
+    for number, path in enumerate((images[0], *images)):  # the first one once more: what compiles, compiles there
+        if number == 1:
+            spent, tiles, tissue_s = dict.fromkeys(spent, 0.0), 0, 0.0
+        with closing(open_slide(path)) as slide, torch.inference_mode():
+            start = time.perf_counter()
+            locations = tile_locations(slide, spec)[:tiles_per_slide]
+            tissue_s += time.perf_counter() - start
+            for first in range(0, len(locations), batch_tiles):
+                part = locations[first : first + batch_tiles]
+                pixels = timed("reading", lambda: slide.read_regions(part, spec.size_px, spec.mpp))  # noqa: B023
+                planes = [image.transpose(2, 0, 1) for image in pixels]
+                maps = timed("superpixels", lambda: [recipe.superpixels(image) for image in planes])  # noqa: B023
+                graphs = timed(
+                    "graph_and_windows",
+                    lambda: Batch.from_data_list(
+                        [build_entity_graph(image, labels, window_px) for image, labels in zip(planes, maps)]  # noqa
+                    ),
+                ).to(device)
+                latent = timed("autoencoder", lambda: latent_graph(embedder.autoencoder, graphs))  # noqa: B023
+                timed("encoder", lambda: embedder.hmgdm.embed(latent).cpu())  # noqa: B023
+                tiles += len(part)
+    total = sum(spent.values())
+    return {
+        "tiles": tiles,
+        "tiles_per_second": tiles / total,
+        "tissue_s": tissue_s / len(images),
+        **{name: seconds / tiles for name, seconds in spent.items()},
+    }
+
+
+def main() -> None:
+    """Print speed and shares."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--model", type=Path, default=Path("runs/pretraining/model.pt"))
+    parser.add_argument("--slides", type=Path, nargs="*", default=sorted(Path("demo_cohort/slides").glob("*.tif"))[:8])
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    r = measure_embedding(arguments.model, arguments.slides, device=arguments.device)
+    steps = [name for name in r if name not in ("tiles", "tiles_per_second", "tissue_s")]
+    whole = sum(r[name] for name in steps)
+    print(f"{r['tiles_per_second']:.1f} tiles a second ({r['tiles']} tiles, {1e3 * whole:.1f} ms each)")
+    for name in steps:
+        print(f"  {name.replace('_', ' '):18} {1e3 * r[name]:6.2f} ms  {r[name] / whole:5.1%}")
+    print(f"  finding tissue     {1e3 * r['tissue_s']:6.0f} ms a slide, not in the above")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""inference.json and evaluate.json, on slides in miniature and models that nobody trained."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigWorkflow
+
+from hmgdm_monai.data.checkpoint_file import read_checkpoint
+from hmgdm_monai.data.manifest import read_manifest
+from hmgdm_monai.engines.recipe import recipe_of
+from hmgdm_monai.engines.tile_stream import stream_slide
+from hmgdm_monai.errors import input_error_in
+from hmgdm_monai.metrics.classification import classification_metrics
+from hmgdm_monai.networks.build import build_hmgdm
+from hmgdm_monai.networks.classifier_file import build_classifier, load_classifier, save_classifier
+from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
+from hmgdm_monai.networks.pretrained import save_pretrained
+from hmgdm_monai.networks.tile_embedder import TileToGraph, latent_graph
+
+CONFIGS = Path(__file__).parents[2] / "bundle" / "configs"
+AUTOENCODER = {"window_px": 16, "widths": [8, 8], "form_channels": 1, "texture_dim": 0, "shortcut": False}
+HMGDM = {"latent_dim": 4, "hidden_dim": 16, "num_layers": 2, "heads": 2}
+RUN = {
+    "data": {
+        "tile_size_px": 64,
+        "tile_mpp": 0.5,
+        "tile_overlap_px": 0,
+        "min_tissue": 0.5,
+        "stain_method": None,
+        "n_segments": 12,
+        "compactness": 20.0,
+        "merge_threshold": None,
+        "window_px": 16,
+    },
+    "hmgdm": {
+        "num_timesteps": 100,
+        "beta_start": 1e-7,
+        "beta_end": 0.02,
+        "prediction_type": "sample",
+        "noise_intensity": "dynamic",
+    },
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _hook_and_threads_restored():
+    hook, threads = sys.excepthook, torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    sys.excepthook = hook
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, stained, write_tiff):
+    """``cohort.csv`` of four slides of four patients and one that is missing, ``model.pt`` and ``classifier.pt``."""
+    folder = tmp_path_factory.mktemp("inference")
+    lines = ["image,patient,label"]
+    for number in range(4):
+        write_tiff(folder / f"s{number}.tif", [np.roll(stained(128, 128), 20 * number, 1)], compression="jpeg")
+        lines.append(f"s{number}.tif,p{number},{'ab'[number % 2]}")
+    (folder / "cohort.csv").write_text("\n".join([*lines, "none.tif,p9,a"]) + "\n")
+    torch.manual_seed(0)
+    networks = EntityAutoencoder(**AUTOENCODER), AUTOENCODER, build_hmgdm(**HMGDM), HMGDM
+    save_pretrained(folder / "model.pt", *networks, RUN)
+    network = build_classifier(networks[2], "finetune", {"num_classes": 2})
+    save_classifier(
+        folder / "classifier.pt",
+        network,
+        "finetune",
+        {"num_classes": 2},
+        ["a", "b"],
+        read_checkpoint(folder / "model.pt"),
+        ["p0"],
+        0,
+    )
+    return folder
+
+
+def workflow(name: str, **overrides) -> ConfigWorkflow:
+    made = ConfigWorkflow(
+        config_file=str(CONFIGS / name),
+        meta_file=str(CONFIGS / "metadata.json"),
+        logging_file=False,
+        workflow_type="infer",
+        device="cpu",
+        **{key: str(value) if isinstance(value, Path) else value for key, value in overrides.items()},
+    )
+    made.initialize()
+    return made
+
+
+def test_inference_writes_embeddings_maps_and_figures(folder, tmp_path):
+    files = {"manifest": folder / "cohort.csv", "model": folder / "model.pt", "classifier": folder / "classifier.pt"}
+    run = workflow("inference.json", **files, output_dir=tmp_path / "run", superpixel_tiles=2)
+    assert not run.check_properties()
+    run.run()
+    out = tmp_path / "run"
+    assert {path.name for path in (out / "embeddings").iterdir()} == {f"s{number}.h5" for number in range(4)}
+    with h5py.File(out / "embeddings" / "s2.h5") as file:
+        assert file["features"].shape == (4, 16)
+        assert file["coords"][:].tolist() == [[0, 0], [64, 0], [0, 64], [64, 64]]
+    for quantity in ("pc1", "probability_a", "probability_b"):
+        for ending in ("png", "nii.gz"):
+            assert (out / "maps" / f"s3_{quantity}.{ending}").stat().st_size > 0
+    features = json.loads((out / "maps" / "s3.geojson").read_text())["features"]
+    measured = features[0]["properties"]["measurements"]
+    assert set(measured) == {"pc1", "probability_a", "probability_b"}
+    best = "a" if measured["probability_a"] > 0.5 else "b"
+    assert features[0]["properties"]["classification"]["name"] == best
+    assert len(list((out / "maps").glob("*_attention.png"))) == 2
+    assert {path.name for path in (out / "figures").iterdir()} == {"projection.png", "denoising.png"}
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["embedded_slides"] == 4
+    assert "none.tif" in summary["skipped"][0]["reason"]
+
+
+def test_evaluation_scores_new_patients_as_the_metrics_do(folder, tmp_path):
+    run = workflow(
+        "evaluate.json",
+        manifest=folder / "cohort.csv",
+        classifier=folder / "classifier.pt",
+        output_dir=tmp_path,
+        batch_tiles=3,
+    )
+    assert not run.check_properties()
+    run.run()
+    classifier = load_classifier(folder / "classifier.pt")
+    to_graph, labels, shares = TileToGraph(recipe_of(RUN).superpixels, window_px=16), [], []
+    for row in read_manifest(folder / "cohort.csv").rows[1:]:  # p0 was trained on
+        for graphs, _, _ in stream_slide(row, recipe_of(RUN), to_graph):
+            with torch.no_grad():
+                shares.append(classifier.network(latent_graph(classifier.autoencoder, graphs)).softmax(1).numpy())
+            labels += [classifier.classes.index(row.label)] * 4
+    expected = classification_metrics(np.array(labels), np.concatenate(shares), classifier.classes)
+    found = json.loads((tmp_path / "metrics.json").read_text())
+    assert found["overall"] == expected
+    assert [skipped["what"] for skipped in found["skipped"]][-1] == "patient p0"
+    with (tmp_path / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 12
+    assert {row["patient"] for row in rows} == {"p1", "p2", "p3"}
+    np.testing.assert_allclose([float(row["probability_a"]) for row in rows], np.concatenate(shares)[:, 0], atol=1e-5)
+    assert (tmp_path / "confusion.png").stat().st_size > 0
+
+
+def test_nobody_new_is_one_clear_line(folder, tmp_path):
+    (folder / "known.csv").write_text("image,patient,label\ns0.tif,p0,a\ns1.tif,p1,c\n")
+    run = workflow(
+        "evaluate.json", manifest=folder / "known.csv", classifier=folder / "classifier.pt", output_dir=tmp_path
+    )
+    with pytest.raises(RuntimeError) as caught:
+        run.run()
+    message = str(input_error_in(caught.value))
+    assert "nothing to evaluate on" in message
+    assert "trained on" in message
+    assert "'c'" in message
+
+
+def test_no_model_is_one_clear_line(folder, tmp_path):
+    run = workflow(
+        "inference.json", manifest=folder / "cohort.csv", model=tmp_path / "none.pt", output_dir=tmp_path / "out"
+    )
+    with pytest.raises(RuntimeError) as caught:
+        run.run()
+    assert "none.pt" in str(input_error_in(caught.value))
