@@ -1,0 +1,72 @@
+"""One step of survival training, as MONAI engines call it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from monai.engines import Evaluator, SupervisedTrainer
+from monai.engines.utils import IterationEvents
+from monai.utils.enums import CommonKeys
+from torch import Tensor, nn
+from torch_geometric.data import Batch
+
+from hmgdm_monai.errors import InputError
+
+
+class SurvivalIteration:
+    """An ``iteration_update`` over batches of patient bags.
+
+    Returns tensors only, for MONAI's decollation would split PyG batches wrongly: ``pred`` (B, K), ``label`` (B, 2) of
+    time and event, ``loss``. Dropout draws from (seed, iteration), so that a resumed run draws what an uninterrupted
+    one would have drawn.
+
+    Args:
+        loss: from outputs (B, K), times (B,) and events (B,).
+        seed: of the fold.
+        max_grad_norm: gradients are clipped to this norm; None for no clipping.
+    """
+
+    def __init__(self, loss: nn.Module, seed: int = 0, max_grad_norm: float | None = 10.0) -> None:
+        self.loss, self.seed, self.max_grad_norm = loss, seed, max_grad_norm
+
+    def __call__(self, engine: SupervisedTrainer, batchdata: Batch) -> dict[str, Tensor]:
+        """Train on one batch of patients."""
+        bag = batchdata.to(engine.state.device)
+        torch.manual_seed((self.seed * 1_000_003 + engine.state.iteration) % 2**63)
+        engine.network.train()
+        engine.optimizer.zero_grad(set_to_none=True)
+        output = engine.network(bag)
+        loss = self.loss(output, bag.time, bag.event)
+        if not torch.isfinite(loss):
+            raise InputError(
+                f"the loss became {float(loss)} in epoch {engine.state.epoch}; lower the learning rate, or look for "
+                "features far off the rest"
+            )
+        engine.fire_event(IterationEvents.FORWARD_COMPLETED)
+        engine.fire_event(IterationEvents.LOSS_COMPLETED)
+        loss.backward()
+        engine.fire_event(IterationEvents.BACKWARD_COMPLETED)
+        if self.max_grad_norm is not None:
+            nn.utils.clip_grad_norm_(engine.network.parameters(), self.max_grad_norm)
+        engine.optimizer.step()
+        engine.fire_event(IterationEvents.MODEL_COMPLETED)
+        engine.state.output = self._output(output, bag, loss)
+        return engine.state.output
+
+    def validate(self, engine: Evaluator, batchdata: Batch) -> dict[str, Tensor]:
+        """Outputs for one batch of patients, without gradients."""
+        bag = batchdata.to(engine.state.device)
+        engine.network.eval()
+        with torch.no_grad():
+            output = engine.network(bag)
+            loss = self.loss(output, bag.time, bag.event)
+        engine.fire_event(IterationEvents.FORWARD_COMPLETED)
+        engine.fire_event(IterationEvents.MODEL_COMPLETED)
+        engine.state.output = self._output(output, bag, loss)
+        return engine.state.output
+
+    @staticmethod
+    def _output(output: Tensor, bag: Any, loss: Tensor) -> dict[str, Tensor]:
+        label = torch.stack((bag.time, bag.event), 1)
+        return {CommonKeys.PRED: output.detach(), CommonKeys.LABEL: label, CommonKeys.LOSS: loss.detach()}

@@ -1,0 +1,85 @@
+"""Likelihood of discrete-time hazards."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hmgdm_monai.errors import InputError
+
+
+class DiscreteTimeNLL(nn.Module):
+    """Negative log likelihood of hazards in K intervals of time, a mean over patients (Zadeh and Schmid, TPAMI 2021).
+
+    The network gives K logits; the hazard of interval k is h_k = sigmoid(logit_k), the probability to die in it having
+    lived to its start; S_k = prod_{j <= k} (1 - h_j). Who died in interval y adds -log h_y - log S_{y-1}, who was
+    censored in it -log S_y.
+
+    Unlike the Cox loss it needs no risk set: any number of patients a step will do.
+
+    Args:
+        cuts: the K - 1 times that part the intervals, ascending; interval k is (cuts[k-1], cuts[k]].
+
+    Raises:
+        ValueError: the cuts do not ascend, or (on calling) tensors do not match.
+    """
+
+    def __init__(self, cuts: Tensor | list[float]) -> None:
+        super().__init__()
+        cuts = torch.as_tensor(cuts, dtype=torch.float64).reshape(-1)
+        if (cuts.diff() <= 0).any():
+            raise ValueError(f"cuts must ascend, not {cuts.tolist()}")
+        self.cuts: Tensor
+        self.register_buffer("cuts", cuts)
+
+    @property
+    def num_outputs(self) -> int:
+        """K."""
+        return len(self.cuts) + 1
+
+    def forward(self, output: Tensor, time: Tensor, event: Tensor) -> Tensor:
+        """Loss of B patients from logits (B, K), times (B,) and events (B,), 1 = died, 0 = censored."""
+        if output.shape != (len(time), self.num_outputs) or len(time) != len(event):
+            raise ValueError(
+                f"logits of shape {tuple(output.shape)} for {len(time)} times, {len(event)} events and "
+                f"{self.num_outputs} intervals"
+            )
+        interval = torch.bucketize(time.double().contiguous(), self.cuts)[:, None]
+        died = event.bool()
+        log_survival = F.logsigmoid(-output.double()).cumsum(1)
+        log_hazard = F.logsigmoid(output.double()).gather(1, interval)[:, 0]
+        log_at_end = log_survival.gather(1, interval)[:, 0]
+        log_at_start = log_at_end - F.logsigmoid(-output.double()).gather(1, interval)[:, 0]
+        log_likelihood = torch.where(died, log_at_start + log_hazard, log_at_end)
+        return -log_likelihood.mean().to(output.dtype)
+
+    @staticmethod
+    def survival(output: Tensor) -> Tensor:
+        """Probability (B, K) to outlive each interval."""
+        return F.logsigmoid(-output).cumsum(1).exp()
+
+    def risk(self, output: Tensor) -> Tensor:
+        """Risk (B,), higher = earlier death: minus the number of intervals a patient is expected to outlive."""
+        return -self.survival(output).sum(1)
+
+
+def fit_cuts(time: np.ndarray, event: np.ndarray, num_intervals: int) -> list[float]:
+    """Times that part ``num_intervals`` intervals with about equally many deaths in each: quantiles of death times.
+
+    Args:
+        time: (N,) of the training patients.
+        event: (N,) 1 = died.
+        num_intervals: K, 2 or more; fewer come back where death times coincide.
+
+    Raises:
+        InputError: fewer deaths than intervals.
+    """
+    deaths = np.asarray(time, float)[np.asarray(event) == 1]
+    if num_intervals < 2 or len(np.unique(deaths)) < num_intervals:
+        raise InputError(
+            f"{num_intervals} intervals of time can not be cut from {len(np.unique(deaths))} different death times; "
+            "set num_intervals to 2 or more, and to no more than there are deaths in a training fold"
+        )
+    return np.unique(np.quantile(deaths, np.arange(1, num_intervals) / num_intervals)).tolist()

@@ -1,0 +1,1 @@
+"""Aggregators: from the tiles of a patient to one prediction."""

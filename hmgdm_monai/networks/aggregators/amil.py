@@ -1,0 +1,38 @@
+"""Attention-based multiple instance learning."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from hmgdm_monai.networks.aggregators.bag_aggregator import BagAggregator
+from hmgdm_monai.networks.gated_pooling import GatedAttentionPooling
+
+
+class AMIL(BagAggregator):
+    """Gated attention over tiles (Ilse et al., ICML 2018): reduce, weigh each tile, sum, predict.
+
+    Args:
+        in_channels: D. num_outputs: K. hidden_dim: of the tile states. attention_dim: of the gate.
+        dropout: of tile states and of their sum.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_outputs: int = 1,
+        hidden_dim: int = 64,
+        attention_dim: int = 32,
+        dropout: float = 0.25,
+    ) -> None:
+        super().__init__(in_channels, hidden_dim, num_outputs, dropout)
+        self.reduce = nn.Sequential(nn.Linear(in_channels, hidden_dim), nn.ReLU(), nn.Dropout(dropout))
+        self.pooling = GatedAttentionPooling(hidden_dim, attention_dim)
+
+    def states(self, bag: Data) -> Tensor:
+        """Reduced features (N, hidden_dim)."""
+        return self.reduce(self.standardizer(bag.x))
+
+    def pool(self, states: Tensor, bag: Data) -> tuple[Tensor, Tensor]:
+        """Attention-weighted sum (B, hidden_dim), and the attention (N,)."""
+        return self.pooling(states, bag.batch, bag.num_graphs)

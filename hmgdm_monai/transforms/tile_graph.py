@@ -1,0 +1,90 @@
+"""Tile graph of a slide: each tile with its nearest neighbours in space and in feature space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hmgdm_monai.errors import InputError
+
+
+@dataclass(frozen=True)
+class TileGraph:
+    """Edges between the tiles of one slide, from k-d trees (scipy).
+
+    A neighbour n of tile m gives the directed edge n -> m, so that each tile gathers from its own neighbours, as many
+    as it has, whatever others chose it for. An edge that is near in both senses stands once.
+
+    Feature neighbours are sought among the first ``feature_components`` principal components of the slide's own tiles
+    (H-MGDM and Patch-GCN search all channels): a k-d tree in hundreds of dimensions visits every point. Cost is about
+    M log M where features have structure; features without any, white noise in 16 dimensions, cost far more (measured
+    on one core: 10,000 tiles 3.6 s, against 0.14 s in clusters).
+
+    Args:
+        spatial_k: neighbours by distance of coords; 0 for none, as where there are no coords.
+        feature_k: neighbours by distance of features; 0 for none.
+        feature_components: principal components to search in.
+    """
+
+    spatial_k: int = 8
+    feature_k: int = 8
+    feature_components: int = 16
+
+    def __post_init__(self) -> None:
+        if self.spatial_k < 0 or self.feature_k < 0 or self.spatial_k + self.feature_k == 0:
+            raise InputError(
+                f"a tile graph needs spatial_k or feature_k above 0, not {self.spatial_k} and {self.feature_k}"
+            )
+        if self.feature_components < 1:
+            raise InputError(f"feature_components must be at least 1, not {self.feature_components}")
+
+    def __call__(self, features: np.ndarray, coords: np.ndarray | None) -> np.ndarray:
+        """Edges (2, E) int64, neighbour above tile, sorted by tile; none for a slide of one tile.
+
+        Args:
+            features: (M, D).
+            coords: (M, 2), any unit.
+
+        Raises:
+            InputError: spatial neighbours are wanted and there are no coords.
+        """
+        count = len(features)
+        pairs = []
+        if self.spatial_k:
+            if coords is None:
+                raise InputError(
+                    "these features have no coords, which spatial neighbours need; set spatial_k to 0 for a graph of "
+                    "feature neighbours alone"
+                )
+            pairs.append(_nearest(np.asarray(coords, np.float64), self.spatial_k))
+        if self.feature_k:
+            pairs.append(_nearest(principal_components(features, self.feature_components), self.feature_k))
+        # One number for each pair: sorts by tile, then neighbour, and drops what stands twice.
+        keys = np.unique(np.concatenate([tile * count + neighbour for neighbour, tile in pairs]))
+        return np.stack((keys % count, keys // count))
+
+
+def principal_components(features: np.ndarray, count: int) -> np.ndarray:
+    """Scores (M, min(count, D)) float64 of centred features, by the eigenvectors of their covariance: M D^2."""
+    centred = np.asarray(features, np.float64) - np.mean(features, 0, dtype=np.float64)
+    if centred.shape[1] <= count:
+        return centred
+    _, vectors = np.linalg.eigh(centred.T @ centred)
+    return centred @ vectors[:, ::-1][:, :count]
+
+
+def _nearest(points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """(neighbour, tile) of the k nearest others of each point; all others where there are fewer."""
+    from scipy.spatial import cKDTree
+
+    count = len(points)
+    k = min(k, count - 1)
+    if k == 0:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    found = cKDTree(points).query(points, k + 1)[1].astype(np.int64)
+    tile = np.repeat(np.arange(count)[:, None], k + 1, 1)
+    # A point is its own nearest, but not always first, nor always found, where points coincide: then drop the last.
+    own = found == tile
+    own[~own.any(1), -1] = True
+    return found[~own], tile[~own]

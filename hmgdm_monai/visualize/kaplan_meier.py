@@ -1,0 +1,118 @@
+"""Kaplan-Meier curves of two risk groups, with numbers at risk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hmgdm_monai.errors import InputError
+from hmgdm_monai.visualize.note import add_note
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_GROUPS = (("high risk", True, "#c0392b"), ("low risk", False, "#2471a3"))
+_COLUMNS = 7  # of the table of numbers at risk
+
+
+def log_rank_p(time: np.ndarray, event: np.ndarray, high: np.ndarray) -> float | None:
+    """p-value of the log-rank test between two groups; None where a group is empty or nobody died."""
+    from sksurv.compare import compare_survival
+    from sksurv.util import Surv
+
+    event, high = np.asarray(event).astype(bool), np.asarray(high).astype(bool)
+    if high.all() or not high.any() or not event.any():
+        return None
+    return float(compare_survival(Surv.from_arrays(event, np.asarray(time, float)), high)[1])
+
+
+def draw_kaplan_meier(
+    time: np.ndarray,
+    event: np.ndarray,
+    high: np.ndarray,
+    title: str = "Overall survival",
+    time_label: str = "time",
+    cut: str | None = None,
+    note: str | None = None,
+) -> Figure:
+    """Draw the survival of patients at high and at low predicted risk.
+
+    Steps are Kaplan-Meier's, bands their 95 % intervals (log-log), ticks are patients who were censored; below stand
+    the numbers still at risk. The log-rank p is for the difference between the groups.
+
+    Args:
+        time: (N,).
+        event: (N,) 1 = died.
+        high: (N,) whether the predicted risk is high.
+        title: over the figure.
+        time_label: of the axis, with its unit.
+        cut: says how the groups were made, in small print.
+        note: more small print, e.g. where the data come from.
+
+    Raises:
+        InputError: no patients, or all of them in one group.
+    """
+    from matplotlib.figure import Figure
+
+    time, event, high = np.asarray(time, float), np.asarray(event).astype(bool), np.asarray(high).astype(bool)
+    if len(time) == 0 or high.all() or not high.any():
+        raise InputError(
+            f"no curves to draw: {high.sum()} of {len(time)} patients are at high risk; both groups need some"
+        )
+    figure = Figure(figsize=(6.4, 5.4), layout="constrained")
+    axes, table = figure.subplots(2, 1, height_ratios=[5, 1], sharex=True)
+    for name, side, colour in _GROUPS:
+        _draw_group(axes, time[high == side], event[high == side], name, colour)
+    end = time.max()
+    axes.set(xlim=(0, end * 1.02), ylim=(0, 1.03), ylabel="share alive", title=title)
+    axes.grid(alpha=0.25)
+    axes.legend(loc="upper right", fontsize=9, framealpha=0.9)
+    p = log_rank_p(time, event, high)
+    if p is not None:
+        axes.text(0.03, 0.05, f"log-rank p {_shown(p)}", transform=axes.transAxes, fontsize=10)
+    _draw_numbers(table, time, high, end)
+    table.set_xlabel(time_label)
+    add_note(figure, cut, note)
+    return figure
+
+
+def _draw_group(axes: Axes, time: np.ndarray, event: np.ndarray, name: str, colour: str) -> None:
+    from sksurv.nonparametric import kaplan_meier_estimator
+
+    label = f"{name} (n = {len(time)}, {event.sum()} died)"
+    if event.any():
+        at, alive, (low, high) = kaplan_meier_estimator(event, time, conf_type="log-log")
+        band_at, low, high = (np.r_[first, values] for first, values in ((0.0, at), (1.0, low), (1.0, high)))
+        # Where nobody is left the interval is not defined.
+        axes.fill_between(band_at, low, high, step="post", color=colour, alpha=0.13, linewidth=0)
+    else:
+        at, alive = np.array([time.max()]), np.array([1.0])
+    at, alive = np.r_[0.0, at], np.r_[1.0, alive]
+    axes.step(at, alive, where="post", color=colour, label=label, linewidth=1.8)
+    censored = np.sort(time[~event])
+    axes.plot(censored, alive[np.searchsorted(at, censored, side="right") - 1], "|", color=colour, markersize=7)
+
+
+def _draw_numbers(axes: Axes, time: np.ndarray, high: np.ndarray, end: float) -> None:
+    """Numbers at risk (under observation just before the time) under the ticks of the time axis."""
+    from matplotlib.ticker import MaxNLocator
+
+    ticks = [
+        tick for tick in MaxNLocator(_COLUMNS, steps=[1, 2, 2.5, 3, 5, 6, 10]).tick_values(0, end) if 0 <= tick <= end
+    ]
+    axes.set_xticks(ticks)
+    for row, (_name, side, colour) in enumerate(_GROUPS):
+        for tick in ticks:
+            count = int((time[high == side] >= tick).sum())
+            axes.text(tick, 1 - row, str(count), ha="center", va="center", color=colour, fontsize=9)
+    axes.set(ylim=(-0.6, 1.6), yticks=[1, 0], yticklabels=[name for name, _, _ in _GROUPS])
+    axes.set_title("number at risk", fontsize=9, loc="left")
+    axes.tick_params(axis="y", length=0, pad=14)
+    for place in ("top", "right", "left"):
+        axes.spines[place].set_visible(False)
+
+
+def _shown(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}" if p < 0.1 else f"= {p:.2f}"

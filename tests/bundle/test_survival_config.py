@@ -1,0 +1,59 @@
+"""survival.json as a user runs it, on features of a small cohort."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hmgdm_monai.data.features_file import write_features
+
+CONFIG = Path(__file__).resolve().parents[2] / "bundle" / "configs" / "survival.json"
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    rows = ["image,patient,time,event,features,grade"]
+    for n in range(24):
+        write_features(
+            tmp_path / f"s{n}.h5", rng.normal(size=(4 + n % 3, 5)) + n / 8, rng.integers(0, 9, (4 + n % 3, 2))
+        )
+        rows.append(f"s{n}.h5,p{n},{30 - n + (n % 4 == 0) * 20},{int(n % 4 != 0)},s{n}.h5,{'ab'[n > 12]}")
+    (tmp_path / "m.csv").write_text("\n".join(rows))
+    return tmp_path / "m.csv"
+
+
+def run(manifest: Path, output_dir: Path, **settings) -> dict:
+    from monai.bundle import ConfigWorkflow
+
+    settings = {"max_epochs": 3, "n_folds": 2, "num_bootstrap": 5, "device": "cpu", **settings}
+    workflow = ConfigWorkflow(
+        str(CONFIG), workflow_type="train", manifest=str(manifest), output_dir=str(output_dir), **settings
+    )
+    workflow.initialize()
+    workflow.run()
+    workflow.finalize()
+    return json.loads((output_dir / "metrics.json").read_text())
+
+
+def test_a_run_by_config(manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    metrics = run(
+        manifest,
+        tmp_path / "run",
+        aggregator="patch_gcn",
+        baselines=["cox_pca", "cox_clinical"],
+        clinical_columns=["grade"],
+    )
+    assert list(metrics["models"]) == ["patch_gcn", "cox_clinical", "cox_pca"]
+    names = set(os.listdir(tmp_path / "run"))
+    assert {"metrics.json", "predictions.csv", "km.png", "folds", "settings.json", "mlruns.db"} <= names
+    # More baselines are no other run: finished folds stay.
+    before = (tmp_path / "run" / "folds" / "fold_0.pt").stat().st_mtime_ns
+    again = run(manifest, tmp_path / "run", aggregator="patch_gcn", baselines=[])
+    assert again["models"]["patch_gcn"]["harrell_c"] == metrics["models"]["patch_gcn"]["harrell_c"]
+    assert (tmp_path / "run" / "folds" / "fold_0.pt").stat().st_mtime_ns == before

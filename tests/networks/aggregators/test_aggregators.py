@@ -1,0 +1,123 @@
+"""Aggregators: no bag sees another, order means nothing, tiles sum up to the bag, and cost grows with tiles."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch_geometric.data import Batch, Data
+
+from hmgdm_monai.errors import InputError
+from hmgdm_monai.networks.aggregators.build import AGGREGATORS, build_aggregator
+
+
+def bag(tiles: int, seed: int) -> Data:
+    generator = torch.Generator().manual_seed(seed)
+    edges = torch.randint(0, tiles, (2, 4 * tiles), generator=generator)
+    return Data(x=torch.randn(tiles, 6, generator=generator), edge_index=edges)
+
+
+@pytest.fixture(params=sorted(AGGREGATORS))
+def network(request: pytest.FixtureRequest) -> torch.nn.Module:
+    torch.manual_seed(0)
+    found = build_aggregator(request.param, 6, 2).eval()
+    found.standardizer.fit(torch.randn(100, 6) * 3 + 1)
+    return found
+
+
+def test_a_bag_gives_the_same_alone_and_beside_others_of_any_size(network: torch.nn.Module) -> None:
+    bags = [bag(tiles, seed) for seed, tiles in enumerate((3, 17, 1, 8))]
+    together = network(Batch.from_data_list(bags))
+    alone = torch.cat([network(Batch.from_data_list([one])) for one in bags])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+    order = [2, 0, 3, 1]
+    torch.testing.assert_close(
+        network(Batch.from_data_list([bags[n] for n in order])), together[order], rtol=1e-4, atol=1e-5
+    )
+
+
+def test_the_order_of_tiles_means_nothing(network: torch.nn.Module) -> None:
+    one = bag(12, 5)
+    order = torch.randperm(12, generator=torch.Generator().manual_seed(0))
+    shuffled = Data(x=one.x[order], edge_index=torch.argsort(order)[one.edge_index])
+    before, after = Batch.from_data_list([one]), Batch.from_data_list([shuffled])
+    torch.testing.assert_close(network(after), network(before), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(network.attention(after), network.attention(before)[order], rtol=1e-4, atol=1e-6)
+
+
+def test_attention_sums_to_one_and_weighs_the_outputs_of_tiles(network: torch.nn.Module) -> None:
+    batch = Batch.from_data_list([bag(5, 0), bag(9, 1)])
+    attention, outputs = network.attention(batch), network.tile_outputs(batch)
+    sums = torch.zeros(2).index_add(0, batch.batch, attention)
+    torch.testing.assert_close(sums, torch.ones(2))
+    weighed = torch.zeros(2, 2).index_add(0, batch.batch, attention[:, None] * outputs)
+    torch.testing.assert_close(weighed, network(batch), rtol=1e-4, atol=1e-5)
+
+
+def test_all_parameters_learn(network: torch.nn.Module) -> None:
+    network.train()
+    network(Batch.from_data_list([bag(20, 0), bag(9, 1)])).square().sum().backward()
+    still = [name for name, value in network.named_parameters() if value.grad is None]
+    assert not still
+
+
+def test_graph_aggregators_heed_their_edges(network: torch.nn.Module) -> None:
+    one = bag(10, 3)
+    other = Data(x=one.x, edge_index=torch.zeros(2, 0, dtype=torch.int64))
+    same = torch.allclose(network(Batch.from_data_list([one])), network(Batch.from_data_list([other])), atol=1e-5)
+    assert same != network.uses_graph
+
+
+def test_unknown_names_and_settings_are_refused() -> None:
+    with pytest.raises(InputError, match="there are mean, amil, patch_gcn, deep_graph_conv"):
+        build_aggregator("max", 6)
+    with pytest.raises(InputError, match="'mean' does not take these settings: .*hidden_dim"):
+        build_aggregator("mean", 6, hidden_dim=3)
+
+
+COST = """
+import resource, sys, time
+import numpy as np, torch
+from torch_geometric.data import Batch, Data
+from hmgdm_monai.networks.aggregators.build import build_aggregator
+from hmgdm_monai.transforms.tile_graph import TileGraph
+torch.set_num_threads(1)
+name, tiles = sys.argv[1], int(sys.argv[2])
+rng = np.random.default_rng(0)
+kinds = rng.normal(size=(40, 512)) * 2
+x = (kinds[rng.integers(40, size=tiles)] + rng.normal(size=(tiles, 8)) @ rng.normal(size=(8, 512))).astype(np.float32)
+side = int(np.ceil(tiles**0.5))
+coords = np.stack((np.arange(tiles) % side, np.arange(tiles) // side), 1) * 512
+network = build_aggregator(name, 512)
+start = time.perf_counter()
+edges = torch.from_numpy(TileGraph()(x, coords)) if network.uses_graph else None
+graph_s = time.perf_counter() - start
+bag = Batch.from_data_list([Data(x=torch.from_numpy(x), edge_index=edges)])
+network.train()
+network(bag).sum().backward()
+start = time.perf_counter()
+network(bag).sum().backward()
+step_s = time.perf_counter() - start
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+print(graph_s, step_s, peak)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["amil", "patch_gcn", "deep_graph_conv"])
+def test_fifty_thousand_tiles_train_under_4_gb_in_linear_time(name: str) -> None:
+    """Forward and backward of one bag of M x 512, the tile graph included in memory; bounds leave room for noise."""
+    measured = {}
+    for tiles in (12_500, 50_000):
+        done = subprocess.run(
+            [sys.executable, "-c", COST, name, str(tiles)], capture_output=True, text=True, check=True, timeout=500
+        )
+        measured[tiles] = tuple(map(float, done.stdout.split()))
+        print(
+            f"{name} {tiles} tiles: graph {measured[tiles][0]:.1f} s, step {measured[tiles][1]:.2f} s, "
+            f"peak {measured[tiles][2]:.2f} GB"
+        )
+    assert measured[50_000][2] < 4
+    assert measured[50_000][1] < 4 * 2 * measured[12_500][1]

@@ -1,0 +1,37 @@
+"""Real outcomes as a cohort of ours: bags of region features to HDF5, and a manifest."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from hmgdm_monai.data.features_file import write_features
+
+
+def convert_survival_cohort(data: Path, cohort: str, folder: Path) -> Path:
+    """Write `<folder>/<slide>.h5` and `<folder>/manifest.csv` for "kirc" or "lihc"; returns the manifest.
+
+    There are no slides at hand, so `image` names the features as well. These features have no coords.
+
+    Args:
+        data: folder of the shared real data, with `survival/`.
+        cohort: whose archive and table to read.
+        folder: to write to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = folder / "manifest.csv"
+    with (
+        np.load(data / "survival" / f"{cohort}_region_features.npz") as features,
+        (data / "survival" / f"{cohort}_survival.csv").open(newline="") as table,
+        manifest.open("w", newline="") as out,
+    ):
+        writer = csv.writer(out)
+        writer.writerow(("image", "patient", "time", "event", "features", "site", "age", "is_female"))
+        for row in csv.DictReader(table):
+            name = f"{row['slide_id']}.h5"
+            write_features(folder / name, features[row["slide_id"]])
+            outcome = (row["survival_months"], int(float(row["event"])))
+            writer.writerow((name, row["case_id"], *outcome, name, row["site"], row["age"], row["is_female"]))
+    return manifest
