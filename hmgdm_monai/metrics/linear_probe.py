@@ -52,7 +52,7 @@ def probe_predictions(
 
     labels, groups = np.asarray(labels), np.asarray(groups)
     classes = np.unique(labels)
-    rarest = min((len(np.unique(groups[labels == c])) for c in classes), default=0)
+    rarest = _fewest_groups(labels, groups)
     if len(classes) < 2 or rarest < 2:
         raise InputError(
             f"a probe needs two classes or more, each in two groups or more; got {len(classes)} classes, "
@@ -65,13 +65,14 @@ def probe_predictions(
         )
 
     def split(x: np.ndarray, y: np.ndarray, g: np.ndarray, count: int):
-        usable = min(count, min(len(np.unique(g[y == c])) for c in np.unique(y)))
+        usable = min(count, _fewest_groups(y, g))
         return list(StratifiedGroupKFold(max(2, usable), shuffle=True, random_state=seed).split(x, y, g))
 
     probabilities = np.zeros((len(labels), len(classes)))
     for train, test in split(embeddings, labels, groups, folds):
-        best = strengths[0]
-        if len(strengths) > 1:
+        best = strengths[len(strengths) // 2]
+        # A class left with one group on the training side can not be split again: then the middle strength stands.
+        if len(strengths) > 1 and _fewest_groups(labels[train], groups[train]) > 1:
             inner = split(embeddings[train], labels[train], groups[train], 3)
             scores = [
                 np.mean([_balanced_accuracy_of(model(c), embeddings[train], labels[train], a, b) for a, b in inner])
@@ -105,6 +106,11 @@ def auc_against(labels: Sequence[str] | np.ndarray, predictions: ProbePrediction
         )
     column = int(np.searchsorted(predictions.classes, negative))
     return float(roc_auc_score(np.asarray(labels) != negative, 1.0 - predictions.probabilities[:, column]))
+
+
+def _fewest_groups(labels: np.ndarray, groups: np.ndarray) -> int:
+    """In how many groups the class that stands in fewest does; 0 without labels."""
+    return min((len(np.unique(groups[labels == c])) for c in np.unique(labels)), default=0)
 
 
 def _balanced_accuracy_of(model, embeddings, labels, train, test) -> float:
