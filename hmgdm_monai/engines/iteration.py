@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from contextlib import nullcontext
 from typing import Any
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.diffusion.noising import GraphNoising
 from hmgdm_monai.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 
 class SelfSupervisedIteration(ABC):
@@ -144,6 +147,7 @@ class MaskedDiffusionIteration(SelfSupervisedIteration):
     ) -> None:
         super().__init__(loss, seed, max_grad_norm)
         self.noising = noising
+        logger.info("noise: %d timesteps, abar_T = %.2g", noising.num_timesteps, noising.signal_at_end)
 
     def compute(self, network: nn.Module, batch: EntityGraph, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Loss of a fresh split, timestep and noise; embeddings (B, S) of the whole graphs, in validation only."""

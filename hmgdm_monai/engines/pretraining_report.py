@@ -95,9 +95,9 @@ class PretrainingReport:
     def _draw(self, folder: Path) -> None:
         from hmgdm_monai.visualize.curves import draw_curves
         from hmgdm_monai.visualize.denoising import draw_denoising, hidden_pixels
-        from hmgdm_monai.visualize.entity_graph import draw_entity_graph
+        from hmgdm_monai.visualize.entity_graph import entity_graph_figure
         from hmgdm_monai.visualize.paint import paint_superpixels
-        from hmgdm_monai.visualize.save import save_figure, save_image
+        from hmgdm_monai.visualize.save import save_figure
         from hmgdm_monai.visualize.windows import draw_windows
 
         for name, checkpoint, title in (
@@ -109,7 +109,7 @@ class PretrainingReport:
         store = self.data.cohort.store(window_px=self.data.window_px, label_map=True)
         index = self._tile_to_draw()
         graph, image = store[index], torch.from_numpy(store.image(index).transpose(2, 0, 1).copy())
-        save_image(draw_entity_graph(image, graph, graph.label_map), folder / "entity_graph.png")
+        save_figure(entity_graph_figure(image, graph, graph.label_map, self.note), folder / "entity_graph.png")
 
         self.autoencoder.cpu().eval()
         self.hmgdm.cpu().eval()
