@@ -28,14 +28,16 @@ def one_line_errors() -> None:
     For programs, not for libraries: it replaces ``sys.excepthook``. All other errors keep their traceback, and the exit
     status stays that of an error.
     """
+    from tqdm import tqdm  # writes on a line of its own where a progress bar was cut short
+
     default = sys.__excepthook__
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         found = input_error_in(error)
         if isinstance(error, KeyboardInterrupt):
-            print("interrupted; the same command goes on from here", file=sys.stderr)
+            tqdm.write("interrupted; the same command goes on from here", file=sys.stderr)
         elif found is not None:
-            print(f"error: {found}", file=sys.stderr)
+            tqdm.write(f"error: {found}", file=sys.stderr)
         else:
             default(kind, error, trace)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from contextlib import nullcontext
 from typing import Any
@@ -16,15 +17,16 @@ from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.diffusion.noising import GraphNoising
 from hmgdm_monai.errors import InputError
 
+logger = logging.getLogger(__name__)
+
 
 class SelfSupervisedIteration(ABC):
     """An ``iteration_update`` that needs no labels.
 
     MONAI's own iteration splits its batch into image and label and later decollates its output, which breaks PyG
-    batches
-    without an error; this one returns tensors only. All randomness of a step comes from (seed, iteration), so that a
-    run
-    resumed from a checkpoint draws what an uninterrupted one would have drawn, and every validation draws the same.
+    batches without an error; this one returns tensors only. All randomness of a step comes from (seed, iteration), so
+    that a run resumed from a checkpoint draws what an uninterrupted one would have drawn, and every validation draws
+    the same.
 
     Args:
         loss: plain module.
@@ -54,11 +56,7 @@ class SelfSupervisedIteration(ABC):
         engine.network.train()
         with _autocast(engine):
             loss, pred = self.compute(engine.network, batch, generator)
-        if not torch.isfinite(loss):
-            raise InputError(
-                f"the loss became {float(loss)} at iteration {engine.state.iteration} (epoch {engine.state.epoch}); "
-                "lower the learning rate or switch mixed precision off; the last whole epoch is in the checkpoint"
-            )
+        _check_finite("loss", loss, engine)
         engine.state.output = self._output(loss, pred)
         engine.fire_event(IterationEvents.FORWARD_COMPLETED)
         engine.fire_event(IterationEvents.LOSS_COMPLETED)
@@ -85,6 +83,8 @@ class SelfSupervisedIteration(ABC):
         engine.network.eval()
         with torch.no_grad(), _autocast(engine):
             loss, pred = self.compute(engine.network, batch, generator)
+        # A NaN is no better and no worse than any other: neither early stopping nor the best epoch would notice it.
+        _check_finite("validation loss", loss, engine)
         engine.state.output = self._output(loss, pred)
         engine.fire_event(IterationEvents.FORWARD_COMPLETED)
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
@@ -147,6 +147,7 @@ class MaskedDiffusionIteration(SelfSupervisedIteration):
     ) -> None:
         super().__init__(loss, seed, max_grad_norm)
         self.noising = noising
+        logger.info("noise: %d timesteps, abar_T = %.2g", noising.num_timesteps, noising.signal_at_end)
 
     def compute(self, network: nn.Module, batch: EntityGraph, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Loss of a fresh split, timestep and noise; embeddings (B, S) of the whole graphs, in validation only."""
@@ -154,6 +155,14 @@ class MaskedDiffusionIteration(SelfSupervisedIteration):
         if network.training:
             return loss, loss.detach().expand(batch.num_graphs, 1)
         return loss, network.embed(batch)
+
+
+def _check_finite(name: str, loss: Tensor, engine: Any) -> None:
+    if not torch.isfinite(loss):
+        raise InputError(
+            f"the {name} became {loss.item()} in epoch {engine.state.epoch}, iteration {engine.state.iteration}; lower "
+            "the learning rate or switch mixed precision off; the last whole epoch, if any, is in the checkpoint"
+        )
 
 
 def _autocast(engine: Any) -> Any:

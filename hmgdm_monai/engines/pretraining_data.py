@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
+from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.data.latent_store import LatentStore
 from hmgdm_monai.data.manifest import ManifestRow, read_manifest
 from hmgdm_monai.data.tiling import TileSpec
@@ -64,7 +67,7 @@ class PretrainingData:
         self.val_fraction, self.max_tiles_per_slide = val_fraction, max_tiles_per_slide
         self.strict_manifest, self.seed, self.num_workers = strict_manifest, seed, num_workers
         self._cohort: CohortGraphs | None = None
-        self._latent_paths: list[Path] | None = None
+        self._latents: LatentStore | None = None
 
     @property
     def cohort(self) -> CohortGraphs:
@@ -106,6 +109,15 @@ class PretrainingData:
         chosen = order[:held_out] if section == "validation" else order[held_out:]
         return [everyone[i] for i in sorted(chosen)]
 
+    def fingerprint(self) -> str:
+        """Which tiles there are and whose are held out, in a few words: what a run that is taken up again must share.
+
+        A patient added to the manifest would otherwise redraw the split, and validate on what was trained on.
+        """
+        lines = [f"{row.id}\t{row.patient}" for row in self.cohort.tile_rows] + self.patients("validation")
+        digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8]
+        return f"{len(self.cohort.indices_by_patient())} patients, {len(self.cohort.tile_rows)} tiles ({digest})"
+
     def tile_indices(self, section: str) -> list[int]:
         """Indices, in the stores, of the tiles of a section."""
         by_patient = self.cohort.indices_by_patient()
@@ -128,7 +140,7 @@ class PretrainingData:
 
     def encode(self, autoencoder: EntityAutoencoder, checkpoint_path: Path | str, device: Any = "cpu") -> None:
         """Encode all graphs with the frozen autoencoder, into latent stores keyed by the checkpoint's content."""
-        self._latent_paths = encode_stores(
+        paths = encode_stores(
             autoencoder,
             self.cohort.paths,
             self.store_dir / "latents",
@@ -136,6 +148,7 @@ class PretrainingData:
             window_px=self.window_px,
             device=device,
         )
+        self._latents = LatentStore(paths)
 
     def latents(self) -> LatentStore:
         """Latent graphs of all tiles, in the order of the graph stores.
@@ -143,13 +156,14 @@ class PretrainingData:
         Raises:
             InputError: they have not been encoded yet.
         """
-        if self._latent_paths is None:
+        if self._latents is None:
             raise InputError("the latent graphs are not there yet: run the autoencoder stage first")
-        return LatentStore(self._latent_paths)
+        return self._latents
 
-    def latent_graphs(self, section: str) -> Dataset:
-        """Latent entity graphs, for stage 2."""
-        return Subset(self.latents(), self.tile_indices(section))
+    def latent_graphs(self, section: str | None = None) -> Dataset:
+        """Latent entity graphs of a section, or of all tiles, for stage 2. They may be encoded after this call."""
+        indices = range(len(self.cohort.tile_rows)) if section is None else self.tile_indices(section)
+        return _LatentGraphs(self, indices)
 
     def sample_latents(self, tiles: int = 512) -> Tensor:
         """Latents (N, Z) of vertices and edges of training tiles drawn by the seed."""
@@ -165,3 +179,16 @@ class PretrainingData:
         if len(labelled) > most:
             labelled = np.sort(np.random.default_rng(self.seed).choice(labelled, most, replace=False))
         return [int(i) for i in labelled], [rows[i] for i in labelled]
+
+
+class _LatentGraphs(Dataset):
+    """Latent graphs of some tiles, read when asked for: a config builds its data sets before stage 1 has run."""
+
+    def __init__(self, data: PretrainingData, indices: Sequence[int]) -> None:
+        self.data, self.indices = data, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> EntityGraph:
+        return self.data.latents()[self.indices[index]]

@@ -92,20 +92,22 @@ class PretrainingReport:
     @torch.no_grad()
     def _draw(self, folder: Path) -> None:
         from hmgdm_monai.visualize.curves import draw_curves
-        from hmgdm_monai.visualize.entity_graph import draw_entity_graph
-        from hmgdm_monai.visualize.save import save_figure, save_image
+        from hmgdm_monai.visualize.entity_graph import entity_graph_figure
+        from hmgdm_monai.visualize.save import save_figure
         from hmgdm_monai.visualize.windows import draw_windows
 
+        labels = {row.label for row in self.data.labelled_tiles()[1]}
+        chance = 1.0 / len(labels) if labels else None
         for name, checkpoint, title in (
             ("curves_autoencoder", self.autoencoder_checkpoint, "Stage 1: entity autoencoder"),
             ("curves", self.hmgdm_checkpoint, "Stage 2: masked graph diffusion"),
         ):
             if checkpoint.history:
-                save_figure(draw_curves(checkpoint.history, title, note=self.note), folder / f"{name}.png")
+                save_figure(draw_curves(checkpoint.history, title, chance, self.note), folder / f"{name}.png")
         store = self.data.cohort.store(window_px=self.data.window_px, label_map=True)
         index = self._tile_to_draw()
         graph, image = store[index], torch.from_numpy(store.image(index).transpose(2, 0, 1).copy())
-        save_image(draw_entity_graph(image, graph, graph.label_map), folder / "entity_graph.png")
+        save_figure(entity_graph_figure(image, graph, graph.label_map, self.note), folder / "entity_graph.png")
 
         self.autoencoder.cpu().eval()
         self.hmgdm.cpu().eval()

@@ -17,9 +17,8 @@ SETTINGS_FILE = "settings.json"
 class RunFolder:
     """A folder that belongs to one set of settings.
 
-    The resolved settings are written on the first call of :meth:`claim`; later runs into the same folder must agree in
-    all
-    of them, else their checkpoints, stores and figures would not belong together.
+    The settings are written by :meth:`claim`; later runs into the same folder must agree in all of them, else their
+    checkpoints, stores and figures would not belong together.
 
     Args:
         path: of the folder; made where missing.
@@ -34,7 +33,16 @@ class RunFolder:
         self.free = json.loads(json.dumps(dict(free or {})))
 
     def claim(self) -> None:
-        """Write the settings, or check them against those the folder was made with.
+        """Write the settings, once what they ask for has proved to be there: a mistyped path must not claim a folder.
+
+        Raises:
+            InputError: as :meth:`check`, or the disk is full.
+        """
+        self.check()
+        write_json(self.path / SETTINGS_FILE, {"settings": self.settings, "free": self.free})
+
+    def check(self) -> None:
+        """Check the settings against those the folder was made with, if any: before any work.
 
         Raises:
             InputError: the folder holds a run with other settings, or its settings file can not be read.
@@ -43,15 +51,16 @@ class RunFolder:
         if file.exists():
             try:
                 found = json.loads(file.read_text())["settings"]
-            except (json.JSONDecodeError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError):
                 raise InputError(f"{file}: is not a settings file of ours; choose another output folder") from None
+            if not isinstance(found, dict):
+                raise InputError(f"{file}: is not a settings file of ours; choose another output folder")
             differing = differing_settings(found, self.settings)
             if differing:
                 raise InputError(
                     f"output_dir {self.path} holds a run with other settings ({differing}); "
                     "choose another --output_dir, or remove it"
                 )
-        write_json(file, {"settings": self.settings, "free": self.free})
 
 
 def write_json(path: Path | str, content: Any) -> Path:

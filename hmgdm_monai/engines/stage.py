@@ -22,7 +22,7 @@ def train_autoencoder(
     fit_windows: int = 8192,
 ) -> None:
     """Stage 1: fit filters and components to ``fit_windows`` training windows, then train, or go on training."""
-    if not checkpoint.resume(trainer):
+    if not _take_up(data, trainer, checkpoint):
         network.fit(data.sample_windows(fit_windows).to(next(network.parameters()).device))
     run_stage(trainer, checkpoint)
     network.requires_grad_(False).eval()
@@ -30,7 +30,7 @@ def train_autoencoder(
 
 def train_hmgdm(data: PretrainingData, network: HMGDM, trainer: Trainer, checkpoint: StageCheckpoint) -> None:
     """Stage 2: fit the scale of the latents, then train, or go on training."""
-    if not checkpoint.resume(trainer):
+    if not _take_up(data, trainer, checkpoint):
         network.standardizer.fit(data.sample_latents().to(next(network.parameters()).device))
     run_stage(trainer, checkpoint)
     network.eval()
@@ -40,16 +40,22 @@ def run_stage(trainer: Trainer, checkpoint: StageCheckpoint) -> None:
     """Train a stage, resumed or fresh, to its end, and put its best weights into the network.
 
     A stage that has done its epochs is not run again; given more epochs, it goes on. One that early stopping ended
-    stays
-    ended.
+    stays ended.
 
     Args:
-        trainer: with ``checkpoint`` among its handlers, after ``checkpoint.resume(trainer)``.
-        checkpoint: of this stage.
+        trainer: of this stage.
+        checkpoint: of this stage, attached to ``trainer`` and resumed.
     """
     if checkpoint.stopped_early or trainer.state.epoch >= trainer.state.max_epochs:
         logger.info("%s: %d epochs are done, nothing to train", checkpoint.path.name, trainer.state.epoch)
     else:
         trainer.run()
-        checkpoint.finish(trainer)
     checkpoint.keep_best()
+
+
+def _take_up(data: PretrainingData, trainer: Trainer, checkpoint: StageCheckpoint) -> int:
+    """Attach the checkpoint, behind the config's handlers, and resume; the number of epochs that are done."""
+    # Here and not in the config: MONAI's check_properties wants every handler of a config to be a plain definition.
+    checkpoint.settings["cohort"] = data.fingerprint()
+    checkpoint.attach(trainer)
+    return checkpoint.resume(trainer)

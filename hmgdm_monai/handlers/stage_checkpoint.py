@@ -8,26 +8,29 @@ from pathlib import Path
 from typing import Any
 
 from ignite.engine import Engine, Events
+from torch import Tensor
 
 from hmgdm_monai.data.checkpoint_file import read_checkpoint, write_checkpoint
 from hmgdm_monai.errors import InputError
 
 logger = logging.getLogger(__name__)
 
+_KEYS = {"state", "scaler", "epoch", "iteration", "history", "best", "stopped_early", "settings"}
+
 
 class StageCheckpoint:
-    """Save a stage after every epoch, and take it up again.
+    """Save a stage after every epoch, say how the epoch went, and take the stage up again.
 
     Written whole or not at all, and read with ``weights_only=True``. The trainer is no argument: the handler gets it on
     attaching, since a config where trainer and handler name each other is circular.
 
-    The history (one dict of numbers per epoch: training loss, learning rate, validation metrics) is part of the state,
-    so
-    that curves and ``metrics.json`` cover what happened before an interruption.
+    The history (one dict of numbers per epoch: training loss, learning rate, metrics where the epoch was validated) is
+    part of the state, so that curves and ``metrics.json`` cover what happened before an interruption.
 
     Args:
         path: of the checkpoint file.
         state: what to save, by name: modules, optimizers, schedulers, early stopping; anything with ``state_dict``.
+            What has ``attach`` is attached to the trainer with the checkpoint.
         network: the key of ``state`` whose weights are kept from the best epoch.
         evaluator: its ``state.metrics`` go into the history; None for a stage without validation.
         key_metric: the metric of ``evaluator`` that chooses the best epoch; lower is better.
@@ -51,12 +54,16 @@ class StageCheckpoint:
         self.settings = dict(settings or {})
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Any] = {"epoch": 0, "value": float("inf"), "weights": None}
-        self.finished = False
         self.stopped_early = False
-        self._loss_sum, self._loss_count = 0.0, 0
+        self._loss_sum, self._loss_count, self._lr = 0.0, 0, 0.0
+        self._scaler_state: dict[str, Any] | None = None
 
     def attach(self, engine: Engine) -> None:
-        """Register on the trainer, after validation, schedule and early stopping, whose state is saved as it ends."""
+        """Register on the trainer, behind validation and schedule, and before that those parts that are handlers."""
+        for part in self.state.values():
+            if hasattr(part, "attach"):
+                part.attach(engine)
+        engine.add_event_handler(Events.STARTED, self._restore_scaler)
         engine.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._add_loss)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._end_epoch)
@@ -73,6 +80,8 @@ class StageCheckpoint:
         if not self.path.exists():
             return 0
         saved = read_checkpoint(self.path)
+        if not isinstance(saved, dict) or saved.keys() != _KEYS:
+            raise InputError(f"{self.path}: is no checkpoint of a training stage; remove it to start anew")
         differing = differing_settings(saved["settings"], self.settings)
         if differing:
             raise InputError(
@@ -81,17 +90,14 @@ class StageCheckpoint:
         for name, part in self.state.items():
             part.load_state_dict(saved["state"][name])
         self.history, self.best = saved["history"], saved["best"]
-        self.finished, self.stopped_early = saved["finished"], saved["stopped_early"]
+        self.stopped_early, self._scaler_state = saved["stopped_early"], saved["scaler"]
         engine.state.epoch = saved["epoch"]
         engine.state.iteration = saved["iteration"]
+        if self.evaluator is not None and self.best["epoch"]:  # for what MONAI prints of the best so far
+            self.evaluator.state.best_metric = self.best["value"]
+            self.evaluator.state.best_metric_epoch = self.best["epoch"]
         logger.info("resumed %s after epoch %d", self.path, saved["epoch"])
         return int(saved["epoch"])
-
-    def finish(self, engine: Engine) -> None:
-        """Mark the stage as done, by its last epoch or by early stopping."""
-        self.finished = True
-        self.stopped_early = engine.state.epoch < engine.state.max_epochs
-        self._save(engine)
 
     @property
     def best_path(self) -> Path:
@@ -99,20 +105,29 @@ class StageCheckpoint:
         return self.path.with_name(f"{self.path.stem}_best.pt")
 
     def keep_best(self) -> None:
-        """Put the weights of the best epoch into the network, and into their own file unless that holds them.
+        """Put the weights of the best epoch into the network, and into their own file.
 
-        What is derived from the weights is keyed by that file's content, so it is not written again without need.
+        A stage that was never validated (fewer epochs than the interval) keeps the weights it has. What is derived from
+        the weights is keyed by that file's content, which is the same for the same weights.
         """
-        weights = self.best["weights"]
-        if weights is None:
-            return
-        self.state[self.network].load_state_dict(weights)
-        epoch = self.best["epoch"]
-        if not self.best_path.exists() or read_checkpoint(self.best_path)["epoch"] != epoch:
-            write_checkpoint(self.best_path, {"epoch": epoch, "weights": weights})
+        network = self.state[self.network]
+        if self.best["weights"] is None:
+            logger.warning("%s: no epoch was validated; the last one's weights are kept", self.path.name)
+        else:
+            network.load_state_dict(self.best["weights"])
+        write_checkpoint(self.best_path, {"epoch": self.best["epoch"], "weights": _weights(network)})
+
+    def _restore_scaler(self, engine: Engine) -> None:
+        # MONAI makes the scaler of mixed precision as the run starts, so its state has to wait until then.
+        if self._scaler_state is not None and getattr(engine, "scaler", None) is not None:
+            engine.scaler.load_state_dict(self._scaler_state)
+        self._scaler_state = None
 
     def _start_epoch(self, engine: Engine) -> None:
         self._loss_sum, self._loss_count = 0.0, 0
+        optimizer = self.state.get("optimizer")
+        # Noted here: the schedule has set the next epoch's by the end.
+        self._lr = 0.0 if optimizer is None else float(optimizer.param_groups[0]["lr"])
 
     def _add_loss(self, engine: Engine) -> None:
         output = engine.state.output
@@ -122,28 +137,43 @@ class StageCheckpoint:
 
     def _end_epoch(self, engine: Engine) -> None:
         record = {"epoch": engine.state.epoch, "loss": self._loss_sum / max(1, self._loss_count)}
-        optimizer = self.state.get("optimizer")
-        if optimizer is not None:
-            record["lr"] = float(optimizer.param_groups[0]["lr"])
-        if self.evaluator is not None:
+        if "optimizer" in self.state:
+            record["lr"] = self._lr
+        # The evaluator keeps the metrics of its last run, which with a longer interval was not in this epoch.
+        if self.evaluator is not None and self.evaluator.state.epoch == engine.state.epoch:
             record.update({name: float(value) for name, value in self.evaluator.state.metrics.items()})
         self.history.append(record)
-        value = record.get(self.key_metric, record["loss"])
+        value = record["loss"] if self.evaluator is None else record.get(self.key_metric, float("inf"))
         if value < self.best["value"]:
-            weights = {k: v.detach().cpu().clone() for k, v in self.state[self.network].state_dict().items()}
-            self.best = {"epoch": engine.state.epoch, "value": value, "weights": weights}
+            self.best = {
+                "epoch": engine.state.epoch,
+                "value": value,
+                "weights": _weights(self.state[self.network]),
+            }
+        # Early stopping has run before this handler. Known here, a run killed right after this epoch stays ended, too.
+        self.stopped_early = bool(engine.should_terminate)
         self._save(engine)
+        numbers = ", ".join(f"{name} {value:.4g}" for name, value in record.items() if name != "epoch")
+        logger.info(
+            "%s epoch %d of %d: %s; best epoch %d",
+            self.path.stem,
+            engine.state.epoch,
+            engine.state.max_epochs,
+            numbers,
+            self.best["epoch"],
+        )
 
     def _save(self, engine: Engine) -> None:
+        scaler = getattr(engine, "scaler", None)
         write_checkpoint(
             self.path,
             {
                 "state": {name: dict(part.state_dict()) for name, part in self.state.items()},
+                "scaler": None if scaler is None else scaler.state_dict(),
                 "epoch": engine.state.epoch,
                 "iteration": engine.state.iteration,
                 "history": self.history,
                 "best": self.best,
-                "finished": self.finished,
                 "stopped_early": self.stopped_early,
                 "settings": self.settings,
             },
@@ -151,6 +181,22 @@ class StageCheckpoint:
 
 
 def differing_settings(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """The settings in which two runs differ, as one line, "name saved, not wanted; ..."; empty where they agree."""
-    names = [name for name in {**saved, **wanted} if saved.get(name) != wanted.get(name)]
-    return "; ".join(f"{name} {saved.get(name)!r}, not {wanted.get(name)!r}" for name in names)
+    """The settings in which two runs differ, as one line, "name saved, not wanted; ..."; empty where they agree.
+
+    Settings may be nested: what differs is then named by its path, "network.heads".
+    """
+    old, new = _flat(saved), _flat(wanted)
+    return "; ".join(
+        f"{name} {old.get(name)!r}, not {new.get(name)!r}" for name in {**old, **new} if old.get(name) != new.get(name)
+    )
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
+def _weights(network: Any) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}

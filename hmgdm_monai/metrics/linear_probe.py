@@ -52,7 +52,7 @@ def probe_predictions(
 
     labels, groups = np.asarray(labels), np.asarray(groups)
     classes = np.unique(labels)
-    rarest = min((len(np.unique(groups[labels == c])) for c in classes), default=0)
+    rarest = _fewest_groups(labels, groups)
     if len(classes) < 2 or rarest < 2:
         raise InputError(
             f"a probe needs two classes or more, each in two groups or more; got {len(classes)} classes, "
@@ -60,13 +60,16 @@ def probe_predictions(
         )
 
     def split(x: np.ndarray, y: np.ndarray, g: np.ndarray, count: int):
-        usable = min(count, min(len(np.unique(g[y == c])) for c in np.unique(y)))
+        usable = min(count, _fewest_groups(y, g))
         return list(StratifiedGroupKFold(max(2, usable), shuffle=True, random_state=seed).split(x, y, g))
 
     probabilities = np.zeros((len(labels), len(classes)))
     for train, test in split(embeddings, labels, groups, folds):
-        inner = split(embeddings[train], labels[train], groups[train], 3) if len(strengths) > 1 else []
-        fitted, _ = fit_probe(embeddings[train], labels[train], inner, strengths)
+        # A class left with one group on the training side can not be split again: then the middle strength stands.
+        splittable = len(strengths) > 1 and _fewest_groups(labels[train], groups[train]) > 1
+        inner = split(embeddings[train], labels[train], groups[train], 3) if splittable else []
+        choices = strengths if splittable else strengths[len(strengths) // 2 :][:1]
+        fitted, _ = fit_probe(embeddings[train], labels[train], inner, choices)
         columns = np.searchsorted(classes, fitted.classes_)
         probabilities[np.ix_(test, columns)] = fitted.predict_proba(embeddings[test])
     return ProbePredictions(classes, probabilities)
@@ -119,6 +122,11 @@ def auc_against(labels: Sequence[str] | np.ndarray, predictions: ProbePrediction
         )
     column = int(np.searchsorted(predictions.classes, negative))
     return float(roc_auc_score(np.asarray(labels) != negative, 1.0 - predictions.probabilities[:, column]))
+
+
+def _fewest_groups(labels: np.ndarray, groups: np.ndarray) -> int:
+    """In how many groups the class that stands in fewest does; 0 without labels."""
+    return min((len(np.unique(groups[labels == c])) for c in np.unique(labels)), default=0)
 
 
 def _model(strength: float) -> Pipeline:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
+from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.texture_statistics import TextureStatistics
 
 
@@ -52,7 +53,8 @@ class EntityAutoencoder(nn.Module):
         shortcut: add the linear path.
 
     Raises:
-        ValueError: where w does not divide by patches and halvings, or a width is no multiple of 8.
+        ValueError: where w does not divide by patches and halvings, a width is no multiple of 8, or the texture code is
+            larger than the statistics that it stands for.
     """
 
     def __init__(
@@ -71,6 +73,8 @@ class EntityAutoencoder(nn.Module):
             raise ValueError(f"window_px must be a multiple of {shrink} (patches and halvings), got {window_px}")
         if any(width % 8 for width in widths):
             raise ValueError(f"widths must be multiples of 8 (groups of the normalisation), got {tuple(widths)}")
+        if texture_dim > 2 * num_filters:
+            raise ValueError(f"{num_filters} filters give {2 * num_filters} statistics, no code of {texture_dim}")
         self.window_px, self.patch_px = window_px, patch_px
         self.form_shape = (form_channels, window_px // shrink, window_px // shrink)
         self.form_dim = form_channels * (window_px // shrink) ** 2
@@ -108,7 +112,7 @@ class EntityAutoencoder(nn.Module):
         """Fit what has a closed form to training windows (N, 3, w, w) in [0, 1]: texture filters and linear shortcut.
 
         Raises:
-            ValueError: if there are fewer windows than latents, or nothing varies in them.
+            InputError: if there are fewer windows than latents, or nothing varies in them.
         """
         if self.statistics is not None:
             self.statistics.fit(windows, generator=generator)
@@ -182,12 +186,12 @@ def _principal_components(values: Tensor, count: int) -> tuple[Tensor, Tensor, T
     One scale gives the components unit variance on average and keeps their relative weight.
     """
     if len(values) <= count:
-        raise ValueError(f"cannot fit {count} components to {len(values)} windows; give more windows of tissue")
+        raise InputError(f"cannot fit {count} components to {len(values)} windows; give more windows of tissue")
     mean = values.mean(0)
     # Randomised: the exact decomposition of 3,072 pixels takes a minute. A seed of its own keeps it reproducible.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        _, singular, axes = torch.pca_lowrank(values - mean, q=min(len(values), count + 16), center=False, niter=4)
+        _, singular, axes = torch.pca_lowrank(values - mean, q=min(*values.shape, count + 16), center=False, niter=4)
     scale = singular[:count].square().mean().div(len(values)).sqrt()
     return mean, axes[:, :count], scale.clamp(min=1e-6)
 

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hmgdm_monai.errors import InputError
+
 
 class TextureStatistics(nn.Module):
     """Mean of relu(+r) and relu(-r) over a window, r being its responses to F whitened principal filters of patches.
@@ -46,7 +48,7 @@ class TextureStatistics(nn.Module):
         """Fit filters and scale to windows (N, 3, w, w) with values in [0, 1].
 
         Raises:
-            ValueError: if the windows hold fewer patches than filters, or nothing varies in them.
+            InputError: if the windows hold fewer patches than filters, or nothing varies in them.
         """
         side = self.filters.shape[-1]
         patches = []
@@ -58,7 +60,7 @@ class TextureStatistics(nn.Module):
         variance, axes = torch.linalg.eigh(centred.T @ centred / max(1, len(values) - 1))
         variance, axes = variance.flip(0).clamp(min=0), axes.flip(1)  # largest first
         if len(values) <= len(self.filters) or variance[0] < 1e-8:
-            raise ValueError(
+            raise InputError(
                 f"cannot fit {len(self.filters)} filters to {len(values)} patches of variance {variance[0]:.2g}; "
                 "give more windows of tissue"
             )

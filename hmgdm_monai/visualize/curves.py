@@ -90,6 +90,7 @@ def _draw_probe(axes: Axes, history: History, chance: float | None) -> None:
     _plot(axes, history, "probe_balanced_accuracy", "linear probe", "C2")
     if chance is not None:
         axes.axhline(chance, color="0.4", linestyle="--", linewidth=1, label=f"chance ({chance:.2f})")
+    axes.set_ylim(0.0, 1.0)  # a scale of its own would make the noise of a flat curve look like a trend
     axes.set_title("Balanced accuracy of the probe", fontsize=10)
     _legend(axes)
     _tell_not_finite(axes, history, {"probe_balanced_accuracy": "probe"})

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
 from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.errors import InputError
+from hmgdm_monai.visualize.note import add_note
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Colour = tuple[int, int, int]
 _SMOOTHING = 2  # lines are drawn this much larger and scaled down, which smooths them
@@ -83,3 +89,21 @@ def _border_lines(labels: np.ndarray, factor: int, thickness: int) -> np.ndarray
         lines[shift:] |= down
         lines[:-shift] |= down
     return lines
+
+
+def entity_graph_figure(
+    image: np.ndarray | torch.Tensor,
+    graph: EntityGraph,
+    label_map: np.ndarray | torch.Tensor | None = None,
+    note: str | None = None,
+) -> Figure:
+    """The drawing of :func:`draw_entity_graph` with the graph's size above and ``note`` in small print below."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 6.6), layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(draw_entity_graph(image, graph, label_map))
+    axes.set_axis_off()
+    axes.set_title(f"Entity graph: {graph.num_vertices} vertices (superpixels), {graph.edge_index.shape[1]} edges")
+    add_note(figure, note)
+    return figure

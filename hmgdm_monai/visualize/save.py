@@ -1,4 +1,4 @@
-"""Write figures and images to PNG files, whole or not at all."""
+"""Write figures to PNG files, whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import io
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from hmgdm_monai.data.whole_file import write_whole
 from hmgdm_monai.errors import InputError
@@ -30,22 +28,9 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: int = 150) ->
     Raises:
         InputError: the path does not end in ``.png``, or the disk is full.
     """
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
-    return _write_png(path, buffer)
-
-
-def save_image(image: np.ndarray, path: str | os.PathLike[str]) -> Path:
-    """Write an image (H, W, 3) uint8 as PNG; errors are those of :func:`save_figure`."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG")
-    return _write_png(path, buffer)
-
-
-def _write_png(path: str | os.PathLike[str], buffer: io.BytesIO) -> Path:
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise InputError(f"{path}: figures are written as PNG; give a name that ends in .png.")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
     return write_whole(path, buffer.getvalue())

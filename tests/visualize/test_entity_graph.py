@@ -9,7 +9,7 @@ import torch
 from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.transforms.entity_graph import build_entity_graph
-from hmgdm_monai.visualize.entity_graph import draw_entity_graph
+from hmgdm_monai.visualize.entity_graph import draw_entity_graph, entity_graph_figure
 
 TILE = np.full((3, 40, 60), 200, np.uint8)
 LABELS = np.repeat([0, 1], 30)[None].repeat(40, axis=0).astype(np.int32)[None]
@@ -56,3 +56,9 @@ def test_bad_input() -> None:
         draw_entity_graph(TILE.astype(float), graph)
     with pytest.raises(InputError, match="40 x 60"):
         draw_entity_graph(TILE, graph, LABELS[:, :20])
+
+
+def test_figure_names_sizes_and_data() -> None:
+    figure = entity_graph_figure(TILE, build_entity_graph(TILE, LABELS, windows=False), LABELS, "Synthetic")
+    assert figure.axes[0].get_title() == "Entity graph: 2 vertices (superpixels), 1 edges"
+    assert figure.get_supxlabel() == "Synthetic"

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.visualize.save import save_figure, save_image
+from hmgdm_monai.visualize.save import save_figure
 
 
 def test_writes_a_png_of_the_right_size_in_a_new_folder(tmp_path: Path) -> None:
@@ -51,9 +51,3 @@ def test_other_formats_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"figure\.pdf.*\.png"):
         save_figure(Figure(), tmp_path / "figure.pdf")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_an_image_is_kept_pixel_by_pixel(tmp_path: Path) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (7, 5, 3), dtype=np.uint8)
-    with Image.open(save_image(pixels, tmp_path / "new" / "image.png")) as image:
-        assert np.array_equal(np.asarray(image), pixels)

@@ -1,0 +1,70 @@
+"""Measures what the project claims: python scripts/benchmark.py [graph|reading|autoencoder|training|representation] ...
+
+Results are printed as ratios of what was measured in one run, by turns, since times on a shared machine mean little.
+Without a part named, the quick ones run: all but representation, which trains for hours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from hmgdm_monai.errors import InputError
+
+PARTS = ("graph", "reading", "autoencoder", "training", "representation")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Reads the command line and measures; returns 2 on bad input."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="part", help=", ".join(PARTS))
+    only = parser.add_argument_group("representation")
+    only.add_argument("--output", type=Path, default=Path("runs/benchmark"), help="folder; the same one resumes")
+    only.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of pretraining (default: 0 1 2)")
+    only.add_argument("--max-tiles", type=int, help="of each biopsy, labelled and unlabelled each; for a trial run")
+    only.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of train.json, may be repeated"
+    )
+    given = parser.parse_args(arguments)
+    if unknown := [part for part in given.parts if part not in PARTS]:
+        parser.error(f"no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    try:
+        for part in given.parts or PARTS[:-1]:
+            print(f"== {part}", flush=True)
+            run_part(part, given)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues", file=sys.stderr)
+        return 130
+    return 0
+
+
+def run_part(part: str, given: argparse.Namespace) -> None:
+    """Run one part; each imports only what it needs."""
+    if part == "graph":
+        from benchmark_parts import graph_building
+
+        graph_building.main()
+    elif part == "reading":
+        from benchmark_parts import reading
+
+        reading.main()
+    elif part == "autoencoder":
+        from benchmark_parts import autoencoder
+
+        autoencoder.main()
+    elif part == "training":
+        from benchmark_parts import training
+
+        training.main()
+    else:
+        from benchmark_parts import representation
+
+        representation.main(given.output, given.seeds, given.max_tiles, given.set)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

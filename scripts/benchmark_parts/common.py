@@ -1,0 +1,103 @@
+"""What the parts of the benchmark share: where real data is, turns on one thread, ratios with their spread."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hmgdm_monai.errors import InputError
+
+if TYPE_CHECKING:
+    from hmgdm_monai.engines.pretraining_data import PretrainingData
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def real_data_folder() -> Path:
+    """Folder of real slides and tiles: where HMGDM_REAL_DATA points, else ../shared/data beside the project."""
+    return Path(os.environ.get("HMGDM_REAL_DATA") or ROOT.parent / "shared" / "data")
+
+
+def need(path: Path) -> Path:
+    """The path itself.
+
+    Raises:
+        InputError: there is nothing.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: not found; this benchmark needs real data, set HMGDM_REAL_DATA to its folder")
+    return path
+
+
+def prostate_tiles(data: Path, most: int) -> list[Path]:
+    """At most so many labelled prostate tiles, spread evenly over the sorted list."""
+    paths = sorted(need(data / "prostate_gleason" / "labelled").glob("*/*.jp*g"))
+    return paths[:: max(1, len(paths) // most)][:most]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute on one thread for a while."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def time_in_turns(work: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, np.ndarray]:
+    """Seconds of each piece of work, (repeats,) each, after a round that does not count.
+
+    All pieces run in every round, one after the other, so that a slow moment of the machine hits all of them; every
+    other round in reverse, so that none always follows the same one.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in work}
+    for name in work:
+        work[name]()
+    for number in range(repeats):
+        for name in list(work)[:: 1 if number % 2 == 0 else -1]:
+            start = time.perf_counter()
+            work[name]()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: np.array(values) for name, values in seconds.items()}
+
+
+def spread(values: np.ndarray, digits: int = 2) -> str:
+    """ "median (10th to 90th percentile)" of values."""
+    low, middle, high = np.percentile(values, (10, 50, 90))
+    return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def pretraining_data(settings: Mapping[str, Any], store_dir: Path) -> PretrainingData:
+    """The data that a model was pretrained on.
+
+    Args:
+        settings: ``run_settings["data"]`` of the model.
+        store_dir: where the run's stores are.
+    """
+    from hmgdm_monai.data.tiling import TileSpec
+    from hmgdm_monai.engines.pretraining_data import PretrainingData
+    from hmgdm_monai.transforms.stain import NormalizeStain
+    from hmgdm_monai.transforms.superpixels import Superpixels
+
+    s = settings
+    return PretrainingData(
+        s["manifest"],
+        store_dir,
+        TileSpec(s["tile_size_px"], s["tile_mpp"], s["tile_overlap_px"], s["min_tissue"]),
+        Superpixels(s["n_segments"], s["compactness"], merge_threshold=s["merge_threshold"]),
+        None if s["stain_method"] is None else NormalizeStain(s["stain_method"]),
+        window_px=s["window_px"],
+        val_fraction=s["val_fraction"],
+        max_tiles_per_slide=s["max_tiles_per_slide"],
+        seed=s["seed"],
+    )

@@ -1,0 +1,64 @@
+"""Representations that need no learning, or hardly any: what a learnt one has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+
+from hmgdm_monai.data.entity_graph import EntityGraph
+
+
+def colour_texture(image: np.ndarray) -> np.ndarray:
+    """Colour and texture of a tile (H, W, 3) uint8 -> (61,).
+
+    Mean and standard deviation of Lab and HED, 10th, 50th and 90th percentile of Lab; uniform local binary patterns at
+    radius 1 and 3; contrast, homogeneity, energy and correlation of grey level co-occurrence at 1, 3 and 8 px.
+    """
+    from skimage.color import rgb2hed, rgb2lab
+    from skimage.feature import graycomatrix, graycoprops, local_binary_pattern
+
+    lab, hed = rgb2lab(image).reshape(-1, 3), rgb2hed(image).reshape(-1, 3)
+    parts = [lab.mean(0), lab.std(0), hed.mean(0), hed.std(0), np.percentile(lab, (10, 50, 90), axis=0).ravel()]
+    grey = image.mean(2).astype(np.uint8)
+    for points, radius in ((8, 1), (16, 3)):
+        codes = local_binary_pattern(grey, points, radius, "uniform").astype(int)
+        parts.append(np.bincount(codes.ravel(), minlength=points + 2) / codes.size)
+    pairs = graycomatrix(grey // 8, (1, 3, 8), (0, np.pi / 2), levels=32, symmetric=True, normed=True)
+    parts += [graycoprops(pairs, name).mean(1) for name in ("contrast", "homogeneity", "energy", "correlation")]
+    return np.concatenate(parts)
+
+
+def pooled(vertices: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Mean and standard deviation over vertices (V, D) and over edges (E, D) -> (4D,)."""
+    return np.concatenate(
+        [statistic(values, axis=0) for values in (vertices, edges) for statistic in (np.mean, np.std)]
+    )
+
+
+def pooled_latents(graphs: Iterable[EntityGraph]) -> np.ndarray:
+    """Plain pooling of the autoencoder's latents: (N, 4Z)."""
+    return np.stack([pooled(graph.vertex_latents.numpy(), graph.edge_latents.numpy()) for graph in graphs])
+
+
+def fit_window_components(graphs: Sequence[EntityGraph], components: int = 96, seed: int = 0) -> tuple:
+    """Mean (P,) and axes (P, C) of principal components of windows, up to 16 drawn from each tile."""
+    from sklearn.decomposition import PCA
+
+    rng, parts = np.random.default_rng(seed), []
+    for graph in graphs:
+        windows = torch.cat((graph.vertex_windows, graph.edge_windows)).flatten(1).numpy()
+        parts.append(windows[rng.permutation(len(windows))[:16]])
+    values = np.concatenate(parts).astype(np.float32) / 255
+    pca = PCA(min(components, len(values) - 1), svd_solver="randomized", random_state=seed).fit(values)
+    return pca.mean_.astype(np.float32), pca.components_.T.astype(np.float32)
+
+
+def pooled_components(graph: EntityGraph, mean: np.ndarray, axes: np.ndarray) -> np.ndarray:
+    """Plain pooling of a tile's windows, each compressed to C components: (4C,)."""
+    vertices, edges = (
+        (windows.flatten(1).numpy().astype(np.float32) / 255 - mean) @ axes
+        for windows in (graph.vertex_windows, graph.edge_windows)
+    )
+    return pooled(vertices, edges)

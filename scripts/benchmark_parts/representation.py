@@ -1,0 +1,286 @@
+"""Do pretrained embeddings tell prostate tissue apart, and better than no training and than plain features do?
+
+Pretraining sees tiles and biopsies, never a label. Every stage can be resumed: the bundle's runs as they are, floors
+and scores from files in the output folder.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from benchmark_parts.common import ROOT, need, pretraining_data, real_data_folder
+from tqdm import tqdm
+
+from hmgdm_monai.errors import InputError
+
+FOLD_SEEDS = (0, 1, 2)
+LEARNT = ("H-MGDM, pretrained", "H-MGDM, untrained", "autoencoder's latents, pooled")
+FLOORS = ("colour + texture", "PCA-96 windows, pooled")
+
+
+@dataclass(frozen=True)
+class ProstateTile:
+    """A tile: its file, its biopsy, and its class where it is labelled."""
+
+    path: Path
+    biopsy: str
+    label: str | None = None
+
+
+def prostate_cohort(data: Path, max_tiles: int | None = None) -> list[ProstateTile]:
+    """Labelled, then unlabelled tiles; at most `max_tiles` of each kind from each biopsy."""
+    folder = need(data / "prostate_gleason")
+    with need(folder / "labelled" / "manifest.csv").open(newline="") as stream:
+        labelled = [
+            ProstateTile(folder / "labelled" / row["file"], row["group"], row["class"])
+            for row in csv.DictReader(stream)
+        ]
+    unlabelled = [
+        ProstateTile(path, path.stem.rsplit("_", 1)[0]) for path in sorted((folder / "unlabelled").glob("*.jp*g"))
+    ]
+    return [*_thin(labelled, max_tiles), *_thin(unlabelled, max_tiles)]
+
+
+def write_pretraining_manifest(tiles: Sequence[ProstateTile], path: Path) -> Path:
+    """The manifest of pretraining: image and patient (the biopsy). Labels stay out."""
+    content = "image,patient\n" + "".join(f"{tile.path.resolve()},{tile.biopsy}\n" for tile in tiles)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists() or path.read_text() != content:
+        path.write_text(content)
+    return path
+
+
+def pretrain(manifest: Path, output: Path, seed: int, settings: Sequence[str] = ()) -> Path:
+    """Run the bundle's training in a process of its own, or resume it; returns the run's folder.
+
+    Stores are shared between seeds: graphs are the same for all of them.
+
+    Raises:
+        InputError: a setting is not NAME=VALUE, or training ended with an error, which stands on the screen.
+    """
+    run = output / f"seed_{seed}"
+    options: list[str] = []
+    for setting in settings:
+        name, sign, value = setting.partition("=")
+        if not sign:
+            raise InputError(f"--set {setting}: must be NAME=VALUE, such as --set max_epochs=40")
+        options += [f"--{name}", value]
+    given = {"manifest": manifest, "output_dir": run, "dataset_dir": output / "stores", "seed": seed}
+    for name, value in given.items():
+        options += [f"--{name}", str(value.resolve() if isinstance(value, Path) else value)]
+    command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", "bundle/configs/train.json"]
+    if subprocess.run([*command, *options], cwd=ROOT, check=False).returncode:
+        raise InputError(f"pretraining with seed {seed} ended with an error (above); the same command resumes {run}")
+    return run
+
+
+def run_features(run: Path, labels: Mapping[Path, ProstateTile], seed: int) -> tuple[dict[str, np.ndarray], list]:
+    """Representations of the labelled tiles by a run's networks: name -> (N, D), and the tiles in their order.
+
+    The untrained network is built anew from `seed`, and sees the same latents under the same standardisation.
+    """
+    import torch
+    from torch.utils.data import Subset
+    from torch_geometric.loader import DataLoader
+
+    from hmgdm_monai.networks.build import build_hmgdm
+    from hmgdm_monai.networks.pretrained import load_pretrained
+
+    model = load_pretrained(run / "model.pt")
+    data = pretraining_data(model.run_settings["data"], run.parent / "stores")
+    data.encode(model.autoencoder, run / "checkpoints" / "autoencoder_best.pt")
+    found = [(i, labels[row.image]) for i, row in enumerate(data.cohort.tile_rows) if row.image in labels]
+    graphs = Subset(data.latents(), [i for i, _ in found])
+    torch.manual_seed(seed)
+    untrained = build_hmgdm(**model.run_settings["hmgdm"]["network"]).eval()
+    untrained.standardizer.load_state_dict(model.hmgdm.standardizer.state_dict())
+
+    def embed(network: Any) -> np.ndarray:
+        with torch.inference_mode():
+            return torch.cat([network.embed(batch) for batch in DataLoader(graphs, batch_size=64)]).numpy()
+
+    from benchmark_parts.floors import pooled_latents
+
+    latents = pooled_latents(graphs[i] for i in range(len(graphs)))
+    values = (embed(model.hmgdm), embed(untrained), latents)
+    return dict(zip(LEARNT, values, strict=True)), [tile for _, tile in found]
+
+
+def floor_features(tiles: Sequence[ProstateTile], unlabelled: Sequence[ProstateTile], cache: Path) -> dict:
+    """Floors of the labelled tiles: name -> (N, D). Components are fitted to labelled and unlabelled tiles alike."""
+    from benchmark_parts.floors import colour_texture, fit_window_components, pooled_components
+    from skimage.io import imread
+
+    from hmgdm_monai.transforms.entity_graph import BuildEntityGraph
+    from hmgdm_monai.transforms.superpixels import Superpixels
+
+    key = hashlib.sha256("\n".join(tile.path.name for tile in (*tiles, *unlabelled)).encode()).hexdigest()
+    if cache.exists():
+        saved = np.load(cache)
+        if str(saved["key"]) == key:
+            return {name: saved[name] for name in FLOORS}
+    superpixels, build = Superpixels(), BuildEntityGraph()
+
+    def graph_of(path: Path) -> Any:
+        image = np.ascontiguousarray(imread(path)[..., :3].transpose(2, 0, 1))
+        return build(image, superpixels(image))
+
+    everyone = [*tiles, *unlabelled]
+    chosen = everyone[:: max(1, len(everyone) // 1200)]
+    mean, axes = fit_window_components([graph_of(t.path) for t in tqdm(chosen, desc="components", unit="tile")])
+    rows = [
+        (colour_texture(imread(tile.path)[..., :3]), pooled_components(graph_of(tile.path), mean, axes))
+        for tile in tqdm(tiles, desc="floors", unit="tile")
+    ]
+    features = {name: np.stack(column) for name, column in zip(FLOORS, zip(*rows, strict=True), strict=True)}
+    partial = cache.with_suffix(".partial.npz")
+    np.savez(partial, key=key, **features)
+    partial.replace(cache)
+    return features
+
+
+def probe_scores(features: np.ndarray, tiles: Sequence[ProstateTile], fold_seed: int) -> dict[str, float]:
+    """Balanced accuracy, and AUC of cancer against benign, of a linear probe in 5 folds grouped by biopsy."""
+    import warnings
+
+    from hmgdm_monai.metrics.linear_probe import auc_against, balanced_accuracy, probe_predictions
+
+    labels, biopsies = [tile.label for tile in tiles], [tile.biopsy for tile in tiles]
+    benign = next(label for label in sorted(set(labels)) if "benign" in label)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="sklearn")  # a probe that has not converged is still a probe
+        predictions = probe_predictions(features, labels, biopsies, seed=fold_seed)
+    return {
+        "balanced_accuracy": balanced_accuracy(labels, predictions),
+        "auc": auc_against(labels, predictions, benign),
+    }
+
+
+class ScoreFile:
+    """Scores by the content that they were computed from, in a JSON file."""
+
+    def __init__(self, path: Path, score: Callable[..., dict[str, float]] = probe_scores) -> None:
+        self.path, self.score = path, score
+        self.known: dict[str, dict[str, float]] = json.loads(path.read_text()) if path.exists() else {}
+
+    def __call__(self, features: np.ndarray, tiles: Sequence[ProstateTile], fold_seed: int) -> dict[str, float]:
+        """The scores, computed once."""
+        told = json.dumps([[tile.path.name, tile.biopsy, tile.label] for tile in tiles] + [fold_seed])
+        # Rounded: threads may sum in another order.
+        key = hashlib.sha256(np.round(features.astype(np.float32), 4).tobytes() + told.encode()).hexdigest()
+        if key not in self.known:
+            self.known[key] = self.score(features, tiles, fold_seed)
+            write_json(self.path, self.known)
+        return self.known[key]
+
+
+def summarise(scores: Mapping[str, Mapping[int | None, Sequence[Mapping[str, float]]]]) -> dict[str, dict[str, float]]:
+    """Per method and metric: mean, and spread over pretraining seeds and over draws of the folds.
+
+    Args:
+        scores: method -> pretraining seed (None where nothing is trained) -> scores, one for each fold seed.
+
+    Returns:
+        method -> ``<metric>``, ``<metric>_sd_seeds`` (of the means over fold seeds; NaN with a single seed) and
+        ``<metric>_sd_folds`` (mean over pretraining seeds), with one degree of freedom taken.
+    """
+    result: dict[str, dict[str, float]] = {}
+    for method, by_seed in scores.items():
+        result[method] = {"seeds": len(by_seed)}
+        for metric in ("balanced_accuracy", "auc"):
+            table = np.array([[score[metric] for score in row] for row in by_seed.values()])  # (seeds, fold seeds)
+            result[method][metric] = float(table.mean())
+            result[method][f"{metric}_sd_seeds"] = float(table.mean(1).std(ddof=1)) if len(table) > 1 else float("nan")
+            result[method][f"{metric}_sd_folds"] = float(table.std(1, ddof=1).mean())
+    return result
+
+
+def markdown_table(summary: Mapping[str, Mapping[str, float]], widths: Mapping[str, int]) -> str:
+    """The summary as a markdown table; `widths` has the number of features of each method."""
+    lines = [
+        "| representation | features | seeds | balanced accuracy | sd seeds | sd folds | AUC | sd seeds | sd folds |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, row in summary.items():
+        cells = [name, str(widths[name]), str(int(row["seeds"]))]
+        for metric in ("balanced_accuracy", "auc"):
+            values = (row[metric], row[f"{metric}_sd_seeds"], row[f"{metric}_sd_folds"])
+            cells += ["-" if np.isnan(value) else f"{value:.3f}" for value in values]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def write_json(path: Path, content: Any) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n")
+    partial.replace(path)
+
+
+def main(output: Path, seeds: Sequence[int], max_tiles: int | None = None, settings: Sequence[str] = ()) -> None:
+    """Pretrain with every seed, embed, score, and print the table; results also as `results.json`."""
+    output = output.resolve()
+    output.mkdir(parents=True, exist_ok=True)
+    cohort = prostate_cohort(real_data_folder(), max_tiles)
+    labelled = [tile for tile in cohort if tile.label is not None]
+    manifest = write_pretraining_manifest(cohort, output / "manifest.csv")
+    score = ScoreFile(output / "scores.json")
+    scores: dict[str, dict[int | None, list]] = {name: {} for name in (*LEARNT, *FLOORS)}
+    widths: dict[str, int] = {}
+
+    def note(name: str, seed: int | None, features: np.ndarray, tiles: Sequence[ProstateTile]) -> None:
+        scores[name][seed] = [score(features, tiles, fold_seed) for fold_seed in FOLD_SEEDS]
+        widths[name] = features.shape[1]
+
+    floors = floor_features(labelled, [tile for tile in cohort if tile.label is None], output / "floors.npz")
+    for name, features in floors.items():
+        note(name, None, features, labelled)
+    by_path = {tile.path.resolve(): tile for tile in labelled}
+    for seed in seeds:
+        run = pretrain(manifest, output, seed, settings)
+        features_of_run, tiles = run_features(run, by_path, seed)
+        # One order of tiles for all: folds depend on it.
+        order = {tile: place for place, tile in enumerate(tiles)}
+        missing = [tile for tile in labelled if tile not in order]
+        if missing:
+            raise InputError(f"{len(missing)} labelled tiles are not in the stores, {missing[0].path} among them")
+        places = [order[tile] for tile in labelled]
+        for name, features in features_of_run.items():
+            note(name, seed, features[places], labelled)
+    summary = summarise(scores)
+    biopsies = len({tile.biopsy for tile in labelled})
+    print(
+        f"\n{len(cohort)} tiles for pretraining, of which {len(labelled)} labelled ones of {biopsies} biopsies scored"
+    )
+    print(markdown_table(summary, widths))
+    write_json(
+        output / "results.json",
+        {
+            "tiles": len(cohort),
+            "labelled": len(labelled),
+            "biopsies": biopsies,
+            "settings": list(settings),
+            "fold_seeds": list(FOLD_SEEDS),
+            "summary": summary,
+            "scores": {name: {str(seed): rows for seed, rows in by_seed.items()} for name, by_seed in scores.items()},
+        },
+    )
+    print(f"results: {output / 'results.json'}")
+
+
+def _thin(tiles: Sequence[ProstateTile], max_tiles: int | None) -> list[ProstateTile]:
+    taken: dict[str, int] = {}
+    kept = []
+    for tile in tiles:
+        taken[tile.biopsy] = taken.get(tile.biopsy, 0) + 1
+        if max_tiles is None or taken[tile.biopsy] <= max_tiles:
+            kept.append(tile)
+    return kept

@@ -1,0 +1,145 @@
+"""Draws the picture of the README from a run: python scripts/make_readme_figure.py --run runs/pretraining."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hmgdm_monai.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from hmgdm_monai.diffusion.noising import GraphNoising
+    from hmgdm_monai.networks.pretrained import Pretrained
+
+PANEL_IN = 2.35
+GREY = 150
+
+
+def draw(run: Path, tile: int = 0, seed: int = 0) -> Figure:
+    """Tile, entity graph, visible half, restored half, and what the autoencoder alone makes of the truth.
+
+    Args:
+        run: output folder of a finished pretraining run.
+        tile: number among the validation tiles, which training has not seen.
+        seed: of the split and of the noise.
+    """
+    import numpy as np
+    import torch
+    from benchmark_parts.common import pretraining_data
+    from matplotlib.figure import Figure
+    from torch_geometric.data import Batch
+
+    from hmgdm_monai.data.demo.cohort import MARKER
+    from hmgdm_monai.diffusion.sampling import sample_hidden
+    from hmgdm_monai.networks.pretrained import load_pretrained
+    from hmgdm_monai.visualize.denoising import hidden_pixels
+    from hmgdm_monai.visualize.entity_graph import draw_entity_graph
+    from hmgdm_monai.visualize.paint import paint_superpixels
+
+    model = load_pretrained(run / "model.pt")
+    data = pretraining_data(model.run_settings["data"], run / "stores")
+    indices = data.tile_indices("validation")
+    if not 0 <= tile < len(indices):
+        raise InputError(f"--tile {tile}: the run has validation tiles 0 to {len(indices) - 1}")
+    store = data.cohort.store(window_px=data.window_px, label_map=True)
+    graph, image = store[indices[tile]], store.image(indices[tile])
+    windows = torch.cat((graph.vertex_windows, graph.edge_windows)).float() / 255
+    with torch.no_grad():
+        latents = model.autoencoder.encode(windows)
+        decoded = model.autoencoder.decode(latents[: graph.num_vertices])
+    latent = graph.clone()
+    latent.vertex_latents, latent.edge_latents = latents[: graph.num_vertices], latents[graph.num_vertices :]
+    batch = Batch.from_data_list([latent])
+    generator = torch.Generator().manual_seed(seed)
+    vertex_visible, edge_visible = model.hmgdm.split(batch, generator)
+    sample = sample_hidden(model.hmgdm, batch, vertex_visible, edge_visible, noising(model), generator=generator)
+    with torch.no_grad():
+        restored = model.autoencoder.decode(sample.final.vertex_latents)
+
+    hidden = hidden_pixels(graph.label_map, vertex_visible)[0]
+
+    def within_hidden(painted: np.ndarray) -> np.ndarray:
+        return np.where(hidden[..., None], painted, image)
+
+    n_vertices, n_edges = graph.num_vertices, graph.edge_index.shape[1]
+    panels = [
+        (image, "tile"),
+        (
+            draw_entity_graph(image.transpose(2, 0, 1), graph, graph.label_map, scale=2),
+            f"entity graph:\n{n_vertices} superpixels, {n_edges} edges",
+        ),
+        (
+            within_hidden(np.full_like(image, GREY)),
+            f"{int((~vertex_visible).sum())} superpixels and\n{int((~edge_visible).sum())} edges hidden",
+        ),
+        (within_hidden(paint_superpixels(graph.label_map, restored, graph.pos)), "restored from noise\n(H-MGDM)"),
+        (
+            within_hidden(paint_superpixels(graph.label_map, decoded, graph.pos)),
+            "true latents, decoded:\nthe best possible",
+        ),
+    ]
+    figure = Figure(figsize=(PANEL_IN * len(panels), PANEL_IN + 0.9), layout="constrained")
+    for axes, (pixels, title) in zip(figure.subplots(1, len(panels)), panels, strict=True):
+        axes.imshow(pixels)
+        axes.set_title(title, fontsize=10)
+        axes.set(xticks=[], yticks=[])
+    drawn = (data.manifest.parent / MARKER).exists()
+    figure.supxlabel(
+        ("Synthetic demo cohort: drawn by a program, not tissue. " if drawn else "")
+        + "A validation tile; its patient was held out of training.",
+        fontsize=9,
+        color="0.35",
+    )
+    return figure
+
+
+def noising(model: Pretrained) -> GraphNoising:
+    """The forward process of the run."""
+    from diffusers import DDPMScheduler
+
+    from hmgdm_monai.diffusion.noising import GraphNoising
+
+    s = model.run_settings["hmgdm"]
+    scheduler = DDPMScheduler(
+        s["num_timesteps"],
+        s["beta_start"],
+        s["beta_end"],
+        "sigmoid",
+        prediction_type=s["prediction_type"],
+        clip_sample=False,
+    )
+    return GraphNoising(scheduler, s["noise_intensity"])
+
+
+def main() -> int:
+    """Reads the command line and draws; returns 2 on bad input."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", type=Path, default=Path("runs/pretraining"), help="output folder of a run")
+    parser.add_argument("--tile", type=int, default=33, help="number of the validation tile (default: 33)")
+    parser.add_argument("--output", type=Path, default=Path("docs/images/overview.png"))
+    given = parser.parse_args()
+    try:
+        import io
+
+        from PIL import Image
+
+        from hmgdm_monai.data.whole_file import write_whole
+
+        whole, small = io.BytesIO(), io.BytesIO()
+        draw(given.run, given.tile).savefig(whole, format="png", dpi=110)
+        # 256 colours are enough for tissue and text, and take a third of the room.
+        Image.open(whole).convert("RGB").quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(small, format="PNG")
+        write_whole(given.output, small.getvalue())
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"wrote {given.output}, {len(small.getvalue()) // 1000} kB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

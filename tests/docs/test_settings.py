@@ -1,0 +1,62 @@
+"""docs/settings.md names the settings that train.json has, all of them and no others."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = json.loads((ROOT / "bundle" / "configs" / "train.json").read_text())
+TEXT = (ROOT / "docs" / "settings.md").read_text()
+
+
+def documented(section: str) -> dict[str, str]:
+    """Setting -> default, out of the tables under a heading: | `name` | `default` | ..."""
+    body = re.search(rf"^## {re.escape(section)}\n(.*?)(?=^## |\Z)", TEXT, re.M | re.S)
+    assert body is not None, section
+    return dict(re.findall(r"^\| `([^`]+)` \| `([^`]*)` \|", body[1], re.M))
+
+
+def test_every_top_level_scalar_is_documented_and_nothing_else() -> None:
+    scalars = {name for name, value in CONFIG.items() if not isinstance(value, dict | list)}
+    scalars -= {name for name in scalars if name.startswith("_")}
+    # Objects that a one-line expression makes are wiring, not settings.
+    scalars -= {"network", "labelled", "run"}
+    assert set(documented("Settings of train.json")) == scalars
+
+
+@pytest.mark.parametrize("section", ["autoencoder_settings", "hmgdm_settings"])
+def test_settings_of_the_networks_are_documented(section: str) -> None:
+    assert set(documented(f"Networks: {section}")) == set(CONFIG[section])
+
+
+@pytest.mark.parametrize("section", ["Settings of train.json", "Networks: autoencoder_settings"])
+def test_the_defaults_told_are_those_of_the_config(section: str) -> None:
+    values = CONFIG if section.startswith("Settings") else CONFIG["autoencoder_settings"]
+    told = {name: default for name, default in documented(section).items() if default != "computed"}
+    wrong = {
+        name: default
+        for name, default in told.items()
+        if default != (values[name] if isinstance(values[name], str) else json.dumps(values[name]))
+    }
+    assert not wrong
+    computed = [name for name, default in documented(section).items() if default == "computed"]
+    assert all(str(values[name]).startswith(("$", "@")) for name in computed)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "README.md",
+        "bundle/docs/README.md",
+        *(f"docs/{n}" for n in ("architecture.md", "settings.md", "own_data.md", "benchmarks.md")),
+    ],
+)
+def test_relative_links_and_pictures_lead_somewhere(page: str) -> None:
+    path = ROOT / page
+    for target in re.findall(r"\]\(([^)#\s]+)", path.read_text()):
+        if not target.startswith(("http://", "https://")):
+            assert (path.parent / target).exists(), f"{page} links to {target}"

@@ -1,0 +1,71 @@
+"""The Python that the documents show runs as it stands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from skimage.io import imsave
+
+from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.data.latent_store import write_latent_unit
+from hmgdm_monai.data.ragged_unit import StoredTile
+from hmgdm_monai.networks.build import build_hmgdm
+from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
+from hmgdm_monai.networks.pretrained import save_pretrained
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a small model where the documents look for it."""
+    autoencoder_settings = {"widths": [8, 8], "texture_dim": 0, "form_channels": 1, "shortcut": False}
+    autoencoder = EntityAutoencoder(**autoencoder_settings)
+    hmgdm_settings = {"latent_dim": autoencoder.latent_dim, "hidden_dim": 16, "num_layers": 1, "heads": 2}
+    folder = tmp_path / "runs" / "mine"
+    save_pretrained(
+        folder / "model.pt",
+        autoencoder,
+        autoencoder_settings,
+        build_hmgdm(**hmgdm_settings),
+        hmgdm_settings,
+        {"data": {"n_segments": 20, "compactness": 20.0, "merge_threshold": None, "window_px": 32}},
+    )
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def snippet(page: str) -> str:
+    """The last block of Python of a page."""
+    block = re.findall(r"^( *)```python\n(.*?)^ *```", (ROOT / page).read_text(), re.M | re.S)[-1]
+    return re.sub(rf"^{block[0]}", "", block[1], flags=re.M)
+
+
+def test_the_readme_embeds_a_tile(run: Path) -> None:
+    imsave("tile.png", np.random.default_rng(0).integers(0, 256, (128, 128, 3)).astype(np.uint8), check_contrast=False)
+    names: dict = {}
+    exec(snippet("README.md"), names)
+    assert names["embedding"].shape == (1, 16)
+    assert names["embedding"].isfinite().all()
+
+
+def test_the_tutorial_embeds_a_cohort(run: Path) -> None:
+    def tile(number: int) -> StoredTile:
+        graph = EntityGraph(
+            pos=torch.rand(3, 2),
+            edge_index=torch.tensor([[0, 1], [1, 2]]),
+            vertex_latents=torch.rand(3, 16),
+            edge_latents=torch.rand(2, 16),
+        )
+        return StoredTile(graph, f"slides/{number}", (256 * number, 0), 1.0)
+
+    for unit in ("a", "b"):
+        write_latent_unit(run / "stores" / "latents", unit, [tile(0), tile(1)], {"dtype": "float16"})
+    names: dict = {}
+    exec(snippet("docs/own_data.md"), names)
+    assert names["embeddings"].shape == (4, 16)
+    assert [info.location_px[0] for info in names["where"]] == [0, 256, 0, 256]

@@ -1,0 +1,108 @@
+"""Who is held out, and what the stages get to read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from hmgdm_monai.data.tiling import TileSpec
+from hmgdm_monai.engines.pretraining_data import PretrainingData
+from hmgdm_monai.errors import InputError
+from hmgdm_monai.transforms.superpixels import Superpixels
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("stores")
+
+
+def open_data(manifest: Path, stores: Path, **settings) -> PretrainingData:
+    spec = TileSpec(size_px=128, mpp=1.0)
+    return PretrainingData(manifest, stores, spec, Superpixels(n_segments=12), **{"max_tiles_per_slide": 3, **settings})
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(("fraction", "held_out"), [(0.01, 1), (0.5, 2), (0.75, 3)])
+def test_patients_are_on_one_side(small_cohort: Path, stores: Path, seed: int, fraction: float, held_out: int) -> None:
+    data = open_data(small_cohort, stores, val_fraction=fraction)
+    data.seed = seed  # of the split; the tiles drawn stay, so that the stores are built once
+    training, validation = set(data.patients("training")), set(data.patients("validation"))
+    assert not training & validation and len(validation) == held_out and len(training | validation) == 4
+    rows = data.cohort.tile_rows
+    assert {rows[i].patient for i in data.tile_indices("training")} == training
+    assert {rows[i].patient for i in data.tile_indices("validation")} == validation
+    assert sorted(data.tile_indices("training") + data.tile_indices("validation")) == list(range(len(rows)))
+
+
+def test_the_seed_chooses_who(small_cohort: Path, stores: Path) -> None:
+    data = open_data(small_cohort, stores)
+    chosen = set()
+    for seed in range(8):
+        data.seed = seed
+        chosen.add(tuple(data.patients("validation")))
+        assert data.patients("validation") == data.patients("validation")
+    assert len(chosen) > 1
+
+
+def test_training_samples_come_from_training_patients(small_cohort: Path, stores: Path) -> None:
+    data = open_data(small_cohort, stores)
+    windows = data.sample_windows(100)
+    assert windows.shape[1:] == (3, 32, 32) and len(windows) <= 100
+    assert windows.min() >= 0 and windows.max() <= 1
+    assert torch.equal(windows, data.sample_windows(100))
+    graphs = data.window_graphs("training")
+    known = {
+        window.numpy().tobytes() for g in graphs for window in torch.cat((g.vertex_windows, g.edge_windows)).unbind()
+    }
+    assert all((255 * window).round().byte().numpy().tobytes() in known for window in windows)
+
+
+def test_latents_are_read_once_encoded(small_cohort: Path, stores: Path, tmp_path: Path) -> None:
+    class Means(torch.nn.Module):
+        def encode(self, windows):
+            return windows.mean((2, 3))
+
+    data = open_data(small_cohort, stores)
+    graphs = data.latent_graphs("training")  # a config builds its data sets first
+    assert len(graphs) == len(data.tile_indices("training")) and len(data.latent_graphs()) == len(data.cohort.tile_rows)
+    with pytest.raises(InputError, match="run the autoencoder stage first"):
+        graphs[0]
+    (tmp_path / "weights.pt").write_bytes(b"weights")
+    data.encode(Means(), tmp_path / "weights.pt")
+    expected = data.window_graphs("training")[1].vertex_windows.float().div(255).mean((2, 3))
+    assert torch.allclose(graphs[1].vertex_latents, expected, atol=1e-3)
+    assert data.sample_latents().shape[1] == 3
+
+
+def test_labels_stay_with_their_tiles(small_cohort: Path, stores: Path) -> None:
+    data = open_data(small_cohort, stores)
+    indices, rows = data.labelled_tiles()
+    assert indices == list(range(len(data.cohort.tile_rows)))
+    assert [row.label for row in rows] == [data.cohort.tile_rows[i].label for i in indices]
+    few, few_rows = data.labelled_tiles(most=4)
+    assert len(few) == 4 == len(few_rows) and few == sorted(few) == data.labelled_tiles(most=4)[0]
+
+
+def test_another_cohort_has_another_fingerprint(small_cohort: Path, stores: Path) -> None:
+    data = open_data(small_cohort, stores)
+    assert data.fingerprint().startswith("4 patients, 12 tiles (")
+    assert data.fingerprint() == open_data(small_cohort, stores).fingerprint()
+    fewer = small_cohort.parent / "fewer.csv"
+    fewer.write_text("\n".join(small_cohort.read_text().splitlines()[:-1]) + "\n")
+    assert open_data(fewer, stores).fingerprint() != data.fingerprint()
+    data.val_fraction = 0.5
+    assert open_data(small_cohort, stores).fingerprint() != data.fingerprint()
+
+
+def test_faults(small_cohort: Path, stores: Path) -> None:
+    with pytest.raises(InputError, match="val_fraction must lie between 0 and 1"):
+        open_data(small_cohort, stores, val_fraction=1.0)
+    lone = small_cohort.parent / "lone.csv"
+    lone.write_text("\n".join(small_cohort.read_text().splitlines()[:2]) + "\n")
+    with pytest.raises(InputError, match="give two or more") as caught:
+        open_data(lone, stores).window_graphs("training")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match="section must be one of"):
+        open_data(small_cohort, stores).patients("test")

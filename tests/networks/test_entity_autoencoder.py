@@ -1,0 +1,152 @@
+"""The entity autoencoder starts as principal components, and learns on from there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from hmgdm_monai.errors import InputError
+from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
+
+SMALL = {"window_px": 16, "patch_px": 4, "widths": (8, 8), "form_channels": 2, "texture_dim": 4, "num_filters": 8}
+
+
+def draw_windows(count: int, seed: int = 0, side: int = 16) -> Tensor:
+    """(N, 3, side, side) in [0, 1], smooth, so that a few components hold most of the variance."""
+    coarse = torch.rand(count, 3, 4, 4, generator=torch.Generator().manual_seed(seed))
+    fine = torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(seed + 1))
+    return 0.8 * torch.nn.functional.interpolate(coarse, size=(side, side), mode="bilinear") + 0.2 * fine
+
+
+@pytest.fixture(scope="module")
+def windows() -> Tensor:
+    return draw_windows(200)
+
+
+@pytest.fixture
+def fitted(windows: Tensor) -> EntityAutoencoder:
+    network = EntityAutoencoder(**SMALL).eval()
+    network.fit(windows, generator=torch.Generator().manual_seed(0))
+    return network
+
+
+def test_a_fresh_fit_reconstructs_like_pca(fitted: EntityAutoencoder, windows: Tensor) -> None:
+    from sklearn.decomposition import PCA
+
+    unseen = draw_windows(20, seed=5)
+    pca = PCA(fitted.form_dim, svd_solver="full").fit(windows.flatten(1).double().numpy())
+    flat = unseen.flatten(1).double().numpy()
+    expected = pca.inverse_transform(pca.transform(flat))
+    with torch.no_grad():
+        found = fitted(unseen).reconstruction.flatten(1).numpy()
+    error = np.square(found - flat).mean()
+    # Randomised, the decomposition finds nearly the same space.
+    assert error == pytest.approx(np.square(expected - flat).mean(), rel=0.01)
+    assert np.abs(found - expected).max() < 0.1
+    assert error < 0.9 * np.square(flat - flat.mean(0)).mean()
+
+
+def test_form_and_texture_codes_have_their_places(fitted: EntityAutoencoder, windows: Tensor) -> None:
+    latents = fitted.encode(windows)
+    assert latents.shape == (200, fitted.latent_dim) and fitted.latent_dim == 2 * 2 * 2 + 4
+    # One scale for each code: unit variance on average over its channels.
+    form, texture = latents[:, : fitted.form_dim], latents[:, fitted.form_dim :]
+    assert form.var(0).mean().item() == pytest.approx(1.0, abs=0.05)
+    assert texture.var(0).mean().item() == pytest.approx(1.0, abs=0.05)
+    assert torch.allclose(latents.mean(0), torch.zeros(()), atol=1e-3)
+    other = latents.clone()
+    other[:, fitted.form_dim :] = 7.0
+    assert torch.equal(fitted.decode(other), fitted.decode(latents))  # texture has no pixels of its own
+
+
+def test_encoding_is_deterministic_and_row_by_row(fitted: EntityAutoencoder, windows: Tensor) -> None:
+    fitted.train()  # even so: encode takes the mean
+    latents = fitted.encode(windows)
+    assert torch.equal(latents, fitted.encode(windows))
+    assert torch.allclose(latents[:3], fitted.encode(windows[:3]), atol=1e-5)
+
+
+def test_decoded_windows_are_pixels(fitted: EntityAutoencoder) -> None:
+    decoded = fitted.decode(20.0 * torch.randn(10, fitted.latent_dim))
+    assert decoded.shape == (10, 3, 16, 16)
+    assert decoded.min() >= 0.0 and decoded.max() <= 1.0
+
+
+def test_training_samples_and_evaluation_does_not(fitted: EntityAutoencoder, windows: Tensor) -> None:
+    draw = lambda seed: fitted(windows, torch.Generator().manual_seed(seed)).reconstruction  # noqa: E731
+    assert torch.equal(draw(0), draw(1))
+    fitted.train()
+    assert torch.equal(draw(0), draw(0))
+    assert not torch.equal(draw(0), draw(1))
+
+
+def test_fitting_is_reproducible_and_leaves_the_global_generator(windows: Tensor) -> None:
+    def fit() -> EntityAutoencoder:
+        torch.manual_seed(3)
+        network = EntityAutoencoder(**SMALL)
+        before = torch.get_rng_state()
+        network.fit(windows, generator=torch.Generator().manual_seed(0))
+        assert torch.equal(before, torch.get_rng_state())
+        return network
+
+    first, second = fit().state_dict(), fit().state_dict()
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_kl_is_that_of_diagonal_gaussians(fitted: EntityAutoencoder, windows: Tensor) -> None:
+    from torch.distributions import Normal, kl_divergence
+
+    with torch.no_grad():
+        mean, log_variance, _ = fitted.moments(windows)
+        expected = kl_divergence(Normal(mean, (0.5 * log_variance).exp()), Normal(0.0, 1.0)).sum(1).mean()
+        assert fitted(windows).kl.item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_a_state_dict_carries_the_fit(fitted: EntityAutoencoder, windows: Tensor) -> None:
+    other = EntityAutoencoder(**SMALL).eval()
+    assert not other.fitted
+    with pytest.raises(ValueError, match="not fitted"):
+        other.encode(windows)
+    other.load_state_dict(fitted.state_dict())
+    assert other.fitted and torch.equal(other.encode(windows), fitted.encode(windows))
+
+
+@pytest.mark.parametrize("kind", [{"patch_px": 1, "shortcut": False, "texture_dim": 0}, {"texture_dim": 0}, {}])
+def test_every_parameter_learns(kind: dict, windows: Tensor) -> None:
+    network = EntityAutoencoder(**{**SMALL, **kind})
+    network.fit(windows)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    moved = {name: value.clone() for name, value in network.named_parameters()}
+    losses = []
+    for step in range(4):
+        output = network(windows[:32], torch.Generator().manual_seed(step))
+        assert output.reconstruction.shape == (32, 3, 16, 16) and output.latents.shape == (32, network.latent_dim)
+        assert (output.texture is None) == (network.texture_dim == 0) == (output.texture_hat is None)
+        loss = (output.reconstruction - windows[:32]).square().mean() + 1e-3 * output.kl
+        if output.texture is not None:
+            loss = loss + (output.texture_hat - output.texture).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+    still = [name for name, value in network.named_parameters() if torch.equal(value, moved[name])]
+    assert still == []
+
+
+def test_what_cannot_be_built_or_fitted_says_so(windows: Tensor) -> None:
+    with pytest.raises(ValueError, match="multiple of 8"):
+        EntityAutoencoder(window_px=20, patch_px=4, widths=(8, 8))
+    with pytest.raises(ValueError, match="multiples of 8"):
+        EntityAutoencoder(window_px=16, widths=(12,))
+    with pytest.raises(ValueError, match="no code of 20"):
+        EntityAutoencoder(window_px=16, widths=(8,), texture_dim=20, num_filters=8)
+    with pytest.raises(InputError, match="give more windows"):
+        EntityAutoencoder(**SMALL).fit(windows[:3])
+    with pytest.raises(InputError, match="give more windows"):
+        EntityAutoencoder(**SMALL).fit(torch.full((100, 3, 16, 16), 0.5))
+    network = EntityAutoencoder(**SMALL)
+    with pytest.raises(ValueError, match=r"\(3, 16, 16\)"):
+        network.encode(torch.rand(2, 3, 32, 32))

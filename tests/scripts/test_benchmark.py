@@ -1,0 +1,88 @@
+"""The benchmark's command line, its turns, and its smaller parts on tiny input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+
+def test_an_unknown_part_is_refused_and_names_those_there_are(capsys) -> None:
+    import benchmark
+
+    with pytest.raises(SystemExit):
+        benchmark.main(["speed"])
+    error = capsys.readouterr().err
+    assert "speed" in error
+    assert all(part in error for part in benchmark.PARTS)
+
+
+def test_missing_real_data_is_one_line(monkeypatch, tmp_path, capsys) -> None:
+    import benchmark
+
+    monkeypatch.setenv("HMGDM_REAL_DATA", str(tmp_path / "nowhere"))
+    assert benchmark.main(["representation", "--output", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "HMGDM_REAL_DATA" in error
+
+
+def test_turns_alternate_and_the_first_round_does_not_count() -> None:
+    from benchmark_parts.common import time_in_turns
+
+    calls: list[str] = []
+    seconds = time_in_turns({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, repeats=3)
+    assert "".join(calls) == "ab" + "ab" + "ba" + "ab"
+    assert {name: values.shape for name, values in seconds.items()} == {"a": (3,), "b": (3,)}
+
+
+def test_reading_is_timed_on_equal_pixels(write_tiff, stained, tmp_path) -> None:
+    pytest.importorskip("cucim")
+    from benchmark_parts.reading import measure_reading
+
+    path = write_tiff(tmp_path / "slide.tif", [stained(400, 300)], compression="jpeg")
+    for num_workers in (1, 2):
+        r = measure_reading(path, tiles=6, size_px=64, num_workers=num_workers, repeats=2)
+        np.testing.assert_allclose(r["ratio"], r["ours"] / r["cucim"])
+
+
+def test_memory_of_a_step_grows_with_the_batch_and_not_with_its_square() -> None:
+    from benchmark_parts.training import measure_training
+
+    r = measure_training((2, 4, 8), hidden_dim=16, repeats=1, vertices=8, edges=12)
+    assert r[4]["bytes"] == pytest.approx(2 * r[2]["bytes"], rel=0.1)
+    assert r[8]["bytes"] == pytest.approx(4 * r[2]["bytes"], rel=0.1)
+    assert r[2]["ratio"] == pytest.approx(1.0)
+
+
+def test_synthetic_graphs_have_the_size_asked_for_and_no_edge_twice() -> None:
+    from benchmark_parts.training import synthetic_graphs
+
+    for graph in synthetic_graphs(2, vertices=9, edges=20):
+        assert graph.pos.shape == (9, 2)
+        assert graph.edge_index.shape == (2, 20)
+        assert (graph.edge_index[0] < graph.edge_index[1]).all()
+        assert graph.edge_index.unique(dim=1).shape == (2, 20)
+
+
+def test_encoding_is_timed_against_stock_autoencoders() -> None:
+    from benchmark_parts.autoencoder import measure_encoding
+
+    windows = torch.rand(300, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    r = measure_encoding([windows], stock_widths=((8, 16),), repeats=1)
+    assert list(r) == ["ours", "AutoencoderKL 8-16"]
+    assert r["ours"]["ratio"] == pytest.approx(1.0)
+    assert r["ours"]["parameters"] > 0
+
+
+def test_more_components_explain_more() -> None:
+    from benchmark_parts.autoencoder import measure_unexplained
+
+    generator = torch.Generator().manual_seed(0)
+    # Smooth windows of few degrees of freedom, and noise.
+    basis = torch.nn.functional.interpolate(torch.rand(200, 3, 4, 4, generator=generator), size=32, mode="bilinear")
+    weights = torch.rand(500, 200, generator=generator) / 100
+    windows = torch.einsum("nk,kcij->ncij", weights, basis) + 0.05 * torch.rand(500, 3, 32, 32, generator=generator)
+    r = measure_unexplained(windows[:400], windows[400:], steps=1, batch=8)
+    assert 0 < r["pca"] < r["pca_form"] < 1
+    assert r["before"] == pytest.approx(r["pca_form"], rel=0.1)
