@@ -123,7 +123,10 @@ def train_fold(
     iteration = SurvivalIteration(loss, seed, training.max_grad_norm)
     evaluator = _evaluator(bags, fold, training, network, iteration, device) if by_validation else None
     stage = StageCheckpoint(
-        checkpoint, {"network": network, "optimizer": optimizer, "schedule": schedule}, evaluator=evaluator
+        checkpoint,
+        {"network": network, "optimizer": optimizer, "schedule": schedule},
+        evaluator=evaluator,
+        log_epochs=False,  # 50 short epochs in each fold: the bar says enough
     )
     trainer = _trainer(bags, train, training, network, optimizer, schedule, iteration, evaluator, seed, device)
     stage.attach(trainer)
@@ -132,7 +135,6 @@ def train_fold(
         bar.attach(trainer, event_name=Events.EPOCH_COMPLETED, closing_event_name=Events.COMPLETED)
     if stage.resume(trainer) < training.max_epochs:
         trainer.run()
-        stage.finish(trainer)
     epoch = training.max_epochs
     if by_validation:
         network.load_state_dict(stage.best["weights"])

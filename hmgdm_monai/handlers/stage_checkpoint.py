@@ -35,6 +35,7 @@ class StageCheckpoint:
         evaluator: its ``state.metrics`` go into the history; None for a stage without validation.
         key_metric: the metric of ``evaluator`` that chooses the best epoch; lower is better.
         settings: what shaped this stage, by name; a checkpoint of other settings is refused.
+        log_epochs: whether to log a line after each epoch.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class StageCheckpoint:
         evaluator: Engine | None = None,
         key_metric: str = "val_loss",
         settings: Mapping[str, Any] | None = None,
+        log_epochs: bool = True,
     ) -> None:
         self.path = Path(path)
         self.state = dict(state)
@@ -52,6 +54,7 @@ class StageCheckpoint:
         self.evaluator = evaluator
         self.key_metric = key_metric
         self.settings = dict(settings or {})
+        self.log_epochs = log_epochs
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Any] = {"epoch": 0, "value": float("inf"), "weights": None}
         self.stopped_early = False
@@ -153,15 +156,16 @@ class StageCheckpoint:
         # Early stopping has run before this handler. Known here, a run killed right after this epoch stays ended, too.
         self.stopped_early = bool(engine.should_terminate)
         self._save(engine)
-        numbers = ", ".join(f"{name} {value:.4g}" for name, value in record.items() if name != "epoch")
-        logger.info(
-            "%s epoch %d of %d: %s; best epoch %d",
-            self.path.stem,
-            engine.state.epoch,
-            engine.state.max_epochs,
-            numbers,
-            self.best["epoch"],
-        )
+        if self.log_epochs:
+            numbers = ", ".join(f"{name} {value:.4g}" for name, value in record.items() if name != "epoch")
+            logger.info(
+                "%s epoch %d of %d: %s; best epoch %d",
+                self.path.stem,
+                engine.state.epoch,
+                engine.state.max_epochs,
+                numbers,
+                self.best["epoch"],
+            )
 
     def _save(self, engine: Engine) -> None:
         scaler = getattr(engine, "scaler", None)
