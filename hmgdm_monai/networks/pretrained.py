@@ -49,6 +49,10 @@ def load_pretrained(path: Path | str) -> Pretrained:
     Raises:
         InputError: no such file, a damaged one, or one of another kind or format.
     """
+    if not Path(path).exists():
+        raise InputError(
+            f"{path}: no such pretrained model; make one with bundle/configs/train.json, or give the path of another"
+        )
     saved = read_checkpoint(path)
     if not isinstance(saved, dict) or saved.get("format") != FORMAT:
         found = saved.get("format") if isinstance(saved, dict) else None
