@@ -23,7 +23,7 @@ def encode_stores(
     folder: Path | str,
     checkpoint_path: Path | str,
     window_px: int = 32,
-    batch_windows: int = 4096,
+    batch_windows: int = 1024,
     device: torch.device | str = "cpu",
     num_workers: int = 0,
     progress: bool = True,
