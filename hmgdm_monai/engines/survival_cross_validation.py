@@ -127,6 +127,10 @@ class SurvivalCrossValidation:
             patients = [bags.patients[place].id for place in development_side(fold)]
             graph = None if bags.graph is None else dataclasses.asdict(bags.graph)
             model.about |= {"fold": fold.number, "seed": self.seed, "patients": patients, "graph": graph}
+            # For scoring on new data: the distribution of censoring is the training side's.
+            train = development_side(fold)
+            model.about |= {"train_time": bags.times[train].tolist(), "train_event": bags.events[train].tolist()}
+            model.about["times"] = times.tolist()
             save_survival_model(self.model_path(fold), model)
             # From the file: what is reported is what the checkpoint says.
             model = load_survival_model(self.model_path(fold))

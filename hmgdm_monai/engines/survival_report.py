@@ -15,6 +15,7 @@ from hmgdm_monai.data.demo.cohort import MARKER
 from hmgdm_monai.data.whole_file import write_whole
 from hmgdm_monai.engines.run_folder import write_json
 from hmgdm_monai.engines.survival_cross_validation import FoldPrediction, SurvivalCrossValidation
+from hmgdm_monai.engines.survival_evaluation import SurvivalEvaluation
 from hmgdm_monai.metrics.survival import METRICS, score_folds
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ class SurvivalReport:
 
     Args:
         output_dir: of the run.
-        cross_validation: what to run.
+        cross_validation: what to run, or the evaluation of a trained model.
         num_bootstrap: resamples of patients behind the intervals.
         time_label: of the time axis, with its unit.
         tracking_uri: of MLflow; None for no tracking.
@@ -36,7 +37,7 @@ class SurvivalReport:
     def __init__(
         self,
         output_dir: Path | str,
-        cross_validation: SurvivalCrossValidation,
+        cross_validation: SurvivalCrossValidation | SurvivalEvaluation,
         num_bootstrap: int = 500,
         time_label: str = "months",
         tracking_uri: str | None = None,
@@ -66,7 +67,7 @@ class SurvivalReport:
             self._track(metrics)
         for line in summary_table(metrics["models"]):
             logger.info(line)
-        logger.info("written to %s: metrics.json, predictions.csv, km.png, folds/", self.output_dir)
+        logger.info("written to %s: metrics.json, predictions.csv, km.png", self.output_dir)
         return metrics
 
     def _metrics(self, results: dict[str, list[FoldPrediction]]) -> dict[str, Any]:
@@ -115,8 +116,9 @@ class SurvivalReport:
             logger.warning("%s: all patients fall into one risk group; no Kaplan-Meier curves are drawn", name)
             path.unlink(missing_ok=True)
             return
+        pooled = f" ({len(folds)} folds, pooled)" if len(folds) > 1 else ""
         cut = (
-            f"Each patient's risk comes from a model that never saw the patient ({len(folds)} folds, pooled). High "
+            f"Each patient's risk comes from a model that never saw the patient{pooled}. High "
             "risk: above the median of that model's training patients. Ticks: censored. Bands: 95 % intervals."
         )
         title = f"Survival by predicted risk: {name.replace('_', ' ')}"

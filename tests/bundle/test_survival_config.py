@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hmgdm_monai.data.checkpoint_file import read_checkpoint, write_checkpoint
 from hmgdm_monai.data.features_file import write_features
+from hmgdm_monai.errors import input_error_in
 
 CONFIG = Path(__file__).resolve().parents[2] / "bundle" / "configs" / "survival.json"
 
@@ -27,12 +29,12 @@ def manifest(tmp_path: Path) -> Path:
     return tmp_path / "m.csv"
 
 
-def run(manifest: Path, output_dir: Path, **settings) -> dict:
+def run(manifest: Path, output_dir: Path, configs: tuple[str, ...] = (str(CONFIG),), **settings) -> dict:
     from monai.bundle import ConfigWorkflow
 
     settings = {"max_epochs": 3, "n_folds": 2, "num_bootstrap": 5, "device": "cpu", **settings}
     workflow = ConfigWorkflow(
-        str(CONFIG), workflow_type="train", manifest=str(manifest), output_dir=str(output_dir), **settings
+        list(configs), workflow_type="train", manifest=str(manifest), output_dir=str(output_dir), **settings
     )
     workflow.initialize()
     workflow.run()
@@ -57,3 +59,35 @@ def test_a_run_by_config(manifest: Path, tmp_path: Path, monkeypatch: pytest.Mon
     again = run(manifest, tmp_path / "run", aggregator="patch_gcn", baselines=[])
     assert again["models"]["patch_gcn"]["harrell_c"] == metrics["models"]["patch_gcn"]["harrell_c"]
     assert (tmp_path / "run" / "folds" / "fold_0.pt").stat().st_mtime_ns == before
+
+
+EVALUATION = (str(CONFIG), str(CONFIG.with_name("evaluate_survival.json")))
+
+
+@pytest.mark.parametrize("aggregator", ["amil", "deep_graph_conv"])
+def test_a_model_scores_its_test_fold_as_its_training_did(
+    aggregator: str, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    trained = run(manifest, tmp_path / "run", aggregator=aggregator, baselines=[])
+    model = str(tmp_path / "run" / "folds" / "fold_1.pt")
+    found = run(manifest, tmp_path / "new", EVALUATION, model=model)
+    for name, score in trained["models"][aggregator].items():
+        if isinstance(score, dict) and score["folds"][1] is not None:
+            assert found["models"][aggregator][name]["value"] == pytest.approx(score["folds"][1], abs=1e-6)
+    assert found["folds"][0]["test_patients"] == trained["folds"][1]["test_patients"]
+    assert {skipped["reason"] for skipped in found["cohort"]["skipped"]} == {"the model was trained on it"}
+
+
+def test_a_model_that_has_seen_everybody_is_not_scored(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(manifest, tmp_path / "run", baselines=[])
+    model = tmp_path / "run" / "folds" / "fold_0.pt"
+    saved = read_checkpoint(model)
+    saved["about"]["patients"] = [f"p{n}" for n in range(24)]
+    write_checkpoint(model, saved)
+    with pytest.raises(RuntimeError) as raised:
+        run(manifest, tmp_path / "new", EVALUATION, model=str(model))
+    assert "0 patients are new to the model" in str(input_error_in(raised.value))
