@@ -49,7 +49,8 @@ class InferenceReport:
         classifier: a ``classifier_fold*.pt`` of classify.json, or None.
         survival_model: a ``fold_*.pt`` of survival.json, or None.
         projection_method: "tsne" or "umap".
-        projection_column: of the manifest, that colours the projection.
+        projection_column: of the manifest, that colours the projection; None for the label where there are any, else
+            the patient.
         projection_tiles: most tiles in it, drawn evenly from the slides.
         superpixel_tiles: how many tiles get a map of their superpixels, and of how many slides.
         device: of the networks.
@@ -65,7 +66,7 @@ class InferenceReport:
         classifier: Path | str | None = None,
         survival_model: Path | str | None = None,
         projection_method: str = "tsne",
-        projection_column: str = "label",
+        projection_column: str | None = None,
         projection_tiles: int = 3000,
         superpixel_tiles: int = 4,
         device: torch.device | str = "cpu",
@@ -175,12 +176,12 @@ class InferenceReport:
         if len(ids) < 4:
             logger.info("no projection: it needs four tiles or more, there are %d", len(ids))
             return
-        cells = read_columns(self.embedding.manifest.path, [self.projection_column])
-        texts = [cells[result.rows[row_id].line][self.projection_column] for row_id in ids]
+        labelled = any(result.rows[row_id].label is not None for row_id in ids)
+        column = self.projection_column or ("label" if labelled else "patient")
+        cells = read_columns(self.embedding.manifest.path, [column])
+        texts = [cells[result.rows[row_id].line][column] for row_id in ids]
         points = project(np.concatenate(parts), self.projection_method, self.seed)
-        figure = draw_projection(
-            points, self.projection_column, texts, self.projection_method, "Embeddings of tiles", self.note
-        )
+        figure = draw_projection(points, column, texts, self.projection_method, "Embeddings of tiles", self.note)
         save_figure(figure, path)
 
     def write_denoising(self, path: Path) -> None:

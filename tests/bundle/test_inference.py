@@ -123,6 +123,14 @@ def test_inference_writes_embeddings_maps_and_figures(folder, tmp_path):
     assert "none.tif" in summary["skipped"][0]["reason"]
 
 
+def test_a_manifest_without_labels_gets_all_figures(folder, tmp_path):
+    manifest = folder / "bare.csv"
+    manifest.write_text("image,patient\ns0.tif,p0\ns1.tif,p1\n")
+    run = workflow("inference.json", manifest=manifest, model=folder / "model.pt", output_dir=tmp_path / "run")
+    run.run()
+    assert {path.name for path in (tmp_path / "run" / "figures").iterdir()} == {"projection.png", "denoising.png"}
+
+
 def test_evaluation_scores_new_patients_as_the_metrics_do(folder, tmp_path):
     run = workflow(
         "evaluate.json",
