@@ -18,8 +18,7 @@ class TileGraph:
 
     Feature neighbours are sought among the first ``feature_components`` principal components of the slide's own tiles
     (H-MGDM and Patch-GCN search all channels): a k-d tree in hundreds of dimensions visits every point. Cost is about
-    M log M where features have structure; features without any, white noise in 16 dimensions, cost far more (measured
-    on one core: 10,000 tiles 3.6 s, against 0.14 s in clusters).
+    M log M with 8 components, and far more with 16, in which a k-d tree degenerates (docs/benchmarks.md).
 
     Args:
         spatial_k: neighbours by distance of coords; 0 for none, as where there are no coords.
@@ -29,7 +28,7 @@ class TileGraph:
 
     spatial_k: int = 8
     feature_k: int = 8
-    feature_components: int = 16
+    feature_components: int = 8
 
     def __post_init__(self) -> None:
         if self.spatial_k < 0 or self.feature_k < 0 or self.spatial_k + self.feature_k == 0:

@@ -86,6 +86,8 @@ def folder(tmp_path_factory, stained, write_tiff):
 
 
 def workflow(name: str, **overrides) -> ConfigWorkflow:
+    if name == "inference.json":  # its default is what a demo run left in the working directory
+        overrides = {"classifier": None, "survival_model": None, **overrides}
     made = ConfigWorkflow(
         config_file=str(CONFIGS / name),
         meta_file=str(CONFIGS / "metadata.json"),
