@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from hmgdm_monai.data.demo.cohort import MARKER
 from hmgdm_monai.data.whole_file import write_whole
+from hmgdm_monai.engines.figure_note import synthetic_note
 from hmgdm_monai.engines.run_folder import write_json
 from hmgdm_monai.engines.survival_cross_validation import FoldPrediction, SurvivalCrossValidation
 from hmgdm_monai.engines.survival_evaluation import SurvivalEvaluation
@@ -48,8 +48,7 @@ class SurvivalReport:
     @property
     def note(self) -> str | None:
         """What figures must say of their data: that the demo cohort is synthetic."""
-        drawn = (self.cross_validation.data.manifest.parent / MARKER).exists()
-        return "Synthetic demo cohort: drawn by a program, not tissue" if drawn else None
+        return synthetic_note(self.cross_validation.data.manifest)
 
     def run(self) -> dict[str, Any]:
         """Train, test, and write everything, each file whole or not at all.
