@@ -18,6 +18,7 @@ from hmgdm_monai.handlers.stage_checkpoint import StageCheckpoint
 from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
 from hmgdm_monai.networks.hmgdm import HMGDM
 from hmgdm_monai.networks.pretrained import save_pretrained
+from hmgdm_monai.ranks import is_first_rank
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,9 @@ class PretrainingReport:
         return synthetic_note(self.data.manifest)
 
     def write(self) -> None:
-        """Write everything, each file whole or not at all, and say where it is."""
+        """Write everything, each file whole or not at all, and say where it is; of several ranks, the first does."""
+        if not is_first_rank():
+            return
         model, metrics, figures = (self.output_dir / name for name in ("model.pt", "metrics.json", "figures"))
         save_pretrained(
             model, self.autoencoder, self.autoencoder_settings, self.hmgdm, self.hmgdm_settings, self.run_settings

@@ -33,6 +33,12 @@ TINY = {
 }
 
 
+@pytest.fixture(scope="session")
+def tiny_settings() -> dict[str, Any]:
+    """Overrides of train.json that make it a run in miniature."""
+    return dict(TINY)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _hook_restored() -> Iterator[None]:
     hook = sys.excepthook
