@@ -13,7 +13,7 @@ from hmgdm_monai.diffusion.noising import GraphNoising
 from hmgdm_monai.diffusion.split import split_visible
 from hmgdm_monai.networks.graph_denoiser import GraphDenoiser
 from hmgdm_monai.networks.graph_encoder import GraphEncoder, GraphEncoding
-from hmgdm_monai.networks.graph_trunk import GraphTrunk, num_graphs
+from hmgdm_monai.networks.graph_trunk import GraphTrunk
 from hmgdm_monai.networks.readout import StatisticsReadout
 
 
