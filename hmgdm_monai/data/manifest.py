@@ -13,7 +13,7 @@ from typing import Any
 from hmgdm_monai.errors import InputError
 
 REQUIRED = ("image", "patient")
-OPTIONAL = ("label", "time", "event", "fold", "mpp", "features")
+OPTIONAL = ("label", "time", "event", "fold", "mpp", "features", "cells")
 PER_PATIENT = ("time", "event", "fold")  # columns in which all rows of a patient must agree
 
 
@@ -35,6 +35,7 @@ class ManifestRow:
         fold: cross-validation fold, 0 and up.
         mpp: microns per pixel of level 0; wins over what the file says.
         features: absolute path of an HDF5 file with `features` (M, D) of any encoder, and optional `coords`.
+        cells: absolute path of the image's cells: a label map (PNG, NPY) of its size, or outlines (GeoJSON).
         folder: the manifest's folder, from which `id` counts.
     """
 
@@ -47,6 +48,7 @@ class ManifestRow:
     fold: int | None = None
     mpp: float | None = None
     features: Path | None = None
+    cells: Path | None = None
     folder: Path | None = None
 
     @property
@@ -75,7 +77,7 @@ def read_manifest(path: str | os.PathLike[str], require: Sequence[str] = (), str
     """Read and check a manifest.
 
     Columns `image` (relative to the manifest's folder, or absolute) and `patient`; as a task needs them `label`,
-    `time`, `event`, `fold`, `mpp`, `features`. Others are ignored.
+    `time`, `event`, `fold`, `mpp`, `features`, `cells`. Others are ignored.
 
     A bad row is left out and named in `faults`: a missing file, an empty cell that is required, a bad number, an image
     named twice, a patient whose rows disagree in time, event or fold (all of that patient's rows).
@@ -163,7 +165,7 @@ def _read_row(
             values[column] = parse(text)
         except (ValueError, OverflowError):
             faults.append(f"{column} must be {wanted}, not {text!r}")
-    for column in ("image", "features"):
+    for column in ("image", "features", "cells"):
         if cells.get(column):
             values[column] = Path(os.path.normpath(folder / cells[column]))
             if not values[column].is_file():
