@@ -101,11 +101,11 @@ class GraphEncoder(nn.Module):
         Raises:
             ValueError: if the encoder needs edge latents and gets none.
         """
-        num_edges = edge_index.shape[1]
+        whole = vertex_visible is None and edge_visible is None
         if vertex_visible is None:
             vertex_visible = vertex_latents.new_ones(vertex_latents.shape[0], dtype=torch.bool)
         if edge_visible is None:
-            edge_visible = vertex_latents.new_ones(num_edges, dtype=torch.bool)
+            edge_visible = vertex_latents.new_ones(edge_index.shape[1], dtype=torch.bool)
         vertices = torch.where(vertex_visible.unsqueeze(-1), self.vertex_in(vertex_latents), self.vertex_token)
         edges = None
         if self.edge_in is not None and self.edge_token is not None:
@@ -116,7 +116,8 @@ class GraphEncoder(nn.Module):
             vertices = vertices + self.position(pos)
             if edges is not None:
                 edges = edges + self.position(edge_midpoints(pos, edge_index))
-        flow = message_flow(vertex_visible, edge_visible, edge_index, self.hidden_entities)
+        # Without masks: a graph of which nothing is hidden has no sizes that depend on data, and can be exported.
+        flow = None if whole else message_flow(vertex_visible, edge_visible, edge_index, self.hidden_entities)
         vertex_states, edge_states = [], []
         for layer in self.layers:
             vertices, edges = layer(vertices, edges, edge_index, flow)
