@@ -124,12 +124,12 @@ def packaged(
 
 @pytest.fixture(scope="session")
 def small_slides(tmp_path_factory: pytest.TempPathFactory, stained: Any, write_tiff: Any) -> Path:
-    """Manifest of three slides of 128 px at 0.5 um a px, a patient each, labelled a and b."""
+    """Manifest of six slides of 128 px at 0.5 um a px, a patient each, labelled a and b."""
     import numpy as np
 
     folder = tmp_path_factory.mktemp("small_slides")
     lines = ["image,patient,label"]
-    for number in range(3):
+    for number in range(6):
         write_tiff(folder / f"s{number}.tif", [np.roll(stained(128, 128), 20 * number, 1)], compression="jpeg")
         lines.append(f"s{number}.tif,p{number},{'ab'[number % 2]}")
     (folder / "slides.csv").write_text("\n".join(lines) + "\n")
