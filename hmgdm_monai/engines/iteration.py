@@ -77,7 +77,7 @@ class SelfSupervisedIteration(ABC):
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return engine.state.output
 
-    def after_step(self, engine: SupervisedTrainer) -> None:
+    def after_step(self, engine: SupervisedTrainer) -> None:  # noqa: B027 - a hook, not a duty
         """What is due each time the weights have moved; nothing, by default."""
 
     def validate(self, engine: Evaluator, batchdata: EntityGraph) -> dict[str, Tensor]:
