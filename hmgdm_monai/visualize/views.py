@@ -43,7 +43,7 @@ def draw_views(
             for number, view in enumerate(views, 1)
             for part in (
                 (f"view {number}", view.image.permute(0, 2, 3, 1).numpy()),
-                (f"its regions {number}", table[view.regions[:, 0].numpy()]),
+                (f"regions of view {number}", table[view.regions[:, 0].numpy()]),
             )
         ),
     ]
