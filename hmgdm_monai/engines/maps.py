@@ -94,7 +94,7 @@ def write_slide_maps(
         )
         name = f"{stem}_{quantity.name}"
         written.append(save_figure(figure, folder / f"{name}.png", dpi=110))
-        written.append(write_nifti_map(folder / f"{name}.nii.gz", grid.pixels, grid.origin_px, step, mpp))
+        written.append(write_nifti_map(folder / f"{name}.nii.gz", grid.pixels, grid.origin_px, grid.pixel_px, mpp))
     return written
 
 
