@@ -129,7 +129,8 @@ def object_ids(image_id: str, places: Sequence[Sequence[float]]) -> list[str]:
         places: numbers that tell an object from all others of the image.
     """
     return [
-        str(uuid.uuid5(uuid.NAMESPACE_URL, "/".join([image_id, *(f"{part:.10g}" for part in place)]))) for place in places
+        str(uuid.uuid5(uuid.NAMESPACE_URL, "/".join([image_id, *(f"{part:.10g}" for part in place)])))
+        for place in places
     ]
 
 
