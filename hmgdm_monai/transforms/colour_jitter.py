@@ -45,7 +45,7 @@ class ColourJitter:
         brightness: float = 0.2,
         contrast: float = 0.2,
         blur_probability: float = 0.3,
-        blur_sigma_px: tuple[float, float] = (0.3, 1.5),
+        blur_sigma_px: tuple[float, float] = (0.2, 1.0),
     ) -> None:
         strengths = {"stain_scale": stain_scale, "brightness": brightness, "contrast": contrast}
         for name, value in strengths.items():

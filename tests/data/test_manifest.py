@@ -59,6 +59,13 @@ def test_files_of_places_and_regions(write):
     assert all(want in fault for want, fault in zip(wanted, manifest.faults, strict=True))
 
 
+def test_cells_are_a_file_beside_the_image(write):
+    path = write("image,patient,cells\nslides/b.png,P1,d e.tif\nc.jpg,P2,\nslides/a.svs,P3,cells/none.png\n")
+    manifest = read_manifest(path)
+    assert [row.cells for row in manifest.rows] == [path.parent / "d e.tif", None]
+    assert "cohort.csv line 4: cells 'cells/none.png' not found" in manifest.faults[0]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_paths_are_relative_to_the_manifest_and_not_to_the_working_folder(
     write, encoding, monkeypatch, tmp_path_factory

@@ -168,7 +168,7 @@ def test_bad_input_is_one_line() -> None:
         ({"scale": (0, 1)}, "scale"),
         ({"scale": (0.9, 0.4)}, "scale"),
         ({"ratio": (1.1, 2)}, "ratio"),
-        ({"size_px": 4}, "size_px must be at least 6"),
+        ({"size_px": 3}, "size_px must be at least 4"),
     ],
 )
 def test_bad_settings(settings: dict, message: str) -> None:
