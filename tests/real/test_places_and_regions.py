@@ -9,12 +9,17 @@ import h5py
 import numpy as np
 import pytest
 
+from hmgdm_monai.data.features_file import read_features
 from hmgdm_monai.data.manifest import read_manifest
 from hmgdm_monai.data.qupath_rules import check_feature_collection
 from hmgdm_monai.data.slide import open_slide
 from hmgdm_monai.data.tiling import TileSpec
 from hmgdm_monai.engines.cohort import build_graph_stores
+from hmgdm_monai.engines.embed import embed_slides
 from hmgdm_monai.engines.maps import Quantity, write_slide_maps
+from hmgdm_monai.networks.hub import save_pretrained
+from hmgdm_monai.networks.pretrained import load_pretrained
+from hmgdm_monai.networks.vit_tile_encoder import ViTTileEncoder
 from hmgdm_monai.transforms.superpixels import Superpixels
 
 PLACES = [[401, 803], [657, 803], [1303, 1777]]  # two contours, each with a grid of its own, as CLAM's
@@ -98,3 +103,18 @@ def test_maps_of_given_tiles_lie_where_they_are(cohort: Path, tmp_path: Path) ->
         voxels = np.argwhere(values == number + 1)
         mm = nibabel.affines.apply_affine(image.affine, np.column_stack([voxels, 0 * voxels[:, 0]]))[:, :2]
         np.testing.assert_allclose(mm.mean(0) * 1000 / 0.499, np.array(place) + 128, atol=17)
+
+
+def test_a_real_slide_is_embedded_at_the_given_places(cohort: Path, tmp_path: Path) -> None:
+    data = {"tile_size_px": 256, "tile_mpp": 0.5, "tile_overlap_px": 0, "min_tissue": 0.5, "stain_method": None}
+    data |= {"n_segments": 50, "compactness": 20.0, "merge_threshold": None}
+    vit = {"image_px": 256, "patch_px": 32, "hidden_dim": 16, "num_layers": 1, "heads": 2}
+    encoder = ViTTileEncoder.build({"vit": vit, "readout": "mean"}, {"data": data}).eval()
+    encoder = load_pretrained(save_pretrained(encoder, tmp_path / "encoder"))
+    result = embed_slides(encoder, cohort, tmp_path / "e", progress=False)
+    assert result.skipped == {}
+    clam, trident, region = (read_features(result.slides[name]) for name in ("clam", "trident", "region"))
+    assert clam.coords.tolist() == trident.coords.tolist() == PLACES
+    np.testing.assert_array_equal(clam.features, trident.features)
+    assert np.isfinite(clam.features).all() and clam.features.std(0).max() > 0
+    assert len(region.features) > 5
