@@ -29,9 +29,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     vit = {"image_px": 32, "patch_px": 8, "hidden_dim": 8, "num_layers": 1, "heads": 2}
-    encoder = ViTTileEncoder.build(
-        {"vit": vit, "readout": "mean"}, {"data": {"tile_size_px": 32, "stain_method": None}}
-    )
+    data = {"tile_size_px": 32, "stain_method": None, "n_segments": 9, "compactness": 20.0, "merge_threshold": None}
+    encoder = ViTTileEncoder.build({"vit": vit, "readout": "mean"}, {"data": data})
     save_pretrained(tmp_path / "runs" / "pretraining" / "model.pt", encoder)
     monkeypatch.chdir(tmp_path)
 
