@@ -101,6 +101,21 @@ def test_a_changed_file_or_choice_means_another_unit(tmp_path, cohort, tiny_pret
     assert {name for name in before if changed[name] != chosen[name]} == {"b"}
 
 
+def test_a_row_whose_regions_are_of_no_use_is_left_out_with_one_line(tmp_path, cohort, tiny_pretrained):
+    write_region(tmp_path / "small.geojson", (0, 0, 20, 20))
+    (tmp_path / "broken.geojson").write_text("{")
+    cohort.write_text(
+        "image,patient,regions,region_classes\n"
+        "a.tif,p,small.geojson,\nb.tif,p,b.geojson,Stroma\nc.tif,q,broken.geojson,\nd.tif,q,,\n"
+    )
+    result = embed_slides(tiny_pretrained, cohort, tmp_path / "e", progress=False)
+    assert sorted(result.slides) == ["d"]
+    assert result.skipped["a"].startswith("none of its 9 tiles has its centre in a region of small.geojson")
+    assert "no annotation of class Stroma; classes in it are Tumor" in result.skipped["b"]
+    assert "broken.geojson: not GeoJSON" in result.skipped["c"]
+    assert not any("\n" in why for why in result.skipped.values())
+
+
 def test_embeddings_follow_a_changed_file(tmp_path, cohort, tiny_pretrained):
     embed_slides(tiny_pretrained, cohort, tmp_path / "e", progress=False)
     write_region(tmp_path / "b.geojson", (0, 0, 64, 192))
