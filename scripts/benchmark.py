@@ -1,4 +1,4 @@
-"""Measures what the project claims: python scripts/benchmark.py [graph|reading|autoencoder|training|representation] ...
+"""Measures what the project claims: python scripts/benchmark.py [part] ...
 
 Results are printed as ratios of what was measured in one run, by turns, since times on a shared machine mean little.
 Without a part named, the quick ones run: all but representation, which trains for hours.
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hmgdm_monai.errors import InputError
 
-PARTS = ("graph", "reading", "autoencoder", "training", "representation")
+PARTS = ("graph", "reading", "prior", "autoencoder", "training", "representation")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,6 +52,10 @@ def run_part(part: str, given: argparse.Namespace) -> None:
         from benchmark_parts import reading
 
         reading.main()
+    elif part == "prior":
+        from benchmark_parts import cell_prior
+
+        cell_prior.main()
     elif part == "autoencoder":
         from benchmark_parts import autoencoder
 
