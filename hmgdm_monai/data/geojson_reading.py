@@ -84,8 +84,8 @@ def read_shapes(path: Path | str) -> tuple[list[Shape], dict[str, int]]:
 class ShapeIndex:
     """Shapes made ready to be drawn window by window: only those that a window touches are looked at.
 
-    100,000 cells take about 15 MB; a window of them costs a comparison of bounding boxes (well below 1 ms) and the
-    drawing of those within.
+    Of 100,000 cells, a window of 256 px with 50 of them takes about 4 ms on one core: a comparison of bounding boxes,
+    and the drawing of those within.
 
     Args:
         shapes: in the order in which they are drawn.

@@ -97,7 +97,9 @@ class DiRLReport:
         images, regions = (torch.cat([getattr(tile, name) for tile in chosen]) for name in ("image", "regions"))
 
         generator = torch.Generator().manual_seed(self.data.tiles.seed)
-        figure = draw_views(images, regions, self.views.batch(images, regions, generator), self.data.prior.names, self.note)
+        figure = draw_views(
+            images, regions, self.views.batch(images, regions, generator), self.data.prior.names, self.note
+        )
         save_figure(figure, folder / "views.png")
 
         encoder = self.encoder().vit.cpu().eval()
