@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -144,15 +145,25 @@ def export(network: ExportableClassifier, image: Tensor, path: Path) -> None:
         raise InputError(f"{path}: the format is told by the ending, one of {', '.join(FORMATS)}")
 
 
-@torch.no_grad()
-def run_exported(path: Path, inputs: tuple[Tensor, ...]) -> Tensor:
-    """Logits by a file of :func:`export`, without any of our code."""
-    if path.suffix == ".ts":
-        return torch.jit.load(str(path))(*inputs)
-    if path.suffix == ".pt2":
-        return torch.export.load(path).module()(*inputs)
+def load_exported(path: Path) -> Callable[[tuple[Tensor, ...]], Tensor]:
+    """A file of :func:`export` as a function of its inputs, that runs without any of our code."""
+    if path.suffix in (".ts", ".pt2"):
+        module = torch.jit.load(str(path)) if path.suffix == ".ts" else torch.export.load(path).module()
+
+        def run(inputs: tuple[Tensor, ...]) -> Tensor:
+            with torch.no_grad():
+                return module(*inputs)
+
+        return run
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    named = {entry.name: value.numpy() for entry, value in zip(session.get_inputs(), inputs, strict=True)}
-    return torch.from_numpy(session.run(None, named)[0])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [entry.name for entry in session.get_inputs()]
+
+    def run_session(inputs: tuple[Tensor, ...]) -> Tensor:
+        named = {name: value.numpy() for name, value in zip(names, inputs, strict=True)}
+        return torch.from_numpy(session.run(None, named)[0])
+
+    return run_session

@@ -129,9 +129,7 @@ def test_the_package_runs_within_its_folder(packaged: Callable[..., Path], small
     assert json.loads((tmp_path / "out/metrics.json").read_text())["patients"] == 5
 
 
-def test_bad_input_is_one_line_there_too(
-    packaged: Callable[..., Path], small_slides: Path, tmp_path: Path
-) -> None:
+def test_bad_input_is_one_line_there_too(packaged: Callable[..., Path], small_slides: Path, tmp_path: Path) -> None:
     bundle = packaged()
     (tmp_path / "classifier.pt").write_bytes(b"no checkpoint")
     done, _ = alone(

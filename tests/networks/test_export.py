@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.classifier_file import build_classifier
-from hmgdm_monai.networks.export import FORMATS, export, exportable, run_exported
+from hmgdm_monai.networks.export import FORMATS, export, exportable, load_exported
 from hmgdm_monai.networks.pretrained import build_tile_encoder
 from hmgdm_monai.networks.tile_classifier import TileClassifier
 
@@ -58,7 +58,7 @@ def test_a_file_does_as_pytorch_does(kind: str, ending: str, tmp_path: Path) -> 
     for tile in tiles():
         with torch.no_grad():
             expected = network(tile[None].float())
-        found = run_exported(tmp_path / f"classifier.{ending}", made.inputs(tile))
+        found = load_exported(tmp_path / f"classifier.{ending}")(made.inputs(tile))
         assert torch.allclose(found, expected, atol=1e-4)
 
 
