@@ -83,4 +83,5 @@ def escaped_for_xml(annotations: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _square(x: float, y: float, width: float, height: float) -> list[list[float]]:
-    return [[x, y], [x + width, y], [x + width, y + height], [x, y + height]]
+    left, top, right, bottom = (round(float(side), 3) for side in (x, y, x + width, y + height))
+    return [[left, top], [right, top], [right, bottom], [left, bottom]]

@@ -1,0 +1,60 @@
+"""A packaged bundle in miniature, with a classifier that nobody trained."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+# Where MONAI Label finds the app's own modules, as `lib`.
+sys.path.insert(0, str(ROOT / "scripts" / "monailabel_app"))
+
+CLASSES = ("dark", "light & pale")  # a name that XML must not take as it is
+TILE_PX, TILE_MPP = 64, 0.5
+
+
+@pytest.fixture(scope="session")
+def write_bundle() -> Callable[..., Path]:
+    """Function (folder, mode) that writes a bundle of two classes and gives its folder."""
+    from hmgdm_monai.networks.classifier_file import build_classifier, save_classifier
+    from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder
+
+    def write(folder: Path, mode: str = "linear") -> Path:
+        torch.manual_seed(0)
+        autoencoder = {"window_px": 16, "widths": [8, 8], "form_channels": 1, "texture_dim": 0, "shortcut": False}
+        hmgdm = {"latent_dim": 4, "hidden_dim": 16, "num_layers": 2, "heads": 2}
+        data = {
+            "tile_size_px": TILE_PX,
+            "tile_mpp": TILE_MPP,
+            "tile_overlap_px": 0,
+            "min_tissue": 0.5,
+            "stain_method": None,
+            "n_segments": 12,
+            "compactness": 20.0,
+            "merge_threshold": None,
+        }
+        encoder = GraphTileEncoder.build({"autoencoder": autoencoder, "hmgdm": hmgdm}, {"data": data}).eval()
+        settings = {
+            "linear": {"num_features": 16, "num_classes": 2},
+            "knn": {"num_features": 16, "num_classes": 2, "num_examples": 4, "neighbours": 3},
+            "finetune": {"num_classes": 2},
+        }[mode]
+        network = build_classifier(encoder, mode, settings)
+        if mode == "linear":
+            network.head.set(0.1 * torch.randn(2, 16), torch.zeros(2))
+        if mode == "knn":
+            network.head.set(torch.randn(4, 16), torch.tensor([0, 1, 0, 1]), torch.tensor([1.0, 2.0]))
+        (folder / "configs").mkdir(parents=True)
+        (folder / "models").mkdir()
+        channels = {str(number): name for number, name in enumerate(CLASSES)}
+        metadata = {"version": "0.0.1", "network_data_format": {"outputs": {"pred": {"channel_def": channels}}}}
+        (folder / "configs" / "metadata.json").write_text(json.dumps(metadata))
+        save_classifier(folder / "models" / "model.pt", network, mode, settings, CLASSES, ["P1"], 0)
+        return folder
+
+    return write
