@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from hmgdm_monai.diffusion.noising import GraphNoising
-    from hmgdm_monai.networks.pretrained import Pretrained
+    from hmgdm_monai.networks.tile_encoder import TileEncoder
 
 PANEL_IN = 2.35
 GREY = 150
@@ -97,7 +97,7 @@ def draw(run: Path, tile: int = 0, seed: int = 0) -> Figure:
     return figure
 
 
-def noising(model: Pretrained) -> GraphNoising:
+def noising(model: TileEncoder) -> GraphNoising:
     """The forward process of the run."""
     from diffusers import DDPMScheduler
 

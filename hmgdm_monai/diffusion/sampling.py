@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.diffusion.noising import GraphNoising
-from hmgdm_monai.networks.hmgdm import HMGDM, num_graphs
+from hmgdm_monai.networks.graph_trunk import num_graphs
+from hmgdm_monai.networks.hmgdm import HMGDM
 
 
 class RestoredLatents(NamedTuple):

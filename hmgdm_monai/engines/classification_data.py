@@ -1,4 +1,4 @@
-"""Data of classification: labelled tiles of a manifest as latent graphs, made as the pretrained model wants them."""
+"""Data of classification: labelled tiles of a manifest, prepared as the pretrained encoder wants them."""
 
 from __future__ import annotations
 
@@ -14,36 +14,34 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
+from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
-from hmgdm_monai.data.checkpoint_file import read_checkpoint
-from hmgdm_monai.data.entity_graph import EntityGraph
-from hmgdm_monai.data.latent_store import LatentStore
 from hmgdm_monai.data.manifest import Manifest, read_manifest
 from hmgdm_monai.data.ragged_store import TileInfo
 from hmgdm_monai.engines.cohort import CohortGraphs, build_graph_stores
-from hmgdm_monai.engines.encode import encode_stores
 from hmgdm_monai.engines.figure_note import synthetic_note
 from hmgdm_monai.engines.folds import check_classes
 from hmgdm_monai.engines.recipe import recipe_of
+from hmgdm_monai.engines.stored_samples import stored_samples
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.networks.pretrained import Pretrained, load_pretrained
+from hmgdm_monai.networks.pretrained import load_pretrained
+from hmgdm_monai.networks.tile_encoder import TileEncoder
 
 logger = logging.getLogger(__name__)
 
-_CACHED_TILES = 20_000  # latents of a tile take about 60 kB
+_CACHED_TILES = 20_000  # latents of a tile take about 60 kB, the image of one of 256 px 200 kB
 
 
 class PretrainedFile:
-    """A pretrained model with the file that it came from.
+    """A pretrained encoder with the file that it came from.
 
     Args:
-        path: a ``model.pt`` of train.json.
+        path: a ``model.pt`` of train.json or dirl.json.
 
     Attributes:
         path: of the file.
-        model: both networks and the run's settings.
-        content: the file as read; classifiers keep parts of it.
+        encoder: with its settings.
         digest: SHA-256 of the file, in short.
 
     Raises:
@@ -52,19 +50,7 @@ class PretrainedFile:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
-            raise InputError(
-                f"{self.path}: no pretrained model there; run the training first (python -m monai.bundle run training "
-                "--config_file bundle/configs/train.json), or give --model"
-            )
-        try:
-            self.model: Pretrained = load_pretrained(self.path)
-        except (KeyError, TypeError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:120]
-            raise InputError(
-                f"{self.path}: is damaged, or a model of another version ({reason}); give a model.pt of train.json"
-            ) from error
-        self.content: dict[str, Any] = read_checkpoint(self.path)
+        self.encoder: TileEncoder = load_pretrained(self.path)
         self.digest = hashlib.sha256(self.path.read_bytes()).hexdigest()[:16]
 
 
@@ -86,7 +72,7 @@ class LabelledTile:
 
 
 class ClassificationData:
-    """Labelled tiles as latent graphs, made where they are missing.
+    """Labelled tiles, prepared for an encoder where they are not yet.
 
     Tiles and superpixels are made with the settings that the model was trained with. Nothing is read when this is
     built; :meth:`prepare` does all the work that takes time. Rows without a label are left out, and named.
@@ -123,7 +109,7 @@ class ClassificationData:
         Raises:
             InputError: the manifest or its images cannot be used, or its labels do not allow classification.
         """
-        _ = self.latents
+        _ = self.samples
 
     @property
     def note(self) -> str | None:
@@ -134,7 +120,7 @@ class ClassificationData:
     def cohort(self) -> CohortGraphs:
         """Graph stores of the labelled rows; what was left out is logged."""
         labelled = self._labelled()
-        recipe = recipe_of(self.pretrained.model.run_settings)
+        recipe = recipe_of(self.pretrained.encoder.run_settings)
         cohort = build_graph_stores(
             labelled,
             self.store_dir / "graphs",
@@ -149,17 +135,11 @@ class ClassificationData:
         return cohort
 
     @cached_property
-    def latents(self) -> LatentStore:
-        """Latent graphs of all tiles."""
-        paths = encode_stores(
-            self.pretrained.model.autoencoder,
-            self.cohort.paths,
-            self.store_dir / "latents",
-            self.pretrained.path,
-            window_px=self.pretrained.model.autoencoder.window_px,
-            device=self.device,
+    def samples(self) -> Sequence[Data]:
+        """All tiles as the encoder has prepared them."""
+        return stored_samples(
+            self.pretrained.encoder, self.cohort, self.store_dir / "latents", self.pretrained.path, self.device
         )
-        return LatentStore(paths)
 
     @cached_property
     def tiles(self) -> list[LabelledTile]:
@@ -188,17 +168,17 @@ class ClassificationData:
     @cached_property
     def embeddings(self) -> np.ndarray:
         """(N, S) float32, of the pretrained model as it is."""
-        network = self.pretrained.model.hmgdm.to(self.device).eval()
+        encoder = self.pretrained.encoder.to(self.device).eval()
         every = np.arange(len(self.tiles))
-        return over_graphs(network.embed, self.graphs(every), self.device).numpy()
+        return over_samples(encoder.embed, self.labelled(every), self.device).numpy()
 
-    def graphs(self, indices: np.ndarray) -> Dataset:
-        """Latent graphs of some tiles with their class ``y`` (1,) int64, kept in memory once they have been read."""
-        return Subset(self._graphs, indices.tolist())
+    def labelled(self, indices: np.ndarray) -> Dataset:
+        """Prepared samples of some tiles with their class ``y`` (1,) int64, kept in memory once they have been read."""
+        return Subset(self._all_labelled, indices.tolist())
 
     @cached_property
-    def _graphs(self) -> LabelledGraphs:
-        return LabelledGraphs(self.latents, self.labels)
+    def _all_labelled(self) -> LabelledSamples:
+        return LabelledSamples(self.samples, self.labels)
 
     def _labelled(self) -> Manifest:
         manifest = read_manifest(self.manifest, strict=self.strict_manifest)
@@ -214,39 +194,39 @@ class ClassificationData:
         return replace(manifest, rows=rows, faults=(*manifest.faults, *without))
 
 
-class LabelledGraphs(Dataset):
-    """Latent graphs with their class ``y``; the first ones to be read stay in memory.
+class LabelledSamples(Dataset):
+    """Prepared samples with their class ``y``; the first ones to be read stay in memory.
 
     Args:
-        latents: graph of each tile.
+        samples: of each tile.
         labels: class of each.
     """
 
-    def __init__(self, latents: Sequence[EntityGraph] | LatentStore, labels: np.ndarray) -> None:
-        self.latents, self.labels = latents, labels
-        self._cache: dict[int, EntityGraph] = {}
+    def __init__(self, samples: Sequence[Data], labels: np.ndarray) -> None:
+        self.samples, self.labels = samples, labels
+        self._cache: dict[int, Data] = {}
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: int) -> EntityGraph:
-        graph = self._cache.get(index)
-        if graph is None:
-            graph = self.latents[index].clone()
-            graph.y = torch.tensor([int(self.labels[index])])
+    def __getitem__(self, index: int) -> Data:
+        sample = self._cache.get(index)
+        if sample is None:
+            sample = self.samples[index].clone()
+            sample.y = torch.tensor([int(self.labels[index])])
             if len(self._cache) < _CACHED_TILES:
-                self._cache[index] = graph
-        return graph
+                self._cache[index] = sample
+        return sample
 
 
-def over_graphs(compute: Any, graphs: Dataset, device: torch.device | str, batch_size: int = 64) -> Tensor:
-    """``compute`` of batches of latent graphs, joined: (N, ...) float32 on the CPU, without gradients."""
+def over_samples(compute: Any, samples: Dataset, device: torch.device | str, batch_size: int = 64) -> Tensor:
+    """``compute`` of batches of prepared samples, joined: (N, ...) float32 on the CPU, without gradients."""
     with torch.inference_mode():
-        parts = [compute(batch.to(device)).float().cpu() for batch in DataLoader(graphs, batch_size=batch_size)]
+        parts = [compute(batch.to(device)).float().cpu() for batch in DataLoader(samples, batch_size=batch_size)]
     return torch.cat(parts)
 
 
-def predict_probabilities(network: nn.Module, graphs: Dataset, device: torch.device | str) -> np.ndarray:
-    """Class probabilities (N, K) of latent graphs by a classifier, in evaluation mode."""
+def predict_probabilities(network: nn.Module, samples: Dataset, device: torch.device | str) -> np.ndarray:
+    """Class probabilities (N, K) of prepared samples by a classifier, in evaluation mode."""
     network.to(device).eval()
-    return over_graphs(network, graphs, device).double().softmax(1).numpy()
+    return over_samples(network, samples, device).double().softmax(1).numpy()

@@ -17,7 +17,7 @@ from hmgdm_monai.losses.class_weights import class_weights
 from hmgdm_monai.metrics.classification import classification_metrics
 from hmgdm_monai.metrics.linear_probe import STRENGTHS, fit_probe
 from hmgdm_monai.networks.classifier_file import build_classifier
-from hmgdm_monai.networks.graph_classifier import EncoderClassifier
+from hmgdm_monai.networks.tile_classifier import TileClassifier
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class FittedFold:
     """What fitting a fold gives.
 
     Attributes:
-        network: latent graphs to logits.
+        network: prepared samples to logits.
         settings: what its head was built from.
         chosen: what the inner validation chose, by name.
         history: one dictionary of numbers per epoch; empty where there are no epochs.
     """
 
-    network: EncoderClassifier
+    network: TileClassifier
     settings: Mapping[str, Any]
     chosen: Mapping[str, float]
     history: Sequence[Mapping[str, float]] = field(default_factory=list)
@@ -70,7 +70,7 @@ class LinearProbe:
             warnings.filterwarnings("ignore", module="sklearn")
             pipeline, strength = fit_probe(data.embeddings[both], data.labels[both], [inner], self.strengths)
         settings = {"num_features": data.embeddings.shape[1], "num_classes": len(data.classes)}
-        network = build_classifier(data.pretrained.model.hmgdm, self.mode, settings)
+        network = build_classifier(data.pretrained.encoder, self.mode, settings)
         network.head.set(*_one_linear_map(pipeline))
         return FittedFold(network, settings, {"strength": strength})
 
@@ -109,7 +109,7 @@ class NearestNeighbours:
 
     def _remember(
         self, data: ClassificationData, indices: np.ndarray, count: int
-    ) -> tuple[EncoderClassifier, dict[str, Any]]:
+    ) -> tuple[TileClassifier, dict[str, Any]]:
         settings = {
             "num_features": data.embeddings.shape[1],
             "num_classes": len(data.classes),
@@ -117,7 +117,7 @@ class NearestNeighbours:
             "neighbours": count,
             "temperature": self.temperature,
         }
-        network = build_classifier(data.pretrained.model.hmgdm, self.mode, settings)
+        network = build_classifier(data.pretrained.encoder, self.mode, settings)
         labels = data.labels[indices]
         weights = class_weights(labels, len(data.classes))
         network.head.set(torch.from_numpy(data.embeddings[indices]), torch.from_numpy(labels), weights)

@@ -107,7 +107,7 @@ class CrossValidation:
 
     def _fit(self, fold: Fold) -> FoldResult:
         fitted = self.method.fit(self.data, fold)
-        probabilities = predict_probabilities(fitted.network, self.data.graphs(fold.test), self.data.device)
+        probabilities = predict_probabilities(fitted.network, self.data.labelled(fold.test), self.data.device)
         seen = np.unique(self.data.patients[np.concatenate((fold.train, fold.val))])
         save_classifier(
             self.checkpoint_path(fold),
@@ -115,7 +115,6 @@ class CrossValidation:
             self.method.mode,
             fitted.settings,
             self.data.classes,
-            self.data.pretrained.content,
             seen.tolist(),
             fold.number,
         )

@@ -17,13 +17,12 @@ from hmgdm_monai.data.manifest import Manifest, ManifestRow, read_manifest
 from hmgdm_monai.data.whole_file import write_whole
 from hmgdm_monai.engines.figure_note import synthetic_note
 from hmgdm_monai.engines.graph_unit import reason_of
-from hmgdm_monai.engines.recipe import classifier_to_graph, recipe_of
+from hmgdm_monai.engines.recipe import recipe_of
 from hmgdm_monai.engines.run_folder import write_json
 from hmgdm_monai.engines.tile_stream import stream_slide
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.metrics.classification import SCORES, classification_metrics
 from hmgdm_monai.networks.classifier_file import Classifier
-from hmgdm_monai.networks.tile_embedder import latent_graph
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +101,7 @@ class ClassifierEvaluation(Dataset):
         from monai.utils.enums import CommonKeys
 
         engine.network.eval()
-        found = self.classify(row, lambda graphs: engine.inferer(graphs, engine.network))
+        found = self.classify(row, lambda prepared: engine.inferer(prepared, engine.network))
         label = self.classifier.classes.index(str(row.label))
         engine.state.output = {CommonKeys.PRED: found, CommonKeys.LABEL: torch.full((len(found),), label)}
         engine.fire_event(IterationEvents.FORWARD_COMPLETED)
@@ -111,13 +110,13 @@ class ClassifierEvaluation(Dataset):
 
     def classify(self, row: ManifestRow, network: Any) -> torch.Tensor:
         """Probabilities (M, K) of an image's tiles, kept for the report; none where it cannot be used."""
-        autoencoder = self.classifier.autoencoder.to(self.device)
+        encoder = self.classifier.network.encoder
         shares, places = [np.empty((0, len(self.classifier.classes)))], [np.empty((0, 2), np.int64)]
         try:
-            batches = stream_slide(row, self.recipe, classifier_to_graph(self.classifier), self.batch_tiles)
+            batches = stream_slide(row, self.recipe, encoder.to_sample, self.batch_tiles)
             with torch.inference_mode():
-                for graphs, where, _ in batches:
-                    logits = network(latent_graph(autoencoder, graphs.to(self.device)))
+                for samples, where, _ in batches:
+                    logits = network(encoder.prepare(samples.to(self.device)))
                     shares.append(logits.softmax(1).double().cpu().numpy())
                     places.append(where)
         except InputError as error:

@@ -23,11 +23,10 @@ from hmgdm_monai.data.features_file import write_features
 from hmgdm_monai.data.manifest import Manifest, ManifestRow, read_manifest
 from hmgdm_monai.data.whole_file import whole_hdf5
 from hmgdm_monai.engines.graph_unit import GraphRecipe, GraphUnit, plan_units, reason_of
-from hmgdm_monai.engines.recipe import recipe_of, tile_embedder
+from hmgdm_monai.engines.recipe import recipe_of
 from hmgdm_monai.engines.tile_stream import PlainTiles, stream_slide
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.networks.pretrained import Pretrained
-from hmgdm_monai.networks.tile_embedder import TileEmbedder
+from hmgdm_monai.networks.tile_encoder import TileEncoder
 
 TILES_FILE = "embeddings.h5"
 
@@ -65,7 +64,7 @@ class CohortEmbedding(Dataset):
 
     A job is a slide, or all plain tiles of the manifest; it gives one file, whole or not at all, keyed by weights,
     settings and the identity of its images. So an interrupted run, even a killed one, goes on with the first job whose
-    file is missing. Within a job a batch of tiles at a time is read, turned into graphs and encoded: what grows with
+    file is missing. Within a job a batch of tiles at a time is read and encoded: what grows with
     the slide is its embeddings alone (4 S bytes a tile). Images that cannot be used are left out and named.
 
     The manifest is read on first use.
@@ -73,19 +72,19 @@ class CohortEmbedding(Dataset):
     As a data set it is the sequence of its jobs.
 
     Args:
-        embedder: the network; see :func:`hmgdm_monai.engines.recipe.tile_embedder`.
+        encoder: of :func:`~hmgdm_monai.networks.pretrained.load_pretrained`.
         recipe: size, scale and choice of tiles; see :func:`hmgdm_monai.engines.recipe.recipe_of`.
         manifest: the cohort, or the path of its CSV.
         folder: of the files: ``<slide>.h5`` and ``embeddings.h5``; made where missing.
         batch_tiles: tiles at a time.
-        num_workers: processes that read tiles and build their graphs ahead of the network.
+        num_workers: processes that read tiles ahead of the network.
         strict_manifest: refuse a manifest with any faulty row.
         progress: show a bar over the tiles of each job on stderr.
     """
 
     def __init__(
         self,
-        embedder: TileEmbedder,
+        encoder: TileEncoder,
         recipe: GraphRecipe,
         manifest: Manifest | Path | str,
         folder: Path | str,
@@ -97,7 +96,7 @@ class CohortEmbedding(Dataset):
         for name, value, least in (("batch_tiles", batch_tiles, 1), ("num_workers", num_workers, 0)):
             if value < least:
                 raise InputError(f"embedding: {name} must be at least {least}, not {value}")
-        self.embedder, self.recipe, self.folder = embedder, recipe, Path(folder)
+        self.encoder, self.recipe, self.folder = encoder, recipe, Path(folder)
         self.batch_tiles, self.num_workers, self.progress = batch_tiles, num_workers, progress
         self._source, self._strict = manifest, strict_manifest
 
@@ -154,7 +153,7 @@ class CohortEmbedding(Dataset):
 
         Args:
             job: of :attr:`jobs`.
-            network: batch of graphs with windows -> (B, S), on the device of :attr:`embedder`; that one where None.
+            network: batch of samples -> (B, S), on the device of :attr:`encoder`; that one where None.
 
         Returns:
             Mean embedding (1, S) of the job's tiles; None where its images cannot be used.
@@ -165,7 +164,7 @@ class CohortEmbedding(Dataset):
             self.result.kept += 1
         else:
             try:
-                self._write(job, path, key, network or self.embedder)
+                self._write(job, path, key, network or self.encoder)
             except _NothingUsableError:
                 return None
         if _is_slide(job[0]):
@@ -197,7 +196,7 @@ class CohortEmbedding(Dataset):
 
     @cached_property
     def _digest(self) -> str:
-        return self.embedder.digest()
+        return self.encoder.digest()
 
     def _stands(self, job: tuple[GraphUnit, ...], path: Path, key: str) -> bool:
         """Whether a job's file is whole, under this key, and lacks only images that still cannot be used."""
@@ -205,7 +204,7 @@ class CohortEmbedding(Dataset):
         if stored is None:
             return False
         missing = [row for unit in job for row in unit.rows if row.id not in stored]
-        tried = PlainTiles(missing, self.recipe, self.embedder.to_graph, 1)
+        tried = PlainTiles(missing, self.recipe, self.encoder.to_sample, 1)
         faults = {key: why for number in range(len(tried)) for key, why in tried[number][3].items()}
         self.result.skipped |= faults
         return len(faults) == len(missing)
@@ -236,21 +235,21 @@ class CohortEmbedding(Dataset):
             _write_tiles(path, features, ids, where, common)
 
     def _run(self, network: Callable[[Batch], Tensor], graphs: Batch) -> np.ndarray:
-        device = next(self.embedder.parameters()).device
-        self.embedder.eval()
+        device = next(self.encoder.parameters()).device
+        self.encoder.eval()
         with torch.inference_mode():
             return network(graphs.to(device)).float().cpu().numpy()
 
     def _batches(
         self, rows: list[ManifestRow], single: bool
     ) -> Iterator[tuple[Batch, list[str], np.ndarray, dict[str, Any]]]:
-        """Batches of graphs with the row id and place of each tile; notes in the result what cannot be used."""
+        """Batches of samples with the row id and place of each tile; notes in the result what cannot be used."""
         if single:
             yield from self._tile_batches(rows)
             return
         row = rows[0]
         try:
-            batches = stream_slide(row, self.recipe, self.embedder.to_graph, self.batch_tiles, self.num_workers)
+            batches = stream_slide(row, self.recipe, self.encoder.to_sample, self.batch_tiles, self.num_workers)
             for graphs, locations, about in batches:
                 yield graphs, [row.id] * len(locations), locations, about
         except InputError as error:
@@ -258,7 +257,7 @@ class CohortEmbedding(Dataset):
             raise _NothingUsableError from error  # also half-way: no part of a slide may pass for the whole
 
     def _tile_batches(self, rows: list[ManifestRow]) -> Iterator[tuple[Batch, list[str], np.ndarray, dict[str, Any]]]:
-        dataset = PlainTiles(rows, self.recipe, self.embedder.to_graph, self.batch_tiles)
+        dataset = PlainTiles(rows, self.recipe, self.encoder.to_sample, self.batch_tiles)
         for graphs, ids, locations, faults in DataLoader(dataset, batch_size=None, num_workers=self.num_workers):
             self.result.skipped |= faults
             if ids:
@@ -270,7 +269,7 @@ class _NothingUsableError(Exception):
 
 
 def embed_slides(
-    pretrained: Pretrained,
+    encoder: TileEncoder,
     manifest: Manifest | Path | str,
     folder: Path | str,
     batch_tiles: int = 32,
@@ -282,25 +281,26 @@ def embed_slides(
 ) -> Embedded:
     """Embed all slides of a manifest, each to ``<slide>.h5``, and its plain tiles to ``embeddings.h5``.
 
-    Tiles and graphs are made as in the model's training. See :class:`CohortEmbedding` for what is bounded and resumed.
+    Tiles are made as in the model's training. See :class:`CohortEmbedding` for what is bounded and resumed.
 
     Args:
-        pretrained: of :func:`~hmgdm_monai.networks.pretrained.load_pretrained`; its networks are moved to ``device``.
+        encoder: of :func:`~hmgdm_monai.networks.pretrained.load_pretrained`; it is moved to ``device``.
         manifest: the cohort, or the path of its CSV.
         folder: of the files.
         batch_tiles: tiles at a time.
         max_tiles_per_slide: draws that many tiles of a slide that has more; None takes all.
         seed: of that draw.
         device: of the network.
-        num_workers: processes that read tiles and build their graphs ahead of the network.
+        num_workers: processes that read tiles ahead of the network.
         progress: show a bar on stderr.
 
     Raises:
         InputError: the manifest or all of its images cannot be used, a setting is out of range, or the disk is full.
     """
-    recipe = recipe_of(pretrained.run_settings, max_tiles_per_slide, seed)
-    embedder = tile_embedder(pretrained).to(device)
-    return CohortEmbedding(embedder, recipe, manifest, folder, batch_tiles, num_workers, progress=progress).run()
+    recipe = recipe_of(encoder.run_settings, max_tiles_per_slide, seed)
+    return CohortEmbedding(
+        encoder.to(device), recipe, manifest, folder, batch_tiles, num_workers, progress=progress
+    ).run()
 
 
 def read_tile_embeddings(path: Path | str) -> tuple[np.ndarray, list[str]]:

@@ -15,9 +15,9 @@ from monai.engines import PrepareBatch, SupervisedEvaluator, SupervisedTrainer
 from monai.engines.utils import IterationEvents
 from monai.handlers import LrScheduleHandler, MLFlowHandler, ValidationHandler
 from torch import Tensor, nn
+from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
-from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.engines.classification_data import ClassificationData
 from hmgdm_monai.engines.classification_methods import FittedFold
 from hmgdm_monai.engines.folds import Fold
@@ -25,7 +25,7 @@ from hmgdm_monai.errors import InputError
 from hmgdm_monai.handlers.best_epoch import BestEpoch, Score
 from hmgdm_monai.losses.class_weights import class_weights
 from hmgdm_monai.networks.classifier_file import build_classifier
-from hmgdm_monai.networks.graph_classifier import GraphClassifier
+from hmgdm_monai.networks.tile_classifier import GatedTileClassifier
 
 EXPERIMENT = "hmgdm_classification"
 SCORES: dict[str, Score] = {
@@ -59,7 +59,7 @@ class FineTuning:
         seed: of weights, order and dropout.
         device: where to train.
         amp: mixed precision; on a CUDA device alone.
-        num_workers: processes that read graphs.
+        num_workers: processes that read samples.
     """
 
     mode = "finetune"
@@ -98,7 +98,7 @@ class FineTuning:
         """Train one fold, with progress on stderr and curves in MLflow; the network has its best epoch's weights."""
         torch.manual_seed(self.seed * 1_000_003 + fold.number)
         settings = {"num_classes": len(data.classes), "hidden": self.hidden, "dropout": self.dropout}
-        network = build_classifier(data.pretrained.model.hmgdm, self.mode, settings).to(self.device)
+        network = build_classifier(data.pretrained.encoder, self.mode, settings).to(self.device)
         weights = class_weights(data.labels[fold.train], len(data.classes))
         evaluator = self._evaluator(data, fold, network, weights)
         best = BestEpoch(network, evaluator, SCORES[self.choose_by], self.patience)
@@ -108,14 +108,14 @@ class FineTuning:
         return FittedFold(network.cpu().eval(), settings, chosen, best.history)
 
     def _evaluator(
-        self, data: ClassificationData, fold: Fold, network: GraphClassifier, weights: Tensor
+        self, data: ClassificationData, fold: Fold, network: GatedTileClassifier, weights: Tensor
     ) -> SupervisedEvaluator:
         loss = nn.CrossEntropyLoss(weights)
         return SupervisedEvaluator(
             device=self.device,
-            val_data_loader=DataLoader(data.graphs(fold.val), self.batch_size, num_workers=self.num_workers),
+            val_data_loader=DataLoader(data.labelled(fold.val), self.batch_size, num_workers=self.num_workers),
             network=network,
-            prepare_batch=PrepareLabelledGraphs(),
+            prepare_batch=PrepareLabelledSamples(),
             decollate=False,
             amp=self.amp,
             key_val_metric={"val_loss": _over_epoch(lambda logits, labels: float(loss(logits.float(), labels)))},
@@ -128,12 +128,12 @@ class FineTuning:
         self,
         data: ClassificationData,
         fold: Fold,
-        network: GraphClassifier,
+        network: GatedTileClassifier,
         weights: Tensor,
         evaluator: SupervisedEvaluator,
         best: BestEpoch,
     ) -> SupervisedTrainer:
-        encoder_parameters = list(network.encoder.parameters())
+        encoder_parameters = network.encoder.trainable_parameters()
         for parameter in encoder_parameters:
             parameter.requires_grad_(self.encoder_learning_rate > 0)
         optimizer = torch.optim.AdamW(
@@ -148,12 +148,12 @@ class FineTuning:
             device=self.device,
             max_epochs=self.max_epochs,
             train_data_loader=DataLoader(
-                data.graphs(fold.train), self.batch_size, shuffle=True, generator=order, num_workers=self.num_workers
+                data.labelled(fold.train), self.batch_size, shuffle=True, generator=order, num_workers=self.num_workers
             ),
             network=network,
             optimizer=optimizer,
             loss_function=nn.CrossEntropyLoss(weights.to(self.device)),
-            prepare_batch=PrepareLabelledGraphs(),
+            prepare_batch=PrepareLabelledSamples(),
             decollate=False,
             amp=self.amp,
             key_train_metric={
@@ -195,7 +195,7 @@ class FineTuning:
         )
 
 
-class PrepareLabelledGraphs(PrepareBatch):
+class PrepareLabelledSamples(PrepareBatch):
     """A PyG batch as MONAI's engines want it: input and target.
 
     Their outputs must not be decollated: MONAI takes a PyG batch for a mapping and cuts it up wrongly.
@@ -203,11 +203,11 @@ class PrepareLabelledGraphs(PrepareBatch):
 
     def __call__(
         self,
-        batchdata: EntityGraph,
+        batchdata: Data,
         device: str | torch.device | None = None,
         non_blocking: bool = False,
         **kwargs: Any,
-    ) -> tuple[EntityGraph, Tensor]:
+    ) -> tuple[Data, Tensor]:
         """The batch on its device, and its labels (B,)."""
         batch = batchdata.to(device, non_blocking=non_blocking)
         return batch, batch.y

@@ -17,16 +17,15 @@ from hmgdm_monai.data.manifest_columns import read_columns
 from hmgdm_monai.engines.denoising_figure import denoising_figure
 from hmgdm_monai.engines.embed import CohortEmbedding, read_tile_embeddings
 from hmgdm_monai.engines.figure_note import synthetic_note
-from hmgdm_monai.engines.maps import Quantity, read_tile, superpixel_attention, write_slide_maps, write_superpixel_map
-from hmgdm_monai.engines.recipe import classifier_to_graph, noising_of, recipe_of
+from hmgdm_monai.engines.maps import Quantity, entity_attention, read_tile, write_entity_map, write_slide_maps
+from hmgdm_monai.engines.recipe import noising_of, recipe_of
 from hmgdm_monai.engines.run_folder import write_json
 from hmgdm_monai.engines.tile_stream import stream_slide
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.classifier_file import Classifier, load_classifier
-from hmgdm_monai.networks.graph_classifier import GraphClassifier
-from hmgdm_monai.networks.pretrained import Pretrained
+from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder, latent_graph
 from hmgdm_monai.networks.survival_file import SurvivalModel, load_survival_model
-from hmgdm_monai.networks.tile_embedder import latent_graph
+from hmgdm_monai.networks.tile_classifier import GatedTileClassifier
 from hmgdm_monai.transforms.tile_graph import TileGraph
 from hmgdm_monai.visualize.heatmap import value_range
 
@@ -40,12 +39,11 @@ class InferenceReport:
 
     Over every slide: the first principal component of the embeddings; with a survival model attention and risk of its
     tiles; with a classifier the probability of each class. Colours span the whole cohort, so that slides compare. Over
-    some tiles: the attention of the classifier's gate to their superpixels.
+    some tiles: the attention of the classifier's gate to their superpixels or patches.
 
     Args:
         embedding: whose jobs are done.
         output_dir: of the run.
-        pretrained: the model, for the denoising figure.
         classifier: a ``classifier_fold*.pt`` of classify.json, or None.
         survival_model: a ``fold_*.pt`` of survival.json, or None.
         projection_method: "tsne" or "umap".
@@ -62,7 +60,6 @@ class InferenceReport:
         self,
         embedding: CohortEmbedding,
         output_dir: Path | str,
-        pretrained: Pretrained,
         classifier: Path | str | None = None,
         survival_model: Path | str | None = None,
         projection_method: str = "tsne",
@@ -73,7 +70,7 @@ class InferenceReport:
         seed: int = 0,
         progress: bool = True,
     ) -> None:
-        self.embedding, self.output_dir, self.pretrained = embedding, Path(output_dir), pretrained
+        self.embedding, self.output_dir = embedding, Path(output_dir)
         self.classifier: Classifier | None = None if classifier is None else load_classifier(classifier)
         self.survival: SurvivalModel | None = None if survival_model is None else load_survival_model(survival_model)
         self.projection_method, self.projection_column = projection_method, projection_column
@@ -95,7 +92,7 @@ class InferenceReport:
         logger.info("%s", result.summary())
         figures, maps = self.output_dir / "figures", self.output_dir / "maps"
         self.write_slide_maps(maps)
-        self.write_superpixel_maps(maps)
+        self.write_entity_maps(maps)
         self.write_projection(figures / "projection.png")
         self.write_denoising(figures / "denoising.png")
         write_json(
@@ -137,22 +134,21 @@ class InferenceReport:
             row = result.rows[row_id]
             write_slide_maps(row, features.coords, features.attrs, spanned, folder, path.stem, classes, self.note)
 
-    def write_superpixel_maps(self, folder: Path) -> None:
-        """Maps of the gate's attention to the superpixels of a few tiles, each of another slide or plain image."""
-        if self.classifier is None or not isinstance(self.classifier.network, GraphClassifier):
-            logger.info("no maps of superpixels: they need a fine-tuned classifier of classify.json (--classifier)")
+    def write_entity_maps(self, folder: Path) -> None:
+        """The gate's attention to the superpixels or patches of a few tiles, each of another slide or plain image."""
+        if self.classifier is None or not isinstance(self.classifier.network, GatedTileClassifier):
+            logger.info(
+                "no maps of superpixels or patches: they need a fine-tuned classifier of classify.json (--classifier)"
+            )
             return
         network, recipe = self.classifier.network.cpu(), recipe_of(self.classifier.run_settings)
         for row, location in self._some_tiles(self.superpixel_tiles):
-            tile = read_tile(row, location, recipe.tile_spec, classifier_to_graph(self.classifier))
-            with torch.inference_mode():
-                latent = latent_graph(self.classifier.autoencoder.cpu(), tile.graph)
-                shares = network(latent).softmax(1)[0]
-            values = superpixel_attention(network, latent)
+            tile = read_tile(row, location, recipe.tile_spec, network.encoder.to_sample)
+            values, shares = entity_attention(network, tile)
             best = int(shares.argmax())
             title = f"{row.image.name}: taken for {self.classifier.classes[best]} ({float(shares[best]):.0%})"
             quantity = Quantity("attention", "attention of the gate (1 = even share)", values)
-            write_superpixel_map(tile, quantity, folder, self.embedding.slide_path(row.id).stem, title, self.note)
+            write_entity_map(tile, quantity, folder, self.embedding.slide_path(row.id).stem, title, self.note)
 
     def write_projection(self, path: Path) -> None:
         """Embeddings of tiles in two dimensions, coloured by the manifest's column."""
@@ -185,23 +181,30 @@ class InferenceReport:
         save_figure(figure, path)
 
     def write_denoising(self, path: Path) -> None:
-        """The denoising of one tile."""
+        """The denoising of one tile, by an encoder that was trained with it."""
         from hmgdm_monai.visualize.save import save_figure
 
-        embedder, recipe = self.embedding.embedder, self.embedding.recipe
-        autoencoder, hmgdm = self.pretrained.autoencoder, self.pretrained.hmgdm
+        encoder, recipe = self.embedding.encoder, self.embedding.recipe
+        if not isinstance(encoder, GraphTileEncoder):
+            return
         row, location = self._some_tiles(1)[0]
-        tile = read_tile(row, location, recipe.tile_spec, embedder.to_graph)
-        autoencoder.cpu(), hmgdm.cpu()
+        tile = read_tile(row, location, recipe.tile_spec, encoder.to_sample)
+        encoder.cpu()
         try:
             with torch.inference_mode():
-                latent = latent_graph(autoencoder, tile.graph)
-            noising = noising_of(self.pretrained.run_settings)
+                latent = latent_graph(encoder.autoencoder, tile.sample)
             figure = denoising_figure(
-                autoencoder, hmgdm, noising, tile.image, tile.graph.label_map, latent, seed=self.seed, note=self.note
+                encoder.autoencoder,
+                encoder.hmgdm,
+                noising_of(encoder.run_settings),
+                tile.image,
+                tile.sample.label_map,
+                latent,
+                seed=self.seed,
+                note=self.note,
             )
         finally:
-            embedder.to(self.device)
+            encoder.to(self.device)
         save_figure(figure, path)
 
     def _some_tiles(self, count: int) -> list[tuple[ManifestRow, Sequence[int]]]:
@@ -272,7 +275,6 @@ class InferenceReport:
     def _class_shares(self, row: ManifestRow) -> np.ndarray:
         """Probabilities (M, K) of a slide's tiles, read and encoded anew with the classifier's own settings."""
         network = self.classifier.network.to(self.device)
-        autoencoder = self.classifier.autoencoder.to(self.device)
         recipe = recipe_of(self.classifier.run_settings, self.embedding.recipe.max_tiles, self.embedding.recipe.seed)
         if recipe.settings()["tile"] != self.embedding.recipe.settings()["tile"]:
             raise InputError("the classifier was trained on other tiles than the model; give one of this model")
@@ -281,10 +283,10 @@ class InferenceReport:
             batches = stream_slide(
                 row,
                 recipe,
-                classifier_to_graph(self.classifier),
+                network.encoder.to_sample,
                 self.embedding.batch_tiles,
                 self.embedding.num_workers,
             )
-            for graphs, _, _ in batches:
-                parts.append(network(latent_graph(autoencoder, graphs.to(self.device))).softmax(1).cpu().numpy())
+            for samples, _, _ in batches:
+                parts.append(network(network.encoder.prepare(samples.to(self.device))).softmax(1).cpu().numpy())
         return np.concatenate(parts)

@@ -73,8 +73,12 @@ class SelfSupervisedIteration(ABC):
             else:
                 scaler.step(engine.optimizer)
                 scaler.update()
+            self.after_step(engine)
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return engine.state.output
+
+    def after_step(self, engine: SupervisedTrainer) -> None:
+        """What is due each time the weights have moved; nothing, by default."""
 
     def validate(self, engine: Evaluator, batchdata: EntityGraph) -> dict[str, Tensor]:
         """Loss of one validation batch. Split, timestep and noise are the same at every validation."""

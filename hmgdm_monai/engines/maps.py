@@ -1,10 +1,10 @@
-"""Maps: values of tiles over a slide, or of superpixels over a tile, as PNG, GeoJSON and NIfTI."""
+"""Maps: values of tiles over a slide, or of superpixels or patches over a tile, as PNG, GeoJSON and NIfTI."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch_geometric.data import Batch, Data
 
-from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.data.geojson import feature_collection, superpixel_polygons, tile_polygons, write_geojson
 from hmgdm_monai.data.manifest import ManifestRow
 from hmgdm_monai.data.nifti_map import write_nifti_map
 from hmgdm_monai.data.slide import open_slide
 from hmgdm_monai.data.tiling import TileSpec
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.networks.tile_embedder import TileToGraph
+from hmgdm_monai.networks.tile_classifier import GatedTileClassifier
 from hmgdm_monai.visualize.heatmap import Placed, colours_of, draw_heatmap, tile_grid, value_range
 from hmgdm_monai.visualize.save import save_figure
 
@@ -34,7 +34,7 @@ class Quantity:
     Attributes:
         name: of the files and of the measurement in QuPath, e.g. "attention".
         label: for the colour bar, with unit.
-        values: (M,) of tiles, or (V,) of superpixels.
+        values: (M,) of tiles, or (N,) of superpixels or patches.
         span: values at the ends of the colours, None for those of this map; the same for all slides of a cohort makes
             them comparable.
     """
@@ -100,12 +100,12 @@ def write_slide_maps(
 
 @dataclass(frozen=True)
 class TileView:
-    """A tile with its graph and its place (S = side in px).
+    """A tile as an encoder takes it, and its place (S = side in px).
 
     Attributes:
         row: names the slide or plain image.
         image: (3, S, S) uint8, as read.
-        graph: with windows and ``label_map``.
+        sample: of the encoder, with the ``label_map`` of its entities.
         location_px: upper left corner, level-0 pixels.
         pixel_px: side of a pixel of the tile in level-0 pixels.
         mpp: microns per level-0 pixel.
@@ -113,14 +113,14 @@ class TileView:
 
     row: ManifestRow
     image: np.ndarray
-    graph: EntityGraph
+    sample: Data
     location_px: tuple[int, int]
     pixel_px: float
     mpp: float
 
 
-def read_tile(row: ManifestRow, location_px: Sequence[int], spec: TileSpec, to_graph: TileToGraph) -> TileView:
-    """Read one tile and build its graph with its superpixels.
+def read_tile(row: ManifestRow, location_px: Sequence[int], spec: TileSpec, to_sample: Callable[..., Data]) -> TileView:
+    """Read one tile, with its entities.
 
     Raises:
         InputError: the image cannot be read.
@@ -128,33 +128,37 @@ def read_tile(row: ManifestRow, location_px: Sequence[int], spec: TileSpec, to_g
     x, y = (int(part) for part in location_px)
     with closing(open_slide(row.image, mpp=row.mpp)) as slide:
         image = slide.read_regions(np.array([[x, y]]), spec.size_px, spec.mpp)[0].transpose(2, 0, 1).copy()
-        graph = to_graph(image, keep_label_map=True)
-        return TileView(row, image, graph, (x, y), slide.downsample_at(spec.mpp), slide.mpp or spec.mpp)
+        sample = to_sample(image, keep_label_map=True)
+        return TileView(row, image, sample, (x, y), slide.downsample_at(spec.mpp), slide.mpp or spec.mpp)
 
 
-def superpixel_attention(classifier: Any, latent: EntityGraph) -> np.ndarray:
-    """Attention (V,) of a classifier's gate to the superpixels of one tile, times V: 1 is an even share.
+def entity_attention(classifier: GatedTileClassifier, tile: TileView) -> tuple[np.ndarray, np.ndarray]:
+    """Attention of a classifier's gate to the entities of one tile, and what the tile is taken for.
 
     Args:
-        classifier: with ``attention(graph)`` -> (V,), summing to 1.
-        latent: latent graph, on the classifier's device.
+        classifier: fine-tuned; on the CPU.
+        tile: read with its encoder's ``to_sample``.
+
+    Returns:
+        (N,) attention times N, so that 1 is an even share; and class probabilities (K,).
     """
     with torch.inference_mode():
-        weights = classifier.attention(latent).float().cpu().numpy()
-    return weights * len(weights)
+        prepared = classifier.encoder.prepare(Batch.from_data_list([tile.sample]))
+        weights = classifier.attention(prepared).float().numpy()
+        return weights * len(weights), classifier(prepared)[0].softmax(0).numpy()
 
 
-def write_superpixel_map(
+def write_entity_map(
     tile: TileView, quantity: Quantity, folder: Path | str, stem: str, title: str, note: str | None = None
 ) -> list[Path]:
-    """Write the map of one tile, superpixels painted with their values (V,): PNG, GeoJSON and NIfTI.
+    """Write the map of one tile, superpixels or patches painted with their values (N,): PNG, GeoJSON and NIfTI.
 
     Raises:
         InputError: the disk is full.
     """
-    folder, labels = Path(folder), tile.graph.label_map[0].numpy()
+    folder, labels = Path(folder), tile.sample.label_map[0].numpy()
     if len(quantity.values) != labels.max() + 1:
-        raise InputError(f"{labels.max() + 1} superpixels need as many values, not {len(quantity.values)}")
+        raise InputError(f"{labels.max() + 1} entities need as many values, not {len(quantity.values)}")
     span = quantity.span or value_range(quantity.values)
     collection = feature_collection(
         superpixel_polygons(labels, tile.location_px, tile.pixel_px),

@@ -16,6 +16,7 @@ from hmgdm_monai.engines.pretraining_data import PretrainingData
 from hmgdm_monai.engines.run_folder import write_json
 from hmgdm_monai.handlers.stage_checkpoint import StageCheckpoint
 from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
+from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder
 from hmgdm_monai.networks.hmgdm import HMGDM
 from hmgdm_monai.networks.pretrained import save_pretrained
 
@@ -63,9 +64,8 @@ class PretrainingReport:
     def write(self) -> None:
         """Write everything, each file whole or not at all, and say where it is."""
         model, metrics, figures = (self.output_dir / name for name in ("model.pt", "metrics.json", "figures"))
-        save_pretrained(
-            model, self.autoencoder, self.autoencoder_settings, self.hmgdm, self.hmgdm_settings, self.run_settings
-        )
+        settings = {"autoencoder": self.autoencoder_settings, "hmgdm": self.hmgdm_settings}
+        save_pretrained(model, GraphTileEncoder(self.autoencoder, self.hmgdm, settings, self.run_settings))
         write_json(metrics, self.metrics())
         self._draw(figures)
         cohort = self.data.cohort

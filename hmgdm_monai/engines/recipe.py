@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from hmgdm_monai.data.tiling import TileSpec
 from hmgdm_monai.diffusion.noising import GraphNoising
 from hmgdm_monai.engines.graph_unit import GraphRecipe
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.networks.classifier_file import Classifier
-from hmgdm_monai.networks.pretrained import Pretrained, load_pretrained
-from hmgdm_monai.networks.tile_embedder import TileEmbedder, TileToGraph
-from hmgdm_monai.transforms.stain import NormalizeStain
-from hmgdm_monai.transforms.superpixels import Superpixels
+from hmgdm_monai.networks.tile_sample import stain_of, superpixels_of
 
 
 def recipe_of(run_settings: Mapping[str, Any], max_tiles_per_slide: int | None = None, seed: int = 0) -> GraphRecipe:
@@ -30,36 +25,12 @@ def recipe_of(run_settings: Mapping[str, Any], max_tiles_per_slide: int | None =
     """
     try:
         data = run_settings["data"]
-        stain = data["stain_method"]
-        return GraphRecipe(
-            TileSpec(data["tile_size_px"], data["tile_mpp"], data["tile_overlap_px"], data["min_tissue"]),
-            Superpixels(data["n_segments"], data["compactness"], merge_threshold=data["merge_threshold"]),
-            None if stain is None else NormalizeStain(stain),
-            max_tiles_per_slide,
-            seed,
-        )
+        spec = TileSpec(data["tile_size_px"], data["tile_mpp"], data["tile_overlap_px"], data["min_tissue"])
     except KeyError as error:
         raise InputError(
-            f"the model's settings lack {error}, so its tiles cannot be made; give a model.pt of train.json"
+            f"the model's settings lack {error}, so its tiles cannot be made; give a run's model.pt"
         ) from None
-
-
-def tile_embedder(pretrained: Pretrained) -> TileEmbedder:
-    """The networks of a pretrained model in one, in evaluation mode, with the graphs that they were trained on."""
-    recipe = recipe_of(pretrained.run_settings)
-    to_graph = TileToGraph(recipe.superpixels, recipe.stain, pretrained.autoencoder.window_px)
-    return TileEmbedder(pretrained.autoencoder, pretrained.hmgdm, to_graph).eval()
-
-
-def load_tile_embedder(path: Path | str) -> TileEmbedder:
-    """:func:`tile_embedder` of a ``model.pt``; errors are those of :func:`load_pretrained`."""
-    return tile_embedder(load_pretrained(path))
-
-
-def classifier_to_graph(classifier: Classifier) -> TileToGraph:
-    """Makes the graphs that a classifier was trained on."""
-    recipe = recipe_of(classifier.run_settings)
-    return TileToGraph(recipe.superpixels, recipe.stain, classifier.autoencoder.window_px)
+    return GraphRecipe(spec, superpixels_of(run_settings), stain_of(run_settings), max_tiles_per_slide, seed)
 
 
 def noising_of(run_settings: Mapping[str, Any]) -> GraphNoising:

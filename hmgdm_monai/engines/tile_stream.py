@@ -1,37 +1,36 @@
-"""Tiles of slides and of plain images as batches of entity graphs, read a batch at a time."""
+"""Tiles of slides and of plain images as batches of samples for an encoder, read a batch at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
-from torch_geometric.data import Batch
+from torch_geometric.data import Batch, Data
 
 from hmgdm_monai.data.manifest import ManifestRow
 from hmgdm_monai.data.slide import Slide, open_slide
 from hmgdm_monai.data.tiling import tile_locations
 from hmgdm_monai.engines.graph_unit import GraphRecipe, reason_of, thin
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.networks.tile_embedder import TileToGraph
 
 
 def stream_slide(
-    row: ManifestRow, recipe: GraphRecipe, to_graph: TileToGraph, batch_tiles: int = 32, num_workers: int = 0
+    row: ManifestRow, recipe: GraphRecipe, to_sample: Callable[..., Data], batch_tiles: int = 32, num_workers: int = 0
 ) -> Iterator[tuple[Batch, np.ndarray, dict[str, Any]]]:
     """A slide's tiles, a batch at a time.
 
     Args:
         row: names the slide.
         recipe: size, scale and choice of tiles.
-        to_graph: makes the graph of a tile.
+        to_sample: makes what the encoder takes of a tile; :attr:`TileEncoder.to_sample`.
         batch_tiles: B.
         num_workers: processes that work ahead, by two batches each.
 
     Yields:
-        Graphs of B tiles with windows; their level-0 locations (B, 2); and of the slide: ``mpp`` and ``tile_size_px``
+        Samples of B tiles; their level-0 locations (B, 2); and of the slide: ``mpp`` and ``tile_size_px``
         of the tiles, ``tile_size_level0`` (side in level-0 px), ``level0_mpp`` (NaN where unknown),
         ``level0_width_px``, ``level0_height_px`` and ``tiles``, their number.
 
@@ -50,24 +49,24 @@ def stream_slide(
             "level0_height_px": int(slide.dimensions_px[1]),
             "tiles": len(locations),
         }
-        dataset = _SlideTiles(slide, locations, recipe, to_graph, batch_tiles)
-        for number, graphs in enumerate(DataLoader(dataset, batch_size=None, num_workers=num_workers)):
-            if isinstance(graphs, InputError):
-                raise graphs
-            yield graphs, locations[number * batch_tiles : (number + 1) * batch_tiles], dict(about)
+        dataset = _SlideTiles(slide, locations, recipe, to_sample, batch_tiles)
+        for number, samples in enumerate(DataLoader(dataset, batch_size=None, num_workers=num_workers)):
+            if isinstance(samples, InputError):
+                raise samples
+            yield samples, locations[number * batch_tiles : (number + 1) * batch_tiles], dict(about)
 
 
 class _SlideTiles(Dataset):
-    """Batches of a slide's tiles as graphs; in place of a batch that cannot be read the InputError that says why.
+    """Batches of a slide's tiles as samples; in place of a batch that cannot be read the InputError that says why.
 
     An exception that crosses from a worker process would lose its one line in a traceback.
     """
 
     def __init__(
-        self, slide: Slide, locations: np.ndarray, recipe: GraphRecipe, to_graph: TileToGraph, batch_tiles: int
+        self, slide: Slide, locations: np.ndarray, recipe: GraphRecipe, to_sample: Callable[..., Data], batch_tiles: int
     ) -> None:
         self.slide, self.locations, self.spec = slide, locations, recipe.tile_spec
-        self.to_graph, self.batch_tiles = to_graph, batch_tiles
+        self.to_sample, self.batch_tiles = to_sample, batch_tiles
 
     def __len__(self) -> int:
         return -(-len(self.locations) // self.batch_tiles)
@@ -80,14 +79,16 @@ class _SlideTiles(Dataset):
             pixels = self.slide.read_regions(part, self.spec.size_px, self.spec.mpp)
         except InputError as error:
             return error
-        return Batch.from_data_list([self.to_graph(image.transpose(2, 0, 1)) for image in pixels])
+        return Batch.from_data_list([self.to_sample(image.transpose(2, 0, 1)) for image in pixels])
 
 
 class PlainTiles(Dataset):
-    """Batches of plain tiles: (graphs, row ids, places, row id -> why it cannot be used)."""
+    """Batches of plain tiles: (samples, row ids, places, row id -> why it cannot be used)."""
 
-    def __init__(self, rows: list[ManifestRow], recipe: GraphRecipe, to_graph: TileToGraph, batch_tiles: int) -> None:
-        self.rows, self.recipe, self.to_graph, self.batch_tiles = rows, recipe, to_graph, batch_tiles
+    def __init__(
+        self, rows: list[ManifestRow], recipe: GraphRecipe, to_sample: Callable[..., Data], batch_tiles: int
+    ) -> None:
+        self.rows, self.recipe, self.to_sample, self.batch_tiles = rows, recipe, to_sample, batch_tiles
 
     def __len__(self) -> int:
         return -(-len(self.rows) // self.batch_tiles)
@@ -95,7 +96,7 @@ class PlainTiles(Dataset):
     def __getitem__(self, number: int) -> tuple[Batch | None, list[str], np.ndarray, dict[str, str]]:
         if number >= len(self):
             raise IndexError(number)
-        graphs, ids, places, faults = [], [], [], {}
+        samples, ids, places, faults = [], [], [], {}
         for row in self.rows[number * self.batch_tiles : (number + 1) * self.batch_tiles]:
             try:
                 with closing(open_slide(row.image, mpp=row.mpp)) as image:
@@ -105,9 +106,9 @@ class PlainTiles(Dataset):
             except InputError as error:
                 faults[row.id] = reason_of(error, row)
                 continue
-            graphs += [self.to_graph(tile.transpose(2, 0, 1)) for tile in pixels]
+            samples += [self.to_sample(tile.transpose(2, 0, 1)) for tile in pixels]
             ids += [row.id] * len(where)
             places.append(where)
-        if not graphs:
+        if not samples:
             return None, [], np.empty((0, 2), np.int64), faults
-        return Batch.from_data_list(graphs), ids, np.concatenate(places), faults
+        return Batch.from_data_list(samples), ids, np.concatenate(places), faults

@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 
 from hmgdm_monai.data.checkpoint_file import read_checkpoint, write_checkpoint
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.networks.build import build_hmgdm
 from hmgdm_monai.networks.embedding_heads import LinearHead, NearestNeighbourHead
-from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
-from hmgdm_monai.networks.graph_classifier import EmbeddingClassifier, EncoderClassifier, GraphClassifier
-from hmgdm_monai.networks.hmgdm import HMGDM
+from hmgdm_monai.networks.pretrained import build_tile_encoder
+from hmgdm_monai.networks.tile_classifier import GatedTileClassifier, TileClassifier
+from hmgdm_monai.networks.tile_encoder import TileEncoder
 
-FORMAT = 1
+FORMAT = 2
 MODES = ("linear", "knn", "finetune")
 
 
@@ -22,8 +21,7 @@ class Classifier(NamedTuple):
     """A classifier ready for use, in evaluation mode on the CPU.
 
     Attributes:
-        autoencoder: windows to latents.
-        network: latent graphs to logits (B, K).
+        network: images, or samples that its encoder has prepared, to logits (B, K).
         classes: K names, in the order of the logits.
         mode: "linear", "knn" or "finetune".
         run_settings: of the pretrained model; tile size, mpp and superpixels among them.
@@ -31,8 +29,7 @@ class Classifier(NamedTuple):
         fold: number of the fold that it was tested on.
     """
 
-    autoencoder: EntityAutoencoder
-    network: EncoderClassifier
+    network: TileClassifier
     classes: tuple[str, ...]
     mode: str
     run_settings: dict[str, Any]
@@ -40,22 +37,22 @@ class Classifier(NamedTuple):
     fold: int
 
 
-def build_classifier(hmgdm: HMGDM, mode: str, settings: Mapping[str, Any]) -> EncoderClassifier:
+def build_classifier(encoder: TileEncoder, mode: str, settings: Mapping[str, Any]) -> TileClassifier:
     """An untrained classifier of a mode.
 
     Args:
-        hmgdm: whose encoder to copy.
+        encoder: to copy.
         mode: of :data:`MODES`.
-        settings: arguments of the head, those of :class:`GraphClassifier` for "finetune".
+        settings: arguments of the head, those of :class:`GatedTileClassifier` for "finetune".
 
     Raises:
         InputError: an unknown mode.
     """
     check_mode(mode)
     if mode == "finetune":
-        return GraphClassifier(hmgdm, **settings)
+        return GatedTileClassifier(encoder, **settings)
     head = LinearHead if mode == "linear" else NearestNeighbourHead
-    return EmbeddingClassifier(hmgdm, head(**settings))
+    return TileClassifier(encoder, head(**settings))
 
 
 def check_mode(mode: str) -> None:
@@ -66,11 +63,10 @@ def check_mode(mode: str) -> None:
 
 def save_classifier(
     path: Path | str,
-    network: EncoderClassifier,
+    network: TileClassifier,
     mode: str,
     settings: Mapping[str, Any],
     classes: Sequence[str],
-    base: Mapping[str, Any],
     patients: Sequence[str],
     fold: int,
 ) -> None:
@@ -82,7 +78,6 @@ def save_classifier(
         mode: that it was built for.
         settings: that it was built from.
         classes: K names, in the order of the logits.
-        base: content of the pretrained model's file, for its autoencoder and its settings.
         patients: those whose tiles took part in training or in choosing.
         fold: its number.
     """
@@ -96,9 +91,8 @@ def save_classifier(
             "classes": [str(name) for name in classes],
             "patients": [str(name) for name in patients],
             "fold": int(fold),
-            "autoencoder": base["autoencoder"],
-            "hmgdm_settings": base["hmgdm"]["settings"],
-            "run_settings": base["run_settings"],
+            "encoder": {"kind": network.encoder.kind, "settings": network.encoder.settings},
+            "run_settings": network.encoder.run_settings,
         },
     )
 
@@ -116,12 +110,11 @@ def load_classifier(path: Path | str) -> Classifier:
             f"{path}: is no classifier of format {FORMAT} (found {found}); give a classifier_fold*.pt of classify.json"
         )
     try:
-        autoencoder = EntityAutoencoder(**saved["autoencoder"]["settings"])
-        autoencoder.load_state_dict(saved["autoencoder"]["weights"])
-        network = build_classifier(build_hmgdm(**saved["hmgdm_settings"]), saved["mode"], saved["settings"])
+        encoder = build_tile_encoder(saved["encoder"]["kind"], saved["encoder"]["settings"], saved["run_settings"])
+        network = build_classifier(encoder, saved["mode"], saved["settings"])
         network.load_state_dict(saved["weights"])
         about = (tuple(saved["classes"]), saved["mode"], saved["run_settings"], tuple(saved["patients"]), saved["fold"])
     except (KeyError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"{path}: is damaged ({reason}); run classify.json again to make it anew") from error
-    return Classifier(autoencoder.eval(), network.eval(), *about)
+    return Classifier(network.eval(), *about)

@@ -1,64 +1,69 @@
-"""The pretrained model in one file: entity autoencoder and H-MGDM with the settings they were built from."""
+"""The pretrained encoder in one file: weights with the settings that they were built from."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from hmgdm_monai.data.checkpoint_file import read_checkpoint, write_checkpoint
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.networks.build import build_hmgdm
-from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
-from hmgdm_monai.networks.hmgdm import HMGDM
+from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder
+from hmgdm_monai.networks.tile_encoder import TileEncoder
+from hmgdm_monai.networks.vit_tile_encoder import ViTTileEncoder
 
-FORMAT = 1
-
-
-class Pretrained(NamedTuple):
-    """Both networks in evaluation mode, and the settings of the run that made them (tile size and mpp among them)."""
-
-    autoencoder: EntityAutoencoder
-    hmgdm: HMGDM
-    run_settings: dict[str, Any]
+FORMAT = 2
+KINDS: dict[str, type[TileEncoder]] = {kind.kind: kind for kind in (GraphTileEncoder, ViTTileEncoder)}
 
 
-def save_pretrained(
-    path: Path | str,
-    autoencoder: EntityAutoencoder,
-    autoencoder_settings: Mapping[str, Any],
-    hmgdm: HMGDM,
-    hmgdm_settings: Mapping[str, Any],
-    run_settings: Mapping[str, Any],
-) -> None:
-    """Write weights and settings, whole or not at all; settings are the constructors' arguments, as JSON knows them."""
+def build_tile_encoder(kind: str, settings: Mapping[str, Any], run_settings: Mapping[str, Any]) -> TileEncoder:
+    """An untrained encoder of a kind: "hmgdm" (entity graphs) or "vit" (images).
+
+    Raises:
+        InputError: no such kind.
+    """
+    if kind not in KINDS:
+        raise InputError(f"there is no encoder of kind {kind!r}; there are {', '.join(KINDS)}")
+    return KINDS[kind].build(settings, run_settings)
+
+
+def save_pretrained(path: Path | str, encoder: TileEncoder) -> None:
+    """Write weights and settings, whole or not at all."""
     write_checkpoint(
         path,
         {
             "format": FORMAT,
-            "autoencoder": {"settings": dict(autoencoder_settings), "weights": dict(autoencoder.state_dict())},
-            "hmgdm": {"settings": dict(hmgdm_settings), "weights": dict(hmgdm.state_dict())},
-            "run_settings": dict(run_settings),
+            "kind": encoder.kind,
+            "settings": encoder.settings,
+            "weights": dict(encoder.state_dict()),
+            "run_settings": encoder.run_settings,
         },
     )
 
 
-def load_pretrained(path: Path | str) -> Pretrained:
-    """Build both networks from a file of :func:`save_pretrained`, on the CPU, ready for :meth:`HMGDM.embed`.
+def load_pretrained(path: Path | str) -> TileEncoder:
+    """Build an encoder from a file of :func:`save_pretrained`, on the CPU, in evaluation mode.
 
     Raises:
         InputError: no such file, a damaged one, or one of another kind or format.
     """
-    if not Path(path).exists():
+    if not Path(path).is_file():
         raise InputError(
-            f"{path}: no such pretrained model; make one with bundle/configs/train.json, or give the path of another"
+            f"{path}: no pretrained model there; run the training first (python -m monai.bundle run training "
+            "--config_file bundle/configs/train.json), or give the path of another"
         )
     saved = read_checkpoint(path)
-    if not isinstance(saved, dict) or saved.get("format") != FORMAT:
-        found = saved.get("format") if isinstance(saved, dict) else None
+    found = saved.get("format") if isinstance(saved, dict) else None
+    if found != FORMAT:
         raise InputError(f"{path}: is no pretrained model of format {FORMAT} (found {found}); give a run's model.pt")
-    autoencoder = EntityAutoencoder(**saved["autoencoder"]["settings"])
-    autoencoder.load_state_dict(saved["autoencoder"]["weights"])
-    hmgdm = build_hmgdm(**saved["hmgdm"]["settings"])
-    hmgdm.load_state_dict(saved["hmgdm"]["weights"])
-    return Pretrained(autoencoder.eval(), hmgdm.eval(), saved["run_settings"])
+    try:
+        encoder = build_tile_encoder(saved["kind"], saved["settings"], saved["run_settings"])
+        encoder.load_state_dict(saved["weights"])
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(
+            f"{path}: is damaged, or a model of another version ({reason}); give a model.pt of train.json or dirl.json"
+        ) from error
+    return encoder.eval()

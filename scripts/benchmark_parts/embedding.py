@@ -30,14 +30,14 @@ def measure_embedding(
 
     from hmgdm_monai.data.slide import open_slide
     from hmgdm_monai.data.tiling import tile_locations
-    from hmgdm_monai.engines.recipe import recipe_of, tile_embedder
+    from hmgdm_monai.engines.recipe import recipe_of
+    from hmgdm_monai.networks.graph_tile_encoder import latent_graph
     from hmgdm_monai.networks.pretrained import load_pretrained
-    from hmgdm_monai.networks.tile_embedder import latent_graph
     from hmgdm_monai.transforms.entity_graph import build_entity_graph
 
-    pretrained = load_pretrained(model)
-    recipe, embedder = recipe_of(pretrained.run_settings), tile_embedder(pretrained).to(device)
-    spec, window_px = recipe.tile_spec, pretrained.autoencoder.window_px
+    embedder = load_pretrained(model).to(device)
+    recipe = recipe_of(embedder.run_settings)
+    spec, window_px = recipe.tile_spec, embedder.autoencoder.window_px
     spent = dict.fromkeys(("reading", "superpixels", "graph_and_windows", "autoencoder", "encoder"), 0.0)
     tiles, tissue_s = 0, 0.0
 

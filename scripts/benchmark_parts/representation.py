@@ -101,7 +101,7 @@ def run_features(run: Path, labels: Mapping[Path, ProstateTile], seed: int) -> t
     found = [(i, labels[row.image]) for i, row in enumerate(data.cohort.tile_rows) if row.image in labels]
     graphs = Subset(data.latents(), [i for i, _ in found])
     torch.manual_seed(seed)
-    untrained = build_hmgdm(**model.run_settings["hmgdm"]["network"]).eval()
+    untrained = build_hmgdm(**model.settings["hmgdm"]).eval()
     untrained.standardizer.load_state_dict(model.hmgdm.standardizer.state_dict())
 
     def embed(network: Any) -> np.ndarray:

@@ -63,7 +63,7 @@ def workflow(small_cohort: Path) -> Callable[..., Any]:
 
 
 class Outcome:
-    """What a run left: ``metrics`` and all weights of ``model.pt``, flat."""
+    """What a run left: ``metrics`` and all weights of ``model.pt``."""
 
     def __init__(self, folder: Path) -> None:
         from hmgdm_monai.data.checkpoint_file import read_checkpoint
@@ -71,11 +71,7 @@ class Outcome:
         self.folder = folder
         self.metrics = json.loads((folder / "metrics.json").read_text())
         saved = read_checkpoint(folder / "model.pt")
-        self.weights = {
-            f"{part}.{name}": value
-            for part in ("autoencoder", "hmgdm")
-            for name, value in saved[part]["weights"].items()
-        }
+        self.weights = saved["weights"]
 
     def same_weights(self, other: Outcome) -> bool:
         return self.weights.keys() == other.weights.keys() and all(

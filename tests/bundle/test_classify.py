@@ -16,11 +16,12 @@ import pytest
 import torch
 
 from hmgdm_monai.data.latent_store import LatentStore
-from hmgdm_monai.engines.classification_data import LabelledGraphs, predict_probabilities
+from hmgdm_monai.engines.classification_data import LabelledSamples, predict_probabilities
 from hmgdm_monai.engines.classification_methods import LinearProbe
 from hmgdm_monai.engines.finetuning import FineTuning
 from hmgdm_monai.errors import input_error_in
 from hmgdm_monai.networks.classifier_file import load_classifier
+from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder
 from hmgdm_monai.networks.pretrained import save_pretrained
 
 CONFIG = Path(__file__).parents[2] / "bundle/configs/classify.json"
@@ -70,7 +71,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     torch.manual_seed(0)
     model = folder / "model.pt"
     autoencoder, hmgdm = EntityAutoencoder(**AUTOENCODER), build_hmgdm(**HMGDM)
-    save_pretrained(model, autoencoder, AUTOENCODER, hmgdm, HMGDM, {"data": DATA})
+    settings = {"autoencoder": AUTOENCODER, "hmgdm": HMGDM}
+    save_pretrained(model, GraphTileEncoder(autoencoder, hmgdm, settings, {"data": DATA}))
     return SimpleNamespace(folder=folder, manifest=manifest, model=model)
 
 
@@ -141,7 +143,7 @@ def test_the_classifier_of_a_fold_gives_its_predictions_and_never_saw_its_patien
     latents = LatentStore(sorted((tiny.folder / "stores/latents").glob("*.h5")))
     infos = [latents.tile_info(i) for i in range(len(latents))]
     where = {(info.row_id, *info.location_px): i for i, info in enumerate(infos)}
-    graphs = LabelledGraphs(latents, np.zeros(len(latents)))
+    graphs = LabelledSamples(latents, np.zeros(len(latents)))
     for number in range(3):
         classifier = load_classifier(done(mode) / f"checkpoints/classifier_fold{number}.pt")
         assert classifier.classes == ("Gleason 3+4", "benign") and classifier.fold == number
@@ -265,7 +267,7 @@ def model_of(content: Any) -> Callable[[SimpleNamespace, Path], dict[str, str]]:
         (lambda *_: {"manifest": "none.csv"}, "no such manifest"),
         (model_of(None), "run the training first"),
         (model_of(b"PK\x03\x04 cut short"), "damaged"),
-        (model_of({"format": 1}), "damaged"),
+        (model_of({"format": 2}), "damaged"),
         (model_of({"classifier_format": 1}), "is no pretrained model"),
         (lambda *_: {"neighbours": [0], "mode": "knn"}, "at least 1"),
         (lambda *_: {"choose_by": "luck", "mode": "finetune"}, "balanced_accuracy, loss, not 'luck'"),

@@ -13,17 +13,14 @@ import pytest
 import torch
 from monai.bundle import ConfigWorkflow
 
-from hmgdm_monai.data.checkpoint_file import read_checkpoint
 from hmgdm_monai.data.manifest import read_manifest
 from hmgdm_monai.engines.recipe import recipe_of
 from hmgdm_monai.engines.tile_stream import stream_slide
 from hmgdm_monai.errors import input_error_in
 from hmgdm_monai.metrics.classification import classification_metrics
-from hmgdm_monai.networks.build import build_hmgdm
 from hmgdm_monai.networks.classifier_file import build_classifier, load_classifier, save_classifier
-from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
+from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder
 from hmgdm_monai.networks.pretrained import save_pretrained
-from hmgdm_monai.networks.tile_embedder import TileToGraph, latent_graph
 
 CONFIGS = Path(__file__).parents[2] / "bundle" / "configs"
 AUTOENCODER = {"window_px": 16, "widths": [8, 8], "form_channels": 1, "texture_dim": 0, "shortcut": False}
@@ -69,19 +66,10 @@ def folder(tmp_path_factory, stained, write_tiff):
         lines.append(f"s{number}.tif,p{number},{'ab'[number % 2]}")
     (folder / "cohort.csv").write_text("\n".join([*lines, "none.tif,p9,a"]) + "\n")
     torch.manual_seed(0)
-    networks = EntityAutoencoder(**AUTOENCODER), AUTOENCODER, build_hmgdm(**HMGDM), HMGDM
-    save_pretrained(folder / "model.pt", *networks, RUN)
-    network = build_classifier(networks[2], "finetune", {"num_classes": 2})
-    save_classifier(
-        folder / "classifier.pt",
-        network,
-        "finetune",
-        {"num_classes": 2},
-        ["a", "b"],
-        read_checkpoint(folder / "model.pt"),
-        ["p0"],
-        0,
-    )
+    encoder = GraphTileEncoder.build({"autoencoder": AUTOENCODER, "hmgdm": HMGDM}, RUN)
+    save_pretrained(folder / "model.pt", encoder)
+    network = build_classifier(encoder, "finetune", {"num_classes": 2})
+    save_classifier(folder / "classifier.pt", network, "finetune", {"num_classes": 2}, ["a", "b"], ["p0"], 0)
     return folder
 
 
@@ -144,11 +132,12 @@ def test_evaluation_scores_new_patients_as_the_metrics_do(folder, tmp_path):
     assert not run.check_properties()
     run.run()
     classifier = load_classifier(folder / "classifier.pt")
-    to_graph, labels, shares = TileToGraph(recipe_of(RUN).superpixels, window_px=16), [], []
+    labels, shares = [], []
+    encoder = classifier.network.encoder
     for row in read_manifest(folder / "cohort.csv").rows[1:]:  # p0 was trained on
-        for graphs, _, _ in stream_slide(row, recipe_of(RUN), to_graph):
+        for graphs, _, _ in stream_slide(row, recipe_of(RUN), encoder.to_sample):
             with torch.no_grad():
-                shares.append(classifier.network(latent_graph(classifier.autoencoder, graphs)).softmax(1).numpy())
+                shares.append(classifier.network(encoder.prepare(graphs)).softmax(1).numpy())
             labels += [classifier.classes.index(row.label)] * 4
     expected = classification_metrics(np.array(labels), np.concatenate(shares), classifier.classes)
     found = json.loads((tmp_path / "metrics.json").read_text())

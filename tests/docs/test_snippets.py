@@ -13,8 +13,8 @@ from skimage.io import imsave
 from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.data.latent_store import write_latent_unit
 from hmgdm_monai.data.ragged_unit import StoredTile
-from hmgdm_monai.networks.build import build_hmgdm
 from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
+from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder
 from hmgdm_monai.networks.pretrained import save_pretrained
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,14 +27,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     autoencoder = EntityAutoencoder(**autoencoder_settings)
     hmgdm_settings = {"latent_dim": autoencoder.latent_dim, "hidden_dim": 16, "num_layers": 1, "heads": 2}
     folder = tmp_path / "runs" / "mine"
-    save_pretrained(
-        folder / "model.pt",
-        autoencoder,
-        autoencoder_settings,
-        build_hmgdm(**hmgdm_settings),
-        hmgdm_settings,
-        {"data": {"n_segments": 20, "compactness": 20.0, "merge_threshold": None, "window_px": 32}},
-    )
+    settings = {"autoencoder": autoencoder_settings, "hmgdm": hmgdm_settings}
+    data = {"n_segments": 20, "compactness": 20.0, "merge_threshold": None, "window_px": 32, "stain_method": None}
+    save_pretrained(folder / "model.pt", GraphTileEncoder.build(settings, {"data": data}))
     monkeypatch.chdir(tmp_path)
     return folder
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hmgdm_monai.networks.build import build_hmgdm
-from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
-from hmgdm_monai.networks.pretrained import Pretrained, load_pretrained, save_pretrained
+from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder
+from hmgdm_monai.networks.pretrained import load_pretrained, save_pretrained
 
 AUTOENCODER = {"window_px": 16, "widths": [8, 8], "form_channels": 1, "texture_dim": 0, "shortcut": False}
 HMGDM = {"latent_dim": 4, "hidden_dim": 16, "num_layers": 2, "heads": 2}
@@ -36,12 +35,12 @@ def tiny_model(tmp_path_factory):
     """Its model.pt."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("model") / "model.pt"
-    networks = EntityAutoencoder(**AUTOENCODER), AUTOENCODER, build_hmgdm(**HMGDM), HMGDM
-    save_pretrained(path, *networks, {"data": DATA, "hmgdm": STAGE})
+    settings = {"autoencoder": AUTOENCODER, "hmgdm": HMGDM}
+    save_pretrained(path, GraphTileEncoder.build(settings, {"data": DATA, "hmgdm": STAGE}))
     return path
 
 
 @pytest.fixture
-def tiny_pretrained(tiny_model) -> Pretrained:
+def tiny_pretrained(tiny_model) -> GraphTileEncoder:
     """The model, read from its file."""
     return load_pretrained(tiny_model)

@@ -13,9 +13,13 @@ from hmgdm_monai.engines.classification_methods import LinearProbe, NearestNeigh
 from hmgdm_monai.engines.folds import make_folds
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.metrics.classification import classification_metrics
-from hmgdm_monai.networks.build import build_hmgdm
+from hmgdm_monai.networks.vit_tile_encoder import ViTTileEncoder
 
 METHODS = [LinearProbe(), NearestNeighbours()]
+
+
+VIT = {"image_px": 16, "patch_px": 8, "hidden_dim": 8, "num_layers": 1, "heads": 2}
+ENCODER = ViTTileEncoder.build({"vit": VIT, "readout": "mean"}, {})
 
 
 def data_of(kind: str, classes: int = 3, number: int = 90) -> SimpleNamespace:
@@ -34,7 +38,7 @@ def data_of(kind: str, classes: int = 3, number: int = 90) -> SimpleNamespace:
         labels=labels,
         classes=tuple("abcd"[:classes]),
         patients=np.array([f"p{i // 6}" for i in range(number)]),
-        pretrained=SimpleNamespace(model=SimpleNamespace(hmgdm=build_hmgdm(5, 8, 1, heads=2))),
+        pretrained=SimpleNamespace(encoder=ENCODER),
     )
 
 

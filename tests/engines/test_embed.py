@@ -20,8 +20,9 @@ from hmgdm_monai.engines import embed as embed_module
 from hmgdm_monai.engines.cohort import build_graph_stores
 from hmgdm_monai.engines.embed import CohortEmbedding, embed_slides, read_tile_embeddings
 from hmgdm_monai.engines.encode import encode_stores
-from hmgdm_monai.engines.recipe import load_tile_embedder, recipe_of, tile_embedder
+from hmgdm_monai.engines.recipe import recipe_of
 from hmgdm_monai.errors import InputError
+from hmgdm_monai.networks.pretrained import load_pretrained
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -67,7 +68,7 @@ def test_embeddings_equal_those_through_the_stores(tmp_path, cohort, tiny_model,
         np.testing.assert_allclose(found.features, expected[chosen], atol=3e-3 * np.abs(expected).max())
         assert found.features.std(0).max() > 1e-3 * np.abs(expected).max()
         assert (found.attrs["mpp"], found.attrs["tile_size_px"], found.attrs["tile_size_level0"]) == (0.5, 64, 64.0)
-        assert found.attrs["encoder"] == tile_embedder(tiny_pretrained).digest()
+        assert found.attrs["encoder"] == tiny_pretrained.digest()
     features, ids = read_tile_embeddings(result.tiles)
     assert ids == ["t0", "t1", "t2"]
     np.testing.assert_allclose(
@@ -109,7 +110,7 @@ def test_images_as_tensors_give_the_same(tmp_path, cohort, tiny_model, tiny_pret
     result = embed_slides(tiny_pretrained, cohort, tmp_path / "e", progress=False)
     pixels = np.stack([np.asarray(Image.open(tmp_path / f"t{number}.png")) for number in range(3)])
     with torch.no_grad():
-        found = load_tile_embedder(tiny_model)(torch.from_numpy(pixels.transpose(0, 3, 1, 2)).float())
+        found = load_pretrained(tiny_model)(torch.from_numpy(pixels.transpose(0, 3, 1, 2)).float())
     np.testing.assert_allclose(found.numpy(), read_tile_embeddings(result.tiles)[0], atol=1e-5)
 
 
@@ -155,18 +156,16 @@ def test_a_plain_tile_that_has_become_readable_is_taken_in(tmp_path, cohort, tin
 
 
 def _embed_slowly(model, cohort, folder):
-    embedder = load_tile_embedder(model)
-    forward = type(embedder).forward
+    encoder = load_pretrained(model)
+    forward = type(encoder).forward
 
     def slow(self, graphs):
         time.sleep(0.15)
         return forward(self, graphs)
 
-    type(embedder).forward = slow
-    from hmgdm_monai.networks.pretrained import load_pretrained
-
-    recipe = recipe_of(load_pretrained(model).run_settings)
-    CohortEmbedding(embedder, recipe, cohort, folder, batch_tiles=1, progress=False).run()
+    type(encoder).forward = slow
+    recipe = recipe_of(encoder.run_settings)
+    CohortEmbedding(encoder, recipe, cohort, folder, batch_tiles=1, progress=False).run()
 
 
 def test_a_killed_run_leaves_whole_files_and_is_taken_up(tmp_path, cohort, tiny_model, tiny_pretrained):
@@ -214,8 +213,6 @@ def test_settings_that_are_missing_or_out_of_range(tmp_path, cohort, tiny_pretra
 
 
 def _peak_mb(model, cohort, folder, most, queue):
-    from hmgdm_monai.networks.pretrained import load_pretrained
-
     torch.set_num_threads(1)
     embed_slides(load_pretrained(model), cohort, folder, max_tiles_per_slide=most, progress=False)
     # Not getrusage: its peak counts what the parent had taken before this process was started.

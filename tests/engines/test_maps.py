@@ -16,12 +16,12 @@ from hmgdm_monai.data.slide import open_slide
 from hmgdm_monai.data.tiling import TileSpec
 from hmgdm_monai.engines import maps
 from hmgdm_monai.engines.embed import embed_slides
-from hmgdm_monai.engines.maps import Quantity, read_tile, superpixel_attention, write_superpixel_map
-from hmgdm_monai.engines.recipe import noising_of, tile_embedder
+from hmgdm_monai.engines.maps import Quantity, entity_attention, read_tile, write_entity_map
+from hmgdm_monai.engines.recipe import noising_of
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.networks.gated_pooling import GatedAttentionPooling
-from hmgdm_monai.networks.graph_classifier import GraphClassifier
-from hmgdm_monai.networks.tile_embedder import TileToGraph, latent_graph
+from hmgdm_monai.networks.graph_tile_encoder import latent_graph
+from hmgdm_monai.networks.tile_classifier import GatedTileClassifier
+from hmgdm_monai.networks.tile_sample import TileToGraph, TileToImage
 from hmgdm_monai.transforms.superpixels import Superpixels
 
 MARK = (467, 331)  # level-0 x, y of the middle of a dark disc
@@ -122,9 +122,9 @@ def test_superpixels_are_painted_where_they_lie(marked, tmp_path):
     """The darkest superpixel of a tile covers the disc, in GeoJSON and in NIfTI, in level-0 pixels."""
     to_graph = TileToGraph(Superpixels(40, compactness=5.0), window_px=16)
     tile = read_tile(marked, (MARK[0] - 130, MARK[1] - 60), TileSpec(128, 0.5), to_graph)
-    labels = tile.graph.label_map[0].numpy()
+    labels = tile.sample.label_map[0].numpy()
     dark = np.array([255 - tile.image[:, labels == number].mean() for number in range(labels.max() + 1)])
-    paths = write_superpixel_map(tile, Quantity("dark", "darkness", dark), tmp_path, "m", "m")
+    paths = write_entity_map(tile, Quantity("dark", "darkness", dark), tmp_path, "m", "m")
     assert [path.name for path in paths] == [
         f"m_x{MARK[0] - 130}_y{MARK[1] - 60}_dark{end}" for end in (".geojson", ".png", ".nii.gz")
     ]
@@ -142,22 +142,34 @@ def test_superpixels_are_painted_where_they_lie(marked, tmp_path):
 
 
 def test_attention_of_the_gate_paints_each_superpixel_with_its_own(marked, tiny_pretrained):
-    embedder = tile_embedder(tiny_pretrained)
-    tile = read_tile(marked, (100, 100), TileSpec(64, 0.5), embedder.to_graph)
-    classifier = GraphClassifier(tiny_pretrained.hmgdm, 3).eval()
+    tile = read_tile(marked, (100, 100), TileSpec(64, 0.5), tiny_pretrained.to_sample)
+    classifier = GatedTileClassifier(tiny_pretrained, 3).eval()
     with torch.no_grad():
-        latent = latent_graph(tiny_pretrained.autoencoder, tile.graph)
-        expected = classifier.attention(latent).numpy()
-    values = superpixel_attention(classifier, latent)
-    assert isinstance(classifier.pooling, GatedAttentionPooling)
+        latent = latent_graph(tiny_pretrained.autoencoder, tile.sample)
+        expected, shares = classifier.attention(latent).numpy(), classifier(latent)[0].softmax(0).numpy()
+    values, found = entity_attention(classifier, tile)
     np.testing.assert_allclose(values, expected * len(expected), rtol=1e-5)
     np.testing.assert_allclose(values.mean(), 1, rtol=1e-5)
+    np.testing.assert_allclose(found, shares, rtol=1e-5)
+
+
+def test_patches_are_painted_like_superpixels(marked, tmp_path):
+    """A transformer's entities are squares: the map of one patch's value lies where the patch does."""
+    tile = read_tile(marked, (100, 100), TileSpec(64, 0.5), TileToImage(16))
+    values = np.zeros(16)
+    values[6] = 1.0  # row 1, column 2
+    path = write_entity_map(tile, Quantity("a", "a", values), tmp_path, "m", "m")[0]
+    hot = [f for f in json.loads(path.read_text())["features"] if f["properties"]["measurements"]["a"] == 1.0]
+    ring = np.array(hot[0]["geometry"]["coordinates"][0])
+    assert len(hot) == 1
+    np.testing.assert_allclose(ring.min(0), np.array([100, 100]) + np.array([32, 16]) * 0.5 / MPP, atol=0.01)
+    np.testing.assert_allclose(ring.max(0), np.array([100, 100]) + np.array([48, 32]) * 0.5 / MPP, atol=0.01)
 
 
 def test_as_many_values_as_superpixels(marked, tmp_path):
     tile = read_tile(marked, (100, 100), TileSpec(64, 0.5), TileToGraph(Superpixels(12), window_px=16))
-    with pytest.raises(InputError, match="superpixels need as many values"):
-        write_superpixel_map(tile, Quantity("a", "a", np.zeros(3)), tmp_path, "m", "m")
+    with pytest.raises(InputError, match="entities need as many values"):
+        write_entity_map(tile, Quantity("a", "a", np.zeros(3)), tmp_path, "m", "m")
 
 
 def test_noise_is_that_of_the_settings(tiny_pretrained):

@@ -16,7 +16,8 @@ from hmgdm_monai.diffusion.noising import GraphNoising
 from hmgdm_monai.losses.masked_graph import MaskedGraphLoss
 from hmgdm_monai.networks.graph_denoiser import GraphDenoiser
 from hmgdm_monai.networks.graph_encoder import GraphEncoder
-from hmgdm_monai.networks.hmgdm import HMGDM, LatentStandardizer, MaskedDiffusionOutput
+from hmgdm_monai.networks.hmgdm import HMGDM, MaskedDiffusionOutput
+from hmgdm_monai.networks.latent_standardizer import LatentStandardizer
 
 
 def build(

@@ -1,0 +1,108 @@
+"""Self-distillation without labels: the student guesses what the teacher says of the other view."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hmgdm_monai.losses.gathering import num_processes, total
+
+
+class DINOLoss(nn.Module):
+    """Cross-entropy of the teacher on one view against the student on the other, symmetrised (Caron et al., ICCV 2021).
+
+    With p = softmax((teacher - centre) / ``teacher_temperature``) and q = softmax(student / ``student_temperature``):
+    0.5 (H(p_1, q_2) + H(p_2, q_1)), a mean over items. The centre is a running mean of the teacher's logits over both
+    views; it keeps one prototype from winning everywhere. In training mode each call uses the centre as it is and then
+    moves it; in evaluation mode it stays. It belongs to the state of training: keep ``state_dict()`` in checkpoints.
+
+    No gradient reaches the teacher, whose weights are a moving average of the student's, kept elsewhere.
+
+    Several processes share one centre. The mean over processes is the loss of the joint batch (see
+    :mod:`~hmgdm_monai.losses.gathering`).
+
+    Args:
+        num_prototypes: K, number of logits.
+        student_temperature: of the student's softmax.
+        teacher_temperature: of the teacher's softmax; lower sharpens its targets.
+        centre_momentum: share of the centre that stays at each step, in [0, 1].
+
+    Raises:
+        ValueError: a setting out of its range, or (on calling) tensors that do not match.
+    """
+
+    def __init__(
+        self,
+        num_prototypes: int,
+        student_temperature: float = 0.1,
+        teacher_temperature: float = 0.04,
+        centre_momentum: float = 0.9,
+    ) -> None:
+        super().__init__()
+        if num_prototypes < 1 or student_temperature <= 0 or teacher_temperature <= 0:
+            raise ValueError(
+                f"need num_prototypes >= 1 and temperatures above 0, got {num_prototypes}, {student_temperature} and "
+                f"{teacher_temperature}"
+            )
+        if not 0 <= centre_momentum <= 1:
+            raise ValueError(f"centre_momentum must lie in [0, 1], not {centre_momentum}")
+        self.student_temperature, self.teacher_temperature = student_temperature, teacher_temperature
+        self.centre_momentum = centre_momentum
+        self.centre: Tensor
+        self.register_buffer("centre", torch.zeros(num_prototypes))
+
+    def forward(
+        self, student_1: Tensor, student_2: Tensor, teacher_1: Tensor, teacher_2: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
+        """Loss of two views.
+
+        Args:
+            student_1: (..., K) logits of view 1.
+            student_2: (..., K) logits of view 2.
+            teacher_1: (..., K) logits of view 1.
+            teacher_2: (..., K) logits of view 2.
+            weights: (...) bool or not negative, what each item counts in loss and centre; None counts all alike.
+
+        Returns:
+            Scalar; 0 with gradients 0, and a centre that stays, where no item counts.
+        """
+        self._check(student_1, student_2, teacher_1, teacher_2, weights)
+        dtype = torch.promote_types(student_1.dtype, torch.float32)
+        if weights is None:
+            weights = student_1.new_ones(student_1.shape[:-1])
+        weights = weights.to(dtype)
+        total_weight = total(weights.sum())
+        entropy = self._cross_entropy(teacher_1, student_2, dtype) + self._cross_entropy(teacher_2, student_1, dtype)
+        loss = 0.5 * num_processes() * (entropy * weights).sum() / _divisor(total_weight)
+        if self.training:
+            self.update_centre(teacher_1, teacher_2, weights)
+        return loss
+
+    @torch.no_grad()
+    def update_centre(self, teacher_1: Tensor, teacher_2: Tensor, weights: Tensor | None = None) -> None:
+        """Move the centre towards the mean of the teacher's logits (..., K) of both views, over all processes."""
+        logits = 0.5 * (teacher_1.to(self.centre) + teacher_2.to(self.centre)).flatten(0, -2)
+        weights = logits.new_ones(len(logits)) if weights is None else weights.to(logits).flatten()
+        # One sum over processes for both: the weighted logits, and the weights behind them.
+        sums = total(torch.cat((weights @ logits, weights.sum()[None])))
+        moved = torch.lerp(sums[:-1] / _divisor(sums[-1]), self.centre, self.centre_momentum)
+        self.centre.copy_(torch.where(sums[-1] > 0, moved, self.centre))
+
+    def _cross_entropy(self, teacher: Tensor, student: Tensor, dtype: torch.dtype) -> Tensor:
+        targets = F.softmax((teacher.detach() - self.centre) / self.teacher_temperature, -1, dtype=dtype)
+        return -(targets * F.log_softmax(student / self.student_temperature, -1, dtype=dtype)).sum(-1)
+
+    def _check(self, *tensors: Tensor | None) -> None:
+        *logits, weights = tensors
+        shapes = {tuple(x.shape) for x in logits if x is not None}
+        shape = next(iter(shapes))
+        if len(shapes) > 1 or len(shape) < 2 or shape[-1] != len(self.centre):
+            raise ValueError(f"need four tensors of one shape (..., {len(self.centre)}), got {sorted(shapes)}")
+        if weights is not None and weights.shape != shape[:-1]:
+            raise ValueError(f"weights of shape {tuple(weights.shape)} for logits of shape {shape}")
+
+
+def _divisor(x: Tensor) -> Tensor:
+    """A divisor that is 1 in place of 0: what it divides is then 0."""
+    return torch.where(x > 0, x, torch.ones_like(x))

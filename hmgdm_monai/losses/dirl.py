@@ -1,0 +1,67 @@
+"""DiRL's objective: whole images and their regions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from hmgdm_monai.losses.dense_matching import DenseDINOLoss
+from hmgdm_monai.losses.dino import DINOLoss
+from hmgdm_monai.networks.dirl import ViewOutput
+
+
+class DiRLTerms(NamedTuple):
+    """Scalars: the loss, and what it is made of.
+
+    Attributes:
+        total: ``image + weight * regions``.
+        image: loss of whole images.
+        regions: loss of regions, 0 where they are not asked for.
+    """
+
+    total: Tensor
+    image: Tensor
+    regions: Tensor
+
+
+class DiRLLoss(nn.Module):
+    """L = L_global + lambda * L_dense, with lambda = 0 the vanilla method (Kapse et al., arXiv 2309.06439).
+
+    Args:
+        image_loss: :class:`DINOLoss` or :class:`~hmgdm_monai.losses.info_nce.GlobalContrastiveLoss`.
+        region_loss: :class:`DenseDINOLoss` or :class:`~hmgdm_monai.losses.dense_matching.DenseContrastiveLoss`.
+        dense_weight: lambda.
+
+    Raises:
+        ValueError: a negative weight.
+    """
+
+    def __init__(self, image_loss: nn.Module, region_loss: nn.Module, dense_weight: float = 1.0) -> None:
+        super().__init__()
+        if dense_weight < 0:
+            raise ValueError(f"dense_weight must not be negative, got {dense_weight}")
+        self.image_loss, self.region_loss, self.dense_weight = image_loss, region_loss, dense_weight
+
+    def forward(self, students: Sequence[ViewOutput], teachers: Sequence[ViewOutput] | None) -> DiRLTerms:
+        """Terms of a batch, from the outputs of :class:`~hmgdm_monai.networks.dirl.DiRL` for both views."""
+        targets = [] if teachers is None else [view.image for view in teachers]
+        image = self.image_loss(*(view.image for view in students), *self._targets(self.image_loss, DINOLoss, targets))
+        if self.dense_weight == 0:
+            return DiRLTerms(image, image, image.new_zeros(()))
+        targets = [] if teachers is None else [view.regions for view in teachers]
+        regions = self.region_loss(
+            *(view.regions for view in students),
+            *self._targets(self.region_loss, DenseDINOLoss, targets),
+            *(view.valid for view in students),
+        )
+        return DiRLTerms(image + self.dense_weight * regions, image, regions)
+
+    @staticmethod
+    def _targets(loss: nn.Module, distilling: type, targets: list[Tensor]) -> list[Tensor]:
+        if isinstance(loss, distilling) != bool(targets):
+            raise ValueError(
+                f"{type(loss).__name__} does not go with a network {'with' if targets else 'without'} teacher"
+            )
+        return targets

@@ -1,0 +1,49 @@
+"""Contrastive loss of whole images: two views of one belong together, views of others do not."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hmgdm_monai.losses.gathering import gather, num_processes, process_rank
+
+
+class GlobalContrastiveLoss(nn.Module):
+    """NT-Xent: each of 2B views must pick out its partner among the 2B - 1 others (Chen et al., SimCLR, ICML 2020).
+
+    Likeness is the cosine over the temperature. Negatives come from all processes, each of which takes its own images
+    as anchors; the mean over processes is the loss of the joint batch. It needs equal batches in each (see
+    :mod:`~hmgdm_monai.losses.gathering`).
+
+    MONAI's ``ContrastiveLoss`` gives the same value in one process and is not used: it expands all pairs to
+    (2B, 2B, D), exponentiates without taking the largest logit off first (float32 overflows below a temperature of
+    0.0113), and would compute every anchor in every process.
+
+    Args:
+        temperature: divides the cosine.
+
+    Raises:
+        ValueError: a temperature that is not above 0, or (on calling) tensors that do not match.
+    """
+
+    def __init__(self, temperature: float = 0.2) -> None:
+        super().__init__()
+        if temperature <= 0:
+            raise ValueError(f"temperature must be above 0, not {temperature}")
+        self.temperature = temperature
+
+    def forward(self, view_1: Tensor, view_2: Tensor) -> Tensor:
+        """Loss of B images, from projections (B, D) of their two views -> scalar. One image alone gives 0."""
+        if view_1.shape != view_2.shape or view_1.ndim != 2:
+            raise ValueError(f"need two tensors of one shape (B, D), got {tuple(view_1.shape)}, {tuple(view_2.shape)}")
+        count, rank = len(view_1), process_rank()
+        dtype = torch.promote_types(view_1.dtype, torch.float32)
+        anchors = F.normalize(
+            torch.stack((view_1, view_2), 1).to(dtype), dim=-1
+        )  # (B, 2, D): an image's views together
+        candidates = gather(anchors).flatten(0, 1)
+        logits = anchors.flatten(0, 1) @ candidates.T / self.temperature
+        own = torch.arange(2 * count, device=logits.device) + 2 * count * rank
+        logits = logits.masked_fill(F.one_hot(own, 2 * count * num_processes()).bool(), -torch.inf)
+        return F.cross_entropy(logits, own ^ 1)  # views 2 i and 2 i + 1 are partners

@@ -1,0 +1,105 @@
+"""H-MGDM as an encoder of tiles: superpixels, windows, entity autoencoder, graph encoder."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.networks.build import build_hmgdm
+from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
+from hmgdm_monai.networks.graph_trunk import GraphTrunk, num_graphs
+from hmgdm_monai.networks.tile_encoder import TileEncoder
+from hmgdm_monai.networks.tile_sample import TileToGraph, stain_of, superpixels_of
+
+_WINDOWS_STEP = 64
+
+
+def latent_graph(autoencoder: EntityAutoencoder, graph: EntityGraph, batch_windows: int = 1024) -> EntityGraph:
+    """The same (batch of) graph(s) with latents of all entities in place of their windows.
+
+    Args:
+        autoencoder: of stage 1, on the graph's device.
+        graph: with windows.
+        batch_windows: most windows encoded at once; on a CPU 4,096 took half as long again as 1,024.
+    """
+    latents = graph.clone()
+    parts = [latents.pop(f"{part}_windows") for part in ("vertex", "edge")]
+    windows = torch.cat(parts)
+    count = len(windows)
+    # Convolutions on a CPU keep compiled code and memory for every batch size that they have met: on a long slide that
+    # grew by hundreds of MB. Whole steps leave them few sizes to meet.
+    missing = -count % _WINDOWS_STEP
+    windows = torch.cat((windows, windows.new_zeros(missing, *windows.shape[1:])))
+    codes = torch.cat([autoencoder.encode(some.float() / 255.0) for some in windows.split(batch_windows)])[:count]
+    latents.vertex_latents, latents.edge_latents = codes.split([len(part) for part in parts])
+    return latents
+
+
+class GraphTileEncoder(TileEncoder):
+    """Entity autoencoder and H-MGDM encoder, one after the other; entities are superpixels.
+
+    Args:
+        autoencoder: of stage 1, the frozen part.
+        hmgdm: of stage 2, or its trunk.
+        settings: ``{"autoencoder": ..., "hmgdm": ...}``, arguments of both constructors.
+        run_settings: see the base class.
+    """
+
+    kind = "hmgdm"
+    pretext_weights = ("hmgdm.denoiser.",)
+
+    def __init__(
+        self,
+        autoencoder: EntityAutoencoder,
+        hmgdm: GraphTrunk,
+        settings: Mapping[str, Any],
+        run_settings: Mapping[str, Any],
+    ) -> None:
+        super().__init__(settings, run_settings)
+        self.autoencoder, self.hmgdm = autoencoder, hmgdm
+
+    @classmethod
+    def build(cls, settings: Mapping[str, Any], run_settings: Mapping[str, Any]) -> GraphTileEncoder:
+        """An untrained one."""
+        networks = EntityAutoencoder(**settings["autoencoder"]), build_hmgdm(**settings["hmgdm"])
+        return cls(*networks, settings, run_settings)
+
+    @cached_property
+    def to_sample(self) -> TileToGraph:
+        """Makes the graphs that the networks were trained on."""
+        return TileToGraph(superpixels_of(self.run_settings), stain_of(self.run_settings), self.autoencoder.window_px)
+
+    @property
+    def state_dim(self) -> int:
+        """D, the graph encoder's."""
+        return self.hmgdm.encoder.hidden_dim
+
+    def prepare(self, samples: EntityGraph) -> EntityGraph:
+        """Graphs with windows -> latent graphs."""
+        return latent_graph(self.autoencoder, samples)
+
+    def states(self, prepared: EntityGraph) -> tuple[Tensor, Tensor, int]:
+        """States (V, D) of the vertices of latent graphs, the graph (V,) of each, and B."""
+        return self.hmgdm.states(prepared), prepared.vertex_batch, num_graphs(prepared)
+
+    def embed(self, prepared: EntityGraph) -> Tensor:
+        """Embeddings (B, S) of latent graphs."""
+        return self.hmgdm.embed(prepared)
+
+    def trunk(self) -> GraphTileEncoder:
+        """A copy without the denoiser."""
+        networks = copy.deepcopy(self.autoencoder), self.hmgdm.trunk()
+        return GraphTileEncoder(*networks, self.settings, self.run_settings).train(self.training)
+
+    def trainable_parameters(self) -> list[nn.Parameter]:
+        """Those of the graph encoder."""
+        return list(self.hmgdm.encoder.parameters())
+
+    def _choices(self) -> tuple[Any, ...]:
+        return (self.kind, self.hmgdm.readout.statistics, self.autoencoder.window_px)

@@ -1,0 +1,61 @@
+"""The part of H-MGDM that serves downstream: standardised latents, graph encoder, readout."""
+
+from __future__ import annotations
+
+import copy
+
+from torch import Tensor, nn
+from torch_geometric.data import Batch
+
+from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.networks.graph_encoder import GraphEncoder, GraphEncoding
+from hmgdm_monai.networks.latent_standardizer import LatentStandardizer
+from hmgdm_monai.networks.readout import StatisticsReadout
+
+
+def num_graphs(graph: EntityGraph) -> int:
+    """B, the number of graphs in a batch; 1 of a single graph, which PyG itself does not count."""
+    return graph.num_graphs if isinstance(graph, Batch) else 1
+
+
+class GraphTrunk(nn.Module):
+    """Latent graphs to states of vertices and to embeddings.
+
+    Args:
+        encoder: of graphs.
+        readout: pools vertex states for :meth:`embed`; their mean where None.
+    """
+
+    def __init__(self, encoder: GraphEncoder, readout: StatisticsReadout | None = None) -> None:
+        super().__init__()
+        self.standardizer = LatentStandardizer(encoder.latent_dim)
+        self.encoder = encoder
+        self.readout = StatisticsReadout(("mean",)) if readout is None else readout
+
+    def trunk(self) -> GraphTrunk:
+        """A copy of this part alone, with weights of its own."""
+        other = GraphTrunk(copy.deepcopy(self.encoder), copy.deepcopy(self.readout))
+        other.standardizer = copy.deepcopy(self.standardizer)
+        return other.train(self.training)
+
+    def encode(
+        self, graph: EntityGraph, vertex_visible: Tensor | None = None, edge_visible: Tensor | None = None
+    ) -> GraphEncoding:
+        """Encode a (batch of) latent graph(s), whole or its visible half."""
+        vertices, edges = self._latents(graph)
+        return self.encoder(vertices, edges, graph.edge_index, graph.pos, vertex_visible, edge_visible)
+
+    def states(self, graph: EntityGraph) -> Tensor:
+        """Last states (V, D) of the vertices of whole graphs, which have heard the edges'."""
+        return self.encode(graph).vertex_states[-1]
+
+    def embed(self, graph: EntityGraph) -> Tensor:
+        """Embedding of whole graphs, (B, S): readout of :meth:`states`.
+
+        The paper pools by a gate that is learnt with labels; without any, plain statistics stand in its place.
+        """
+        return self.readout(self.states(graph), graph.vertex_batch, num_graphs(graph))
+
+    def _latents(self, graph: EntityGraph) -> tuple[Tensor, Tensor | None]:
+        edges = self.standardizer(graph.edge_latents) if self.encoder.edge_latents else None
+        return self.standardizer(graph.vertex_latents), edges

@@ -1,0 +1,102 @@
+"""Tiles as the encoders take them: entity graphs with windows, or images. Picklable, and without weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.errors import InputError
+from hmgdm_monai.transforms.entity_graph import build_entity_graph
+from hmgdm_monai.transforms.stain import NormalizeStain
+from hmgdm_monai.transforms.superpixels import Superpixels
+
+
+class TileToGraph:
+    """The entity graph of a tile with its windows, as the model was trained on.
+
+    Args:
+        superpixels: cuts a tile into entities.
+        stain: normalises a tile before that; None leaves it as it is.
+        window_px: side w of the instance windows.
+    """
+
+    def __init__(self, superpixels: Superpixels, stain: NormalizeStain | None = None, window_px: int = 32) -> None:
+        self.superpixels, self.stain, self.window_px = superpixels, stain, window_px
+
+    def __call__(self, image: Tensor | np.ndarray, keep_label_map: bool = False) -> EntityGraph:
+        """Graph of a tile (3, S, S) uint8, with ``vertex_windows`` and ``edge_windows``, on the CPU."""
+        if self.stain is not None:
+            image = self.stain(image)
+        return build_entity_graph(image, self.superpixels(image), self.window_px, keep_label_map=keep_label_map)
+
+
+class TileToImage:
+    """A tile as it is, with the grid of patches as its label map.
+
+    Args:
+        patch_px: side of a patch.
+        stain: normalises a tile first; None leaves it as it is.
+    """
+
+    def __init__(self, patch_px: int, stain: NormalizeStain | None = None) -> None:
+        self.patch_px, self.stain = patch_px, stain
+
+    def __call__(self, image: Tensor | np.ndarray, keep_label_map: bool = False) -> Data:
+        """Sample with ``image`` (1, 3, S, S) uint8 of a tile (3, S, S), on the CPU.
+
+        Raises:
+            ValueError: S is no multiple of the patch.
+        """
+        if self.stain is not None:
+            image = self.stain(image)
+        image = torch.as_tensor(np.ascontiguousarray(image))
+        if any(side % self.patch_px for side in image.shape[1:]):
+            raise ValueError(f"a tile of {tuple(image.shape[1:])} px cannot be cut into patches of {self.patch_px} px")
+        sample = image_sample(image)
+        if keep_label_map:
+            rows, columns = (torch.arange(side // self.patch_px, dtype=torch.int32) for side in image.shape[1:])
+            grid = rows[:, None] * len(columns) + columns
+            sample.label_map = grid.repeat_interleave(self.patch_px, 0).repeat_interleave(self.patch_px, 1)[None]
+        return sample
+
+
+def image_sample(image: Tensor, **fields: Tensor) -> Data:
+    """An image (3, S, S) uint8 as a sample that batches with PyG's loader to (B, 3, S, S); likewise more fields."""
+    return Data(image=image[None], num_nodes=1, **fields)
+
+
+def stain_of(run_settings: Mapping[str, Any]) -> NormalizeStain | None:
+    """The stain normalisation that a model was trained with.
+
+    Raises:
+        InputError: the settings do not tell.
+    """
+    stain = _data_settings(run_settings)["stain_method"]
+    return None if stain is None else NormalizeStain(stain)
+
+
+def superpixels_of(run_settings: Mapping[str, Any]) -> Superpixels:
+    """The superpixels that a model was trained on, or stored beside its tiles.
+
+    Raises:
+        InputError: the settings do not tell.
+    """
+    data = _data_settings(run_settings)
+    return Superpixels(data["n_segments"], data["compactness"], merge_threshold=data["merge_threshold"])
+
+
+def _data_settings(run_settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    needed = ("stain_method", "n_segments", "compactness", "merge_threshold")
+    data = run_settings.get("data", {})
+    missing = [name for name in needed if name not in data]
+    if missing:
+        raise InputError(
+            f"the model's settings lack {', '.join(missing)}, so its tiles cannot be made; give a run's model.pt"
+        )
+    return data

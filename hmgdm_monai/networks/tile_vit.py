@@ -1,0 +1,109 @@
+"""A vision transformer of tiles: MONAI's ViT with a class token, for any image size, whose attention can be seen."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from monai.networks.nets import ViT
+from torch import Tensor, nn
+
+# Of H&E pixels, roughly; the same for all data, so that a model means the same everywhere.
+PIXEL_MEAN, PIXEL_STD = 0.7, 0.2
+
+
+class TileViT(nn.Module):
+    """Images to tokens (Dosovitskiy et al., ICLR 2021).
+
+    Positions are fixed sines and cosines over the grid of patches of the training size; for another size they are
+    stretched over its grid, as DINO does (Caron et al., ICCV 2021).
+
+    Args:
+        image_px: side of the images in training.
+        patch_px: side of a patch; divides it.
+        hidden_dim: D, a multiple of 4 and of ``heads``.
+        num_layers: transformer blocks.
+        heads: H, of each block's attention.
+        mlp_ratio: width of a block's hidden layer over D.
+
+    Raises:
+        ValueError: sizes that do not divide each other.
+    """
+
+    def __init__(
+        self,
+        image_px: int = 128,
+        patch_px: int = 16,
+        hidden_dim: int = 128,
+        num_layers: int = 4,
+        heads: int = 4,
+        mlp_ratio: int = 4,
+    ) -> None:
+        super().__init__()
+        if image_px % patch_px or hidden_dim % 4 or hidden_dim % heads:
+            raise ValueError(
+                f"patches of {patch_px} px must divide images of {image_px} px, and 4 and {heads} heads must divide "
+                f"hidden_dim {hidden_dim}"
+            )
+        self.patch_px, self.hidden_dim, self.grid = patch_px, hidden_dim, image_px // patch_px
+        self.vit = ViT(
+            in_channels=3,
+            img_size=image_px,
+            patch_size=patch_px,
+            hidden_size=hidden_dim,
+            mlp_dim=mlp_ratio * hidden_dim,
+            num_layers=num_layers,
+            num_heads=heads,
+            proj_type="conv",
+            pos_embed_type="sincos",
+            classification=True,
+            spatial_dims=2,
+            qkv_bias=True,
+        )
+        del self.vit.classification_head  # heads are others' business
+        nn.init.trunc_normal_(self.vit.cls_token, std=0.02)
+        for block in self.vit.blocks:
+            block.attn.use_flash_attention = True  # the same numbers, faster and in less memory
+            block.norm_cross_attn = nn.Identity()  # has weights that nothing uses
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Class token (B, D) and patch tokens (B, N, D), row by row, of images (B, 3, H, W) in [0, 1].
+
+        Raises:
+            ValueError: H or W is no multiple of the patch.
+        """
+        tokens = self.vit.norm(self._through(self._embedded(images), len(self.vit.blocks)))
+        return tokens[:, 0], tokens[:, 1:]
+
+    def attention(self, images: Tensor) -> Tensor:
+        """How the last block's heads spread the class token's attention over the patches, (B, H, N), summing to 1."""
+        last = self.vit.blocks[-1].attn
+        last.use_flash_attention, last.save_attn = False, True
+        try:
+            self._through(self._embedded(images), len(self.vit.blocks))
+            weights = last.att_mat[:, :, 0, 1:]
+        finally:
+            last.use_flash_attention, last.save_attn, last.att_mat = True, False, torch.Tensor()
+        return weights / weights.sum(-1, keepdim=True)
+
+    def _embedded(self, images: Tensor) -> Tensor:
+        if images.shape[-1] % self.patch_px or images.shape[-2] % self.patch_px:
+            raise ValueError(
+                f"images of {tuple(images.shape[-2:])} px cannot be cut into patches of {self.patch_px} px"
+            )
+        patches = self.vit.patch_embedding.patch_embeddings((images - PIXEL_MEAN) / PIXEL_STD)
+        tokens = patches.flatten(2).transpose(1, 2) + self._positions(*patches.shape[-2:])
+        return torch.cat((self.vit.cls_token.expand(len(tokens), -1, -1), tokens), 1)
+
+    def _positions(self, rows: int, columns: int) -> Tensor:
+        """(1, N, D) for a grid of patches."""
+        known = self.vit.patch_embedding.position_embeddings
+        if (rows, columns) == (self.grid, self.grid):
+            return known
+        grid = known.reshape(1, self.grid, self.grid, -1).permute(0, 3, 1, 2)
+        grid = F.interpolate(grid, size=(rows, columns), mode="bicubic", align_corners=False)
+        return grid.flatten(2).transpose(1, 2)
+
+    def _through(self, tokens: Tensor, blocks: int) -> Tensor:
+        for block in self.vit.blocks[:blocks]:
+            tokens = block(tokens)
+        return tokens
