@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from lib.labels import TileLabel, read_labels
 
@@ -42,6 +43,42 @@ def test_a_bad_label_is_refused_in_one_line_that_names_the_image(tmp_path, conte
     with pytest.raises(InputError, match=line) as caught:
         read_labels(written(tmp_path, content), CLASSES, "of slide_7")
     assert "label of slide_7: " in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+ASAP = """<?xml version="1.0"?>
+<ASAP_Annotations><Annotations Name="" X="0" Y="0" W="0" H="0">{}</Annotations></ASAP_Annotations>"""
+POLYGON = """<Annotation Name="{}" Type="Polygon"><Coordinates><Coordinate Order="0" X="1" Y="2"/>
+<Coordinate Order="1" X="9.5" Y="2"/><Coordinate Order="2" X="9.5" Y="7"/></Coordinates></Annotation>"""
+
+
+def test_polygons_of_asap_are_regions(tmp_path):
+    path = tmp_path / "a.xml"
+    path.write_text(ASAP.format(POLYGON.format("tumour") + POLYGON.format("normal")))
+    labels = read_labels(path, CLASSES)
+    assert [label.class_index for label in labels] == [1, 0]
+    for label in labels:
+        np.testing.assert_array_equal(label.corners_px, [[1, 2], [9.5, 2], [9.5, 7]])
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("<a", "is no XML"),
+        ("<a/>", "has no annotation in it; give regions a class of normal, tumour"),
+        (ASAP.format(""), "has no annotation in it"),
+        (ASAP.format(POLYGON.format("Tumor")), "'Tumor' is no class of the model"),
+        (ASAP.format('<Annotation Name="tumour"/>'), "annotation 1 is no polygon of three corners or more"),
+        (ASAP.format(POLYGON.format("tumour").replace('X="1"', 'X="a"')), "annotation 1 is no polygon"),
+        (ASAP.format(POLYGON.format("tumour").replace('X="1"', 'X="nan"')), "annotation 1 is no polygon"),
+        (ASAP.format(POLYGON.format("tumour").replace('X="1"', "")), "annotation 1 is no polygon"),
+    ],
+)
+def test_bad_xml_is_refused_in_one_line(tmp_path, content, line):
+    path = tmp_path / "a.xml"
+    path.write_text(content)
+    with pytest.raises(InputError, match=line) as caught:
+        read_labels(path, CLASSES, "of a")
     assert "\n" not in str(caught.value)
 
 

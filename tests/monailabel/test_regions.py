@@ -26,6 +26,7 @@ def slide(tmp_path_factory, write_tiff, stained):
 def test_requests_name_a_region_or_the_whole():
     assert region_of({}) is None
     assert region_of({"location": [0, 0], "size": [0, 0]}) is None
+    assert region_of({"location": [-1, -1], "size": [-1, -1]}) is None
     assert region_of({"location": [5, 6]}) == Region(5, 6, 0, 0)
     assert region_of({"location": (0, 0), "size": (7, 8)}) == Region(0, 0, 7, 8)
 

@@ -289,6 +289,34 @@ def test_labels_and_training_change_the_next_answer(site):
     assert info["models"]["vit"]["trained_here"] and info["train_stats"]["vit"]["images"] == 7
 
 
+def test_what_the_clients_of_qupath_and_dsa_ask(site):
+    """As the extension of QuPath and the plugin of DSA put it: other routes, other words for the same."""
+    whole = ask(site, "/infer/wsi_v2/vit?image=slide&output=json", data=WHOLE).json()["tiles"]
+    body = {"level": 0, "location": [0, 0], "size": [0, 0], "tile_size": [1024, 1024], "min_poly_area": 30}
+    body["params"] = {"foreground": [], "background": [], "max_workers": 1}
+    asap = ElementTree.fromstring(ask(site, "/infer/wsi/vit?output=asap&image=slide", json=body).content)
+    assert len(asap.findall("./Annotations/Annotation")) == len(whole)
+    body |= {"location": [-1, -1], "size": [-1, -1], "params": {"wsi_tiles": []}}
+    assert len(ask(site, "/infer/wsi/vit?output=dsa&image=slide", json=body).json()["elements"]) == len(whole)
+
+    # QuPath labels a slide by polygons, and asks for the next tile of the slide it shows.
+    for annotation, corner in zip(asap.findall("./Annotations/Annotation"), range(8), strict=False):
+        annotation.set("Name", CLASSES[corner % 2])
+    kept = asap.findall("./Annotations/Annotation")[:8]
+    for annotation in asap.findall("./Annotations/Annotation")[8:]:
+        asap.find("./Annotations").remove(annotation)
+    files = {"label": ("slide123.xml", ElementTree.tostring(asap))}
+    ask(site, "/datastore/label?image=slide", "put", files=files)
+    labelled = {(float(a[0][0].get("X")), float(a[0][0].get("Y"))) for a in kept}
+    params = {"model": "vit", "image": "slide", "patch_size": [1024, 1024], "image_size": [1280, 768]}
+    sample = ask(site, "/activelearning/most_uncertain", json=params).json()
+    assert sample["id"] == "slide" and sample["bbox"] == [*sample["location"], 128, 128]
+    assert tuple(sample["location"]) not in labelled
+    stats = ask(site, "/train/vit?run_sync=true").json()
+    others = ask(site, "/datastore/", "get").json()["completed"] - 1  # plain tiles, where the test before has run
+    assert sum(stats["labels"].values()) == others + 8 and stats["skipped"] == {}
+
+
 def test_bad_input_is_answered_by_one_line(site):
     refused(site, "/infer/nothing?image=tile_0", 404, "there is no model 'nothing'; there are: tiny, vit")
     refused(site, "/infer/wsi_v2/nothing?image=slide", 404, "there is no model 'nothing'", data=WHOLE)
@@ -305,6 +333,7 @@ def test_bad_input_is_answered_by_one_line(site):
     for content, line in (
         ('{"label": "red"}', "label of tile_7: 'red' is no class of the model; choose one of dark, light & pale"),
         ("dark", "label of tile_7: is no JSON"),
+        ("", "label of tile_7: is no JSON"),
     ):
         files = {"label": ("label.json", content)}
         refused(site, "/datastore/label?image=tile_7", 422, line, "put", files=files)

@@ -15,8 +15,9 @@ from monailabel.interfaces.tasks.train import TrainTask
 from hmgdm_monai.data.slide import open_slide
 from hmgdm_monai.errors import InputError
 from lib.bundle_model import BundleModel
-from lib.labels import TileLabel, read_labels
-from lib.regions import is_tile, number, read_tiles
+from lib.labelled_tiles import labelled_tiles
+from lib.labels import read_labels
+from lib.regions import number, read_tiles
 
 logger = logging.getLogger(__name__)
 
@@ -66,17 +67,19 @@ class HeadTraining(TrainTask):
             name = Path(pair["image"]).stem
             try:
                 found = read_labels(pair["label"], classes)
-                tiles.append(self._tiles(pair["image"], found))
+                with closing(open_slide(pair["image"])) as slide:
+                    locations, indices = labelled_tiles(slide, self.model.tile_spec, found)
+                    tiles.extend(read_tiles(slide, self.model.tile_spec, locations))
             except InputError as error:
                 logger.warning(f"{name} is left out: {error}")
                 skipped[name] = str(error)
                 continue
-            labels += [label.class_index for label in found]
+            labels.append(indices)
             names.append(name)
         if not tiles:
             why = f"; the first of {len(skipped)} left out: {next(iter(skipped.values()))}" if skipped else ""
             raise InputError(f"there is no label to train from{why or '; submit some by PUT /datastore/label'}")
-        indices = np.array(labels)
+        indices = np.concatenate(labels)
         stats = {
             "labels": {name: int((indices == i).sum()) for i, name in enumerate(classes)},
             "images": len(names),
@@ -86,22 +89,3 @@ class HeadTraining(TrainTask):
         }
         self.model.write_stats(stats)
         return stats
-
-    def _tiles(self, path: str, labels: list[TileLabel]) -> np.ndarray:
-        """Labelled tiles (N, 3, S, S) of one image."""
-        spec = self.model.tile_spec
-        with closing(open_slide(path)) as slide:
-            if any(label.location_px is None for label in labels) and not is_tile(slide, spec):
-                raise InputError(
-                    f"{slide.path.name}: is larger than a tile, so one label does not tell which part is meant; "
-                    'submit {"tiles": [{"location": [x, y], "label": CLASS}]}'
-                )
-            locations = np.array([label.location_px or (0.0, 0.0) for label in labels])
-            width, height = slide.dimensions_px
-            outside = ((locations < 0) | (locations >= (width, height))).any(1)
-            if outside.any():
-                raise InputError(
-                    f"{slide.path.name}: the labelled tile at {locations[outside][0].tolist()} lies outside of the "
-                    f"image of {width} x {height} px; locations are in level-0 pixels"
-                )
-            return np.concatenate(list(read_tiles(slide, spec, locations)))

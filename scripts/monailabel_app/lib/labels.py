@@ -1,4 +1,4 @@
-"""Label files of images: JSON that names the class of an image, or of tiles of it."""
+"""Label files of images: JSON that names the class of an image or of tiles of it, or ASAP's XML with polygons."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
+from xml.etree import ElementTree
+
+import numpy as np
 
 from hmgdm_monai.errors import InputError
 
@@ -18,11 +21,22 @@ class TileLabel(NamedTuple):
     location_px: tuple[float, float] | None
 
 
-def read_labels(path: Path | str, classes: Sequence[str], name: str | None = None) -> list[TileLabel]:
+class RegionLabel(NamedTuple):
+    """A class for the tiles whose centre lies in a polygon: its index, and the corners (C, 2) in level-0 pixels."""
+
+    class_index: int
+    corners_px: np.ndarray
+
+
+def read_labels(
+    path: Path | str, classes: Sequence[str], name: str | None = None
+) -> list[TileLabel] | list[RegionLabel]:
     """Read a label file.
 
-    Its content is ``{"label": "tumour"}`` for an image that is a tile, or ``{"tiles": [{"location": [x, y], "label":
-    "tumour"}, ...]}`` for tiles of a larger image, by the corners that ``/infer/wsi_v2`` answers.
+    JSON is ``{"label": "tumour"}`` for an image that is a tile, or ``{"tiles": [{"location": [x, y], "label":
+    "tumour"}, ...]}`` for tiles of a larger image, by the corners that ``/infer/wsi_v2`` answers. A file that ends in
+    ``.xml`` holds ASAP annotations, which is what the QuPath extension of MONAI Label submits: each ``Annotation`` has
+    its class as ``Name``.
 
     Args:
         path: of the file.
@@ -33,9 +47,12 @@ def read_labels(path: Path | str, classes: Sequence[str], name: str | None = Non
         One label or more.
 
     Raises:
-        InputError: no JSON, no label in it, a label that is no class, or a location that is no pair of numbers.
+        InputError: neither JSON nor XML, no label in it, a label that is no class, or a place that is no pair of
+            numbers.
     """
     name = Path(path).name if name is None else name
+    if Path(path).suffix.lower() == ".xml":
+        return _regions(path, classes, name)
     how = 'give {"label": CLASS} or {"tiles": [{"location": [x, y], "label": CLASS}]}'
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -51,6 +68,28 @@ def read_labels(path: Path | str, classes: Sequence[str], name: str | None = Non
     return [
         TileLabel(_index(tile.get("label"), classes, name), _location(tile.get("location"), name)) for tile in tiles
     ]
+
+
+def _regions(path: Path | str, classes: Sequence[str], name: str) -> list[RegionLabel]:
+    try:
+        found = ElementTree.parse(path).getroot().findall("./Annotations/Annotation")
+    except OSError as error:
+        raise InputError(f"label {name}: cannot be read ({error.strerror}); submit it again") from error
+    except ElementTree.ParseError as error:
+        raise InputError(f"label {name}: is no XML ({error}); submit ASAP annotations or JSON") from error
+    if not found:
+        raise InputError(f"label {name}: has no annotation in it; give regions a class of {', '.join(classes)}")
+    labels = []
+    for number, annotation in enumerate(found, 1):
+        points = annotation.findall("./Coordinates/Coordinate")
+        try:
+            corners = np.array([[float(point.get("X")), float(point.get("Y"))] for point in points]).reshape(-1, 2)
+        except (TypeError, ValueError):
+            corners = np.empty((0, 2))
+        if len(corners) < 3 or not np.isfinite(corners).all():
+            raise InputError(f"label {name}: annotation {number} is no polygon of three corners or more; draw it again")
+        labels.append(RegionLabel(_index(annotation.get("Name"), classes, name), corners))
+    return labels
 
 
 def _index(label: object, classes: Sequence[str], name: str) -> int:

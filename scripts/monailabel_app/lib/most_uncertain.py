@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.strategy import Strategy
 
 from hmgdm_monai.data.slide import open_slide
 from hmgdm_monai.engines.graph_unit import thin
 from hmgdm_monai.errors import InputError
 from lib.bundle_model import BundleModel
+from lib.labelled_tiles import labelled_tiles
+from lib.labels import read_labels
 from lib.regions import number, read_tiles, tiles_in
 from lib.uncertainty import uncertainty
 
@@ -32,7 +34,7 @@ class MostUncertain(Strategy):
     def __init__(self, models: Mapping[str, BundleModel]) -> None:
         super().__init__("Most uncertain tiles first: entropy or margin of the class probabilities")
         self.models = models
-        self._seen: dict[tuple, tuple[np.ndarray, np.ndarray]] = {}
+        self._seen: dict[tuple, tuple[np.ndarray, float, np.ndarray]] = {}
 
     def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any] | None:
         """Choose an image.
@@ -40,12 +42,12 @@ class MostUncertain(Strategy):
         Args:
             request: ``model``; ``measure`` "entropy" or "margin"; ``max_tiles`` (64), how many tiles of a slide to look
                 at, spread over its tissue; ``max_new`` (200), how many images not looked at before to look at now;
-                ``skip``, ids to leave out.
+                ``skip``, ids to leave out; ``image``, to stay with that image and its tiles without a label.
             datastore: of the images.
 
         Returns:
-            "id", and of its least certain tile "uncertainty" (0 to 1), "location" (level-0 pixels), "label" (the most
-            probable) and "scores"; None where every image has a label.
+            "id", and of its least certain tile "uncertainty" (0 to 1), "location" and "bbox" (x, y, width, height;
+            level-0 pixels), "label" (the most probable) and "scores"; None where everything has a label.
 
         Raises:
             InputError: no such model; of all images without a label none can be read.
@@ -56,7 +58,9 @@ class MostUncertain(Strategy):
         max_tiles, left = int(number(request, "max_tiles", 64)), int(number(request, "max_new", 200))
         skip = set(request.get("skip", ()))
         best, faults = None, []
-        for image in sorted(set(datastore.get_unlabeled_images()) - skip):
+        only = request.get("image")
+        images = [only] if only in datastore.list_images() else datastore.get_unlabeled_images()
+        for image in sorted(set(images) - skip):
             path = Path(datastore.get_image_uri(image))
             try:
                 key = (path, path.stat().st_mtime_ns, *model.stamp, max_tiles)
@@ -69,8 +73,12 @@ class MostUncertain(Strategy):
                 logger.warning(f"{image} is left out: {error}")
                 faults.append(str(error))
                 continue
-            locations, probabilities = self._seen[key]
+            locations, side, probabilities = self._seen[key]
             values = uncertainty(probabilities, measure)
+            if image == only:
+                values[self._labelled(model, datastore, image, path, locations)] = -1
+                if (values < 0).all():
+                    continue
             tile = int(values.argmax())
             if best is None or values[tile] > best["uncertainty"]:
                 best = {
@@ -78,6 +86,7 @@ class MostUncertain(Strategy):
                     "uncertainty": float(values[tile]),
                     "measure": measure,
                     "location": locations[tile].tolist(),
+                    "bbox": [*locations[tile].tolist(), round(side), round(side)],
                     "label": model.classes[int(probabilities[tile].argmax())],
                     "scores": dict(zip(model.classes, probabilities[tile].tolist(), strict=True)),
                 }
@@ -98,4 +107,21 @@ class MostUncertain(Strategy):
         with closing(open_slide(path)) as slide:
             locations = thin(tiles_in(slide, spec, None), max_tiles, 0, image)
             parts = [model.probabilities(images) for images in read_tiles(slide, spec, locations)]
-        return locations, np.concatenate(parts)
+            side = spec.size_px * slide.downsample_at(spec.mpp)
+        return locations, side, np.concatenate(parts)
+
+    @staticmethod
+    def _labelled(
+        model: BundleModel, datastore: Datastore, image: str, path: Path, locations: np.ndarray
+    ) -> np.ndarray:
+        """Which of the tiles (N,) have a label already; a label that cannot be used is none."""
+        label = datastore.get_label_uri(image, DefaultLabelTag.FINAL)
+        if not label:
+            return np.zeros(len(locations), bool)
+        try:
+            with closing(open_slide(path)) as slide:
+                known, _ = labelled_tiles(slide, model.tile_spec, read_labels(label, model.classes, image))
+        except InputError as error:
+            logger.warning(f"the label of {image} is not used: {error}")
+            return np.zeros(len(locations), bool)
+        return (locations[:, None] == known[None]).all(2).any(1)

@@ -25,7 +25,7 @@ class Region(NamedTuple):
 def region_of(request: Mapping[str, Any]) -> Region | None:
     """The region that ``location`` [x, y] and ``size`` [width, height] of a request name; None for the whole image.
 
-    As in MONAI Label, a location and a size of nothing but zeros mean the whole image.
+    As in MONAI Label, zeros mean the whole image; its plugin for DSA says so by four times -1.
 
     Raises:
         InputError: one that is no pair of numbers, or a negative size.
@@ -42,9 +42,11 @@ def region_of(request: Mapping[str, Any]) -> Region | None:
             raise InputError(f"{name} must be two numbers in level-0 pixels, not {value!r}")
         pairs.append(pair)
     (x, y), (width, height) = pairs
+    if max(x, y, width, height) <= 0:
+        return None
     if width < 0 or height < 0:
         raise InputError(f"size must not be negative, but is {[width, height]}; give [width, height] in level-0 pixels")
-    return Region(x, y, width, height) if any((x, y, width, height)) else None
+    return Region(x, y, width, height)
 
 
 def number(request: Mapping[str, Any], name: str, default: float | None) -> float | None:
