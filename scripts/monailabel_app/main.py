@@ -102,6 +102,18 @@ class MyApp(MONAILabelApp):
             file, _ = create_dsa_annotations_json(answer, "WARNING")
         return {"file": file, "params": answer}
 
+    def batch_infer(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        """Class of every image of a datastore of tiles."""
+        with _answered():
+            self._known(request.get("model"))
+            # MONAI Label divides by the number of GPUs where it is not told otherwise, and there may be none.
+            return super().batch_infer({"multi_gpu": False, **request}, datastore)
+
+    def scoring(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        """Refused: there are no scoring methods."""
+        with _answered():
+            return super().scoring(request, datastore)
+
     def next_sample(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Image to be labelled next."""
         with _answered():

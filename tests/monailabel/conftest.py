@@ -72,7 +72,7 @@ def write_bundle() -> Callable[..., Path]:
         channels = {str(number): name for number, name in enumerate(CLASSES)}
         metadata = {"version": "0.0.1", "network_data_format": {"outputs": {"pred": {"channel_def": channels}}}}
         (folder / "configs" / "metadata.json").write_text(json.dumps(metadata))
-        save_classifier(folder / "models" / "model.pt", network, mode, settings, CLASSES, ["P1"], 0)
+        save_classifier(folder / "models" / "classifier.pt", network, mode, settings, CLASSES, ["P1"], 0)
         return folder
 
     return write

@@ -83,9 +83,9 @@ def test_what_is_no_model_is_refused_in_one_line(model, tmp_path):
     refused("metadata.json is missing; put the whole bundle there")
     weights = model.packaged.read_bytes()
     model.packaged.write_bytes(weights[: len(weights) // 2])
-    refused("model.pt")
+    refused("classifier.pt")
     model.packaged.unlink()
-    refused("model.pt is missing; put the packaged bundle there")
+    refused("classifier.pt is missing; put the packaged bundle there")
 
 
 def test_a_pickle_that_would_run_does_not(model, tmp_path):
@@ -94,9 +94,9 @@ def test_a_pickle_that_would_run_does_not(model, tmp_path):
             return os.mkdir, (str(tmp_path / "ran"),)
 
     model.packaged.write_bytes(pickle.dumps(Trap()))
-    with pytest.raises(InputError, match=r"model\.pt"):
+    with pytest.raises(InputError, match=r"classifier\.pt"):
         model.classifier()
     torch.save({"classifier_format": 2, "mode": Trap()}, model.packaged)
-    with pytest.raises(InputError, match=r"model\.pt"):
+    with pytest.raises(InputError, match=r"classifier\.pt"):
         model.classifier()
     assert not (tmp_path / "ran").exists()

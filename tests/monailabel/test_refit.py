@@ -55,7 +55,7 @@ def test_labels_of_one_class_alone_raise_it_and_no_number_breaks(problem):
 
 @pytest.mark.parametrize("mode", ["linear", "knn", "finetune"])
 def test_a_classifier_of_each_mode_learns_and_keeps_its_encoder(write_bundle, tmp_path, stained, mode):
-    path = write_bundle(tmp_path / "b", mode) / "models" / "model.pt"
+    path = write_bundle(tmp_path / "b", mode) / "models" / "classifier.pt"
     classifier = load_classifier(path)
     settings = torch.load(path, weights_only=True)["settings"]
     dark = np.stack([stained(64 + 8 * i, 64)[:, -64:] for i in range(4)]).transpose(0, 3, 1, 2)

@@ -157,7 +157,7 @@ def test_info_names_model_classes_strategies_and_images(site):
 
 def test_a_tile_is_classified_as_it_is_in_our_own_environment(site):
     path = site.studies / "tile_3.png"
-    expected = by_hand(site, path, np.zeros((1, 2)), site.bundle / "models" / "model.pt")[0]
+    expected = by_hand(site, path, np.zeros((1, 2)), site.bundle / "models" / "classifier.pt")[0]
     answers = [ask(site, "/infer/tiny?image=tile_3").json()]
     with path.open("rb") as upload:
         answers.append(ask(site, "/infer/tiny", files={"file": ("a.png", upload)}).json())
@@ -172,7 +172,7 @@ def test_a_region_of_a_slide_has_the_mean_of_its_tiles(site):
     answer = ask(site, "/infer/tiny?image=slide", data=params).json()
     assert [tile["location"] for tile in answer["tiles"]] == [[200, 260], [328, 260]]
     locations = np.array([[200, 260], [328, 260]])
-    expected = by_hand(site, site.studies / "slide.tif", locations, site.bundle / "models" / "model.pt")
+    expected = by_hand(site, site.studies / "slide.tif", locations, site.bundle / "models" / "classifier.pt")
     np.testing.assert_allclose([part["score"] for part in answer["prediction"]], expected.mean(0), atol=1e-4)
 
 
@@ -192,7 +192,7 @@ def test_a_slides_tiles_come_as_json_dsa_and_asap_in_level_0_pixels(site):
     assert {(*tile["location"], *np.add(tile["location"], tile["size"])) for tile in answer["tiles"]} == expected
     locations = np.array([tile["location"] for tile in answer["tiles"]])
     scores = [[tile["scores"][name] for name in CLASSES] for tile in answer["tiles"]]
-    model = site.bundle / "models" / "model.pt"
+    model = site.bundle / "models" / "classifier.pt"
     np.testing.assert_allclose(scores, by_hand(site, site.studies / "slide.tif", locations, model), atol=1e-4)
     elements = answer["annotations"][0]["annotation"]["elements"]
     assert squares(np.array([c for element in elements for c in element["contours"]])) == expected
@@ -225,13 +225,13 @@ def test_a_region_of_a_slide_gives_the_tiles_whose_centre_is_in_it(site):
 def test_the_cmu_slide_is_tiled_as_our_own_environment_tiles_it(site, real_data):
     path = real_data / "slides" / "CMU-1-Small-Region.svs"
     answer = ask(site, f"/infer/wsi_v2/tiny?image={path}&output=json", data=WHOLE).json()
-    spec = recipe_of(load_classifier(site.bundle / "models" / "model.pt").run_settings).tile_spec
+    spec = recipe_of(load_classifier(site.bundle / "models" / "classifier.pt").run_settings).tile_spec
     with closing(open_slide(path)) as slide:
         locations, side = tile_locations(slide, spec), spec.size_px * slide.downsample_at(spec.mpp)
     assert [tile["location"] for tile in answer["tiles"]] == locations.tolist()
     assert answer["tiles"][0]["size"] == pytest.approx([side, side], abs=1e-3)
     scores = np.array([[tile["scores"][name] for name in CLASSES] for tile in answer["tiles"]])
-    expected = by_hand(site, path, locations, site.bundle / "models" / "model.pt")
+    expected = by_hand(site, path, locations, site.bundle / "models" / "classifier.pt")
     # Another library decodes the JPEG here, so a superpixel's border may move by a pixel.
     assert np.abs(scores - expected).mean() < 5e-3
     shapes = ask(site, f"/infer/wsi_v2/tiny?image={path}&output=dsa", data=WHOLE).json()["elements"]
@@ -322,6 +322,8 @@ def test_bad_input_is_answered_by_one_line(site):
     refused(site, "/infer/wsi_v2/nothing?image=slide", 404, "there is no model 'nothing'", data=WHOLE)
     refused(site, "/train/nothing", 404, "there is no model 'nothing'")
     refused(site, "/train/nothing?run_sync=true", 404, "there is no model 'nothing'")
+    refused(site, "/batch/infer/nothing?run_sync=true", 404, "there is no model 'nothing'")
+    refused(site, "/scoring/nothing?run_sync=true", 404, "no such scoring method 'nothing'")
     refused(site, "/activelearning/nothing", 404, "no such strategy 'nothing'")
     refused(site, "/activelearning/most_uncertain", 422, "there is no model 'nothing'", json={"model": "nothing"})
     refused(site, "/infer/tiny?image=nothing", 404, "there is no image 'nothing'")
@@ -350,8 +352,8 @@ def test_a_server_without_its_model_starts_and_says_what_is_missing(tmp_path, wr
     with running(app, studies, "--conf", "bundle", str(bundle)) as server:
         site = SimpleNamespace(server=server)
         info = ask(site, "/info/", "get").json()
-        assert "model.pt is missing" in info["models"]["mine"]["error"]
-        line = "model.pt is missing; put the packaged bundle there"
+        assert "classifier.pt is missing" in info["models"]["mine"]["error"]
+        line = "classifier.pt is missing; put the packaged bundle there"
         refused(site, "/infer/mine?image=tile", 422, line)
         refused(site, "/infer/wsi_v2/mine?image=tile", 422, line, data=WHOLE)
         refused(site, "/activelearning/most_uncertain", 422, line)
@@ -365,6 +367,6 @@ def test_a_server_without_its_model_starts_and_says_what_is_missing(tmp_path, wr
         assert task["status"] == "ERROR" and line in task["details"][-1] and task["details"][-1].startswith("error: ")
         write_bundle(bundle)
         assert ask(site, "/infer/mine?image=tile").json()["label"] in CLASSES
-        weights = (bundle / "models" / "model.pt").read_bytes()
-        (bundle / "models" / "model.pt").write_bytes(weights[:1000])
-        refused(site, "/infer/mine?image=tile", 422, "model.pt")
+        weights = (bundle / "models" / "classifier.pt").read_bytes()
+        (bundle / "models" / "classifier.pt").write_bytes(weights[:1000])
+        refused(site, "/infer/mine?image=tile", 422, "classifier.pt")

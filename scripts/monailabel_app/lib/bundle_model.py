@@ -21,11 +21,11 @@ from lib.refit import BATCH_TILES, refitted
 
 
 class BundleModel:
-    """Classifies tiles by ``models/model.pt`` of a bundle; after training by the file that training wrote.
+    """Classifies tiles by ``models/classifier.pt`` of a bundle; after training by the file that training wrote.
 
-    That file stands beside the app's models and belongs to one ``model.pt``, by its digest: a bundle that is replaced
-    does not go on with what was trained from the old one. Files are read when they are first needed and read anew when
-    they change, since training runs in a process of its own.
+    That file stands beside the app's models and belongs to one ``classifier.pt``, by its digest: a bundle that is
+    replaced does not go on with what was trained from the old one. Files are read when they are first needed and read
+    anew when they change, since training runs in a process of its own.
 
     Args:
         bundle: the bundle's folder.
@@ -47,7 +47,7 @@ class BundleModel:
         Raises:
             InputError: there is none.
         """
-        path = self.bundle / "models" / "model.pt"
+        path = self.bundle / "models" / "classifier.pt"
         if not path.is_file():
             raise InputError(
                 f"model {self.name!r}: {path} is missing; put the packaged bundle there (docs/monailabel.md)"
