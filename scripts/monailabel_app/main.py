@@ -106,8 +106,8 @@ class MyApp(MONAILabelApp):
         """Class of every image of a datastore of tiles."""
         with _answered():
             self._known(request.get("model"))
-            # MONAI Label divides by the number of GPUs where it is not told otherwise, and there may be none.
-            return super().batch_infer({"multi_gpu": False, **request}, datastore)
+            # MONAI Label deals images out to GPUs and divides by their number, which may be 0. Models know their device.
+            return super().batch_infer({**request, "multi_gpu": False}, datastore)
 
     def scoring(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Refused: there are no scoring methods."""

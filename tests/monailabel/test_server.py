@@ -167,6 +167,13 @@ def test_a_tile_is_classified_as_it_is_in_our_own_environment(site):
         assert answer["label"] == CLASSES[expected.argmax()]
 
 
+def test_tiles_are_classified_in_a_batch(site):
+    images = ["tile_1", "tile_2"]
+    answer = ask(site, "/batch/infer/tiny?run_sync=true", json={"images": images}).json()
+    for image in images:
+        assert answer[image]["params"]["prediction"] == ask(site, f"/infer/tiny?image={image}").json()["prediction"]
+
+
 def test_a_region_of_a_slide_has_the_mean_of_its_tiles(site):
     params = {"params": json.dumps({"location": [200, 260], "size": [256, 128]})}
     answer = ask(site, "/infer/tiny?image=slide", data=params).json()
