@@ -1,7 +1,7 @@
-"""Measures what the project claims: python scripts/benchmark.py [graph|reading|autoencoder|training|representation] ...
+"""Measures what the project claims: python scripts/benchmark.py [part] ...
 
 Results are printed as ratios of what was measured in one run, by turns, since times on a shared machine mean little.
-Without a part named, the quick ones run: all but representation, which trains for hours.
+Without a part named, the quick ones run: all but representation and dirl, which train for hours.
 """
 
 from __future__ import annotations
@@ -12,25 +12,30 @@ from pathlib import Path
 
 from hmgdm_monai.errors import InputError
 
-PARTS = ("graph", "reading", "autoencoder", "training", "representation")
+QUICK = ("graph", "reading", "prior", "autoencoder", "training")
+PARTS = (*QUICK, "representation", "dirl")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Reads the command line and measures; returns 2 on bad input."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="part", help=", ".join(PARTS))
-    only = parser.add_argument_group("representation")
+    only = parser.add_argument_group("representation, dirl")
     only.add_argument("--output", type=Path, default=Path("runs/benchmark"), help="folder; the same one resumes")
     only.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of pretraining (default: 0 1 2)")
     only.add_argument("--max-tiles", type=int, help="of each biopsy, labelled and unlabelled each; for a trial run")
     only.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of train.json, may be repeated"
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting of the training config, may be repeated",
     )
     given = parser.parse_args(arguments)
     if unknown := [part for part in given.parts if part not in PARTS]:
         parser.error(f"no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
     try:
-        for part in given.parts or PARTS[:-1]:
+        for part in given.parts or QUICK:
             print(f"== {part}", flush=True)
             run_part(part, given)
     except InputError as error:
@@ -52,6 +57,10 @@ def run_part(part: str, given: argparse.Namespace) -> None:
         from benchmark_parts import reading
 
         reading.main()
+    elif part == "prior":
+        from benchmark_parts import cell_prior
+
+        cell_prior.main()
     elif part == "autoencoder":
         from benchmark_parts import autoencoder
 
@@ -60,6 +69,10 @@ def run_part(part: str, given: argparse.Namespace) -> None:
         from benchmark_parts import training
 
         training.main()
+    elif part == "dirl":
+        from benchmark_parts import dirl
+
+        dirl.main(given.output, given.seeds, given.max_tiles, given.set)
     else:
         from benchmark_parts import representation
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ import numpy as np
 
 from hmgdm_monai.data.whole_file import write_whole
 from hmgdm_monai.errors import InputError
+
+DECIMALS = 2  # of coordinates, in level-0 pixels
+DIGITS = 6  # of measurements
 
 # Each ring closed (first point = last), outer ring first and of positive area (x to the right, y down), then holes.
 Polygon = list[np.ndarray]
@@ -71,6 +75,8 @@ def feature_collection(
     colours: np.ndarray,
     classes: Sequence[str] | None = None,
     class_colours: Mapping[str, Sequence[int]] | None = None,
+    names: Sequence[str] | None = None,
+    ids: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """A GeoJSON FeatureCollection of QuPath detections (in QuPath: File, Import objects from file).
 
@@ -80,34 +86,62 @@ def feature_collection(
         colours: (M, 3) uint8, of the shapes that have no class.
         classes: M class names, where there are any.
         class_colours: class name -> RGB of 0 to 255.
+        names: M names, shown in QuPath's list of objects.
+        ids: M UUIDs, see :func:`object_ids`.
 
     Raises:
         ValueError: numbers of shapes, values and colours that do not match.
     """
     count = len(polygons)
-    if len(colours) != count or any(len(values) != count for values in measurements.values()):
-        raise ValueError(f"{count} polygons need as many colours and measurements")
+    described = [colours, *measurements.values(), *(part for part in (classes, names, ids) if part is not None)]
+    if any(len(part) != count for part in described):
+        raise ValueError(f"{count} polygons need as many colours, measurements, classes, names and ids")
     features = []
     for number, polygon in enumerate(polygons):
         properties: dict[str, Any] = {
             "objectType": "detection",
             "color": [int(part) for part in colours[number]],
             "measurements": {
-                name: float(values[number]) for name, values in measurements.items() if math.isfinite(values[number])
+                name: float(f"{values[number]:.{DIGITS}g}")
+                for name, values in measurements.items()
+                if math.isfinite(values[number])
             },
         }
+        if names is not None:
+            properties["name"] = names[number]
         if classes is not None:
             properties["classification"] = {"name": str(classes[number])}
             if class_colours is not None:
                 properties["classification"]["color"] = [int(part) for part in class_colours[classes[number]]]
-        geometry = {"type": "Polygon", "coordinates": [np.round(ring, 3).tolist() for ring in polygon]}
-        features.append({"type": "Feature", "geometry": geometry, "properties": properties})
+        geometry = {"type": "Polygon", "coordinates": [_rounded(ring) for ring in polygon]}
+        feature = {"type": "Feature", "geometry": geometry, "properties": properties}
+        features.append(feature if ids is None else {**feature, "id": ids[number]})
     return {"type": "FeatureCollection", "features": features}
 
 
+def object_ids(image_id: str, places: Sequence[Sequence[float]]) -> list[str]:
+    """A UUID (version 5) for each object of an image: the same image and place give the same one in every run.
+
+    By it a script finds in QuPath what an earlier run put there, and a correction made there finds its tile here.
+
+    Args:
+        image_id: `ManifestRow.id`.
+        places: numbers that tell an object from all others of the image.
+    """
+    return [
+        str(uuid.uuid5(uuid.NAMESPACE_URL, "/".join([image_id, *(f"{part:.10g}" for part in place)])))
+        for place in places
+    ]
+
+
 def write_geojson(path: Path | str, collection: Mapping[str, Any]) -> Path:
-    """Write a collection, whole or not at all."""
-    return write_whole(path, json.dumps(collection, allow_nan=False).encode())
+    """Write a collection, without blanks, whole or not at all."""
+    return write_whole(path, json.dumps(collection, allow_nan=False, separators=(",", ":")).encode())
+
+
+def _rounded(ring: np.ndarray) -> list[list[float]]:
+    """Points of a ring as JSON: on a slide of a hundred thousand tiles each digit is a megabyte."""
+    return [[int(x) if x == int(x) else x, int(y) if y == int(y) else y] for x, y in np.round(ring, DECIMALS).tolist()]
 
 
 def _ring(ways: dict[tuple[int, int], list[tuple[int, int]]]) -> np.ndarray:

@@ -108,3 +108,7 @@ class GraphStore(RaggedStore):
     def image(self, index: int) -> np.ndarray:
         """The image of tile ``index``, (S, S, 3) uint8."""
         return self._read(index, (_IMAGE,))["image"][0]
+
+    def superpixels(self, index: int) -> np.ndarray:
+        """The superpixel label map of tile ``index``, (1, S, S) int32."""
+        return self._read(index, (_LABEL_MAP,))["label_map"].astype(np.int32)

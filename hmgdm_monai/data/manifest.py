@@ -13,7 +13,8 @@ from typing import Any
 from hmgdm_monai.errors import InputError
 
 REQUIRED = ("image", "patient")
-OPTIONAL = ("label", "time", "event", "fold", "mpp", "features")
+OPTIONAL = ("label", "time", "event", "fold", "mpp", "features", "cells", "coords", "regions", "region_classes")
+FILES = ("image", "features", "cells", "coords", "regions")  # columns that name files
 PER_PATIENT = ("time", "event", "fold")  # columns in which all rows of a patient must agree
 
 
@@ -35,6 +36,10 @@ class ManifestRow:
         fold: cross-validation fold, 0 and up.
         mpp: microns per pixel of level 0; wins over what the file says.
         features: absolute path of an HDF5 file with `features` (M, D) of any encoder, and optional `coords`.
+        cells: absolute path of the image's cells: a label map (PNG, NPY) of its size, or outlines (GeoJSON).
+        coords: absolute path of an HDF5 file of CLAM or TRIDENT with the places of the tiles, instead of a grid.
+        regions: absolute path of a GeoJSON file with annotations; only tiles in them are taken.
+        region_classes: names of the annotations' classes that are taken; empty takes all.
         folder: the manifest's folder, from which `id` counts.
     """
 
@@ -47,6 +52,10 @@ class ManifestRow:
     fold: int | None = None
     mpp: float | None = None
     features: Path | None = None
+    cells: Path | None = None
+    coords: Path | None = None
+    regions: Path | None = None
+    region_classes: tuple[str, ...] = ()
     folder: Path | None = None
 
     @property
@@ -75,7 +84,8 @@ def read_manifest(path: str | os.PathLike[str], require: Sequence[str] = (), str
     """Read and check a manifest.
 
     Columns `image` (relative to the manifest's folder, or absolute) and `patient`; as a task needs them `label`,
-    `time`, `event`, `fold`, `mpp`, `features`. Others are ignored.
+    `time`, `event`, `fold`, `mpp`, `features`, `cells`, `coords`, `regions`, `region_classes` (names, separated by
+    semicolons). Others are ignored.
 
     A bad row is left out and named in `faults`: a missing file, an empty cell that is required, a bad number, an image
     named twice, a patient whose rows disagree in time, event or fold (all of that patient's rows).
@@ -163,11 +173,16 @@ def _read_row(
             values[column] = parse(text)
         except (ValueError, OverflowError):
             faults.append(f"{column} must be {wanted}, not {text!r}")
-    for column in ("image", "features"):
+    for column in FILES:
         if cells.get(column):
             values[column] = Path(os.path.normpath(folder / cells[column]))
             if not values[column].is_file():
                 faults.append(f"{column} {cells[column]!r} not found; paths are relative to {folder}")
+    if cells.get("region_classes"):
+        names = (name.strip() for name in cells["region_classes"].split(";"))
+        values["region_classes"] = tuple(name for name in names if name)
+        if not cells.get("regions"):
+            faults.append("region_classes without regions; name the GeoJSON file in the column regions")
     if "image" not in values:
         return None, faults
     return ManifestRow(patient=cells.get("patient") or "", line=number, folder=folder, **values), faults

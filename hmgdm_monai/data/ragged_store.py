@@ -48,12 +48,14 @@ class Unit:
         name: as it was given at writing.
         settings: what shaped its tiles.
         tiles: the indices of its tiles in the store.
+        notes: lines that its writer left in it.
     """
 
     path: Path
     name: str
     settings: dict[str, Any]
     tiles: range
+    notes: tuple[str, ...] = ()
 
 
 class RaggedStore(Dataset):
@@ -106,7 +108,8 @@ class RaggedStore(Dataset):
             self._infos.append(TileInfo(name, str(row_id), (int(x), int(y)), known_mpp))
             self._places.append((len(self.units), tile))
         self._pointers.append((file["vertex_ptr"][:], file["edge_ptr"][:]))
-        self.units.append(Unit(path, name, json.loads(file.attrs["settings"]), range(first, len(self))))
+        notes = tuple(map(str, file["notes"].asstr()[:])) if "notes" in file else ()
+        self.units.append(Unit(path, name, json.loads(file.attrs["settings"]), range(first, len(self)), notes))
 
     def _read(self, index: int, fields: Sequence[Field]) -> dict[str, np.ndarray]:
         """The arrays of one tile, by the names of ``fields``."""

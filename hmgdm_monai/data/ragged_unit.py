@@ -83,6 +83,7 @@ def write_ragged_unit(
     settings: Mapping[str, Any],
     kind: str,
     fields: Sequence[Field],
+    notes: Sequence[str] = (),
 ) -> Path:
     """Write a unit whole or not at all; one that stands already under the same settings is left as it is.
 
@@ -94,6 +95,7 @@ def write_ragged_unit(
         settings: what shaped the tiles; see :func:`settings_key`.
         kind: which store may read it.
         fields: the datasets beside the topology.
+        notes: lines kept with the unit; read after the last tile, so that they may come up while tiles are made.
 
     Returns:
         The unit's path.
@@ -125,6 +127,8 @@ def write_ragged_unit(
         file["mpp"] = np.array(mpps, dtype=np.float64)
         file["vertex_ptr"] = np.array(vertex_ptr, dtype=np.int64)
         file["edge_ptr"] = np.array(edge_ptr, dtype=np.int64)
+        if notes:
+            file["notes"] = np.array(list(notes), dtype=h5py.string_dtype())
         file.attrs.update(kind=kind, format=FORMAT, unit=name, settings=_canonical(settings))
     return path
 

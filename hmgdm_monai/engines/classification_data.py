@@ -37,12 +37,12 @@ class PretrainedFile:
     """A pretrained encoder with the file that it came from.
 
     Args:
-        path: a ``model.pt`` of train.json or dirl.json.
+        path: a ``model.pt`` of train.json or dirl.json, or a folder in the layout of the hub.
 
     Attributes:
         path: of the file.
         encoder: with its settings.
-        digest: SHA-256 of the file, in short.
+        digest: SHA-256 of the file, in short; of a folder that of its config, which holds the weights' digest.
 
     Raises:
         InputError: there is no such file, or it is no pretrained model.
@@ -51,7 +51,8 @@ class PretrainedFile:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self.encoder: TileEncoder = load_pretrained(self.path)
-        self.digest = hashlib.sha256(self.path.read_bytes()).hexdigest()[:16]
+        file = self.path / "config.json" if self.path.is_dir() else self.path
+        self.digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from monai.engines import Evaluator, SupervisedTrainer
+from monai.engines import SupervisedTrainer
 from torch import Tensor
 from torch_geometric.data import Data
 
@@ -46,13 +44,7 @@ class DiRLIteration(SelfSupervisedIteration):
         """The teacher follows."""
         engine.network.update_teacher()
 
-    def validate(self, engine: Evaluator, batchdata: Data) -> dict[str, Tensor]:
-        """As the base class, with ``attention`` (B, H, N) and ``token_weights`` (B, N, R) of whole tiles."""
-        output: dict[str, Any] = super().validate(engine, batchdata)
-        batch = self._to_device(engine, batchdata)
-        with torch.no_grad():
-            output["attention"] = engine.network.encoder.attention(pixels(batch)).float()
-        output["token_weights"] = token_weights(
-            batch.regions, engine.network.encoder.patch_px, engine.network.num_regions
-        )
-        return output
+    def watch(self, network: DiRL, batch: Data) -> dict[str, Tensor]:
+        """``attention`` (B, H, N) and ``token_weights`` (B, N, R) of whole tiles."""
+        weights = token_weights(batch.regions, network.encoder.patch_px, network.num_regions)
+        return {"attention": network.encoder.attention(pixels(batch)).float(), "token_weights": weights}

@@ -18,9 +18,10 @@ import numpy as np
 from hmgdm_monai.data.graph_store import GraphStore, TileGraph, write_unit
 from hmgdm_monai.data.manifest import ManifestRow
 from hmgdm_monai.data.ragged_unit import unit_path
+from hmgdm_monai.data.row_locations import row_locations
 from hmgdm_monai.data.slide import open_slide
 from hmgdm_monai.data.slide_tags import read_slide_tags
-from hmgdm_monai.data.tiling import SINGLE_TILE, TileSpec, tile_locations
+from hmgdm_monai.data.tiling import SINGLE_TILE, TileSpec
 from hmgdm_monai.engines.processes import raise_if_stopped
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.transforms.entity_graph import build_entity_graph
@@ -83,7 +84,8 @@ class GraphUnit:
         rows: the images, in the manifest's order.
         folder: of the store.
         recipe: how its graphs are made.
-        settings: the recipe's, with a digest of the identity (id, size, time of change, mpp override) of each image.
+        settings: the recipe's, with a digest of the identity (id, size, time of change, mpp override; likewise of files
+            of coordinates and regions) of each image.
     """
 
     name: str
@@ -205,7 +207,7 @@ def image_tiles(row: ManifestRow, recipe: GraphRecipe) -> Iterator[TileGraph]:
     """
     spec = recipe.tile_spec
     with closing(open_slide(row.image, mpp=row.mpp)) as slide:
-        locations = thin(tile_locations(slide, spec), recipe.max_tiles, recipe.seed, row.id)
+        locations = thin(row_locations(slide, row, spec), recipe.max_tiles, recipe.seed, row.id)
         mpp = None if slide.mpp is None else spec.mpp
         for start in range(0, len(locations), TILES_AT_ONCE):
             part = locations[start : start + TILES_AT_ONCE]
@@ -276,7 +278,17 @@ def _identity(row: ManifestRow) -> dict[str, Any]:
             stat = os.fstat(file.fileno())
     except OSError as error:
         raise InputError(f"{row.image}: cannot be opened ({error.strerror}); check the path and access") from error
-    return {"id": row.id, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "mpp": row.mpp}
+    identity = {"id": row.id, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "mpp": row.mpp}
+    for name, path in (("coords", row.coords), ("regions", row.regions)):
+        if path is not None:
+            try:
+                stat = path.stat()
+            except OSError as error:
+                raise InputError(f"{path}: cannot be opened ({error.strerror}); check the path and access") from error
+            identity[name] = [path.name, stat.st_size, stat.st_mtime_ns]
+    if row.region_classes:
+        identity["region_classes"] = sorted(set(row.region_classes))
+    return identity
 
 
 def _digest(identities: list[dict[str, Any]]) -> str:

@@ -77,8 +77,12 @@ class SelfSupervisedIteration(ABC):
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return engine.state.output
 
-    def after_step(self, engine: SupervisedTrainer) -> None:
+    def after_step(self, engine: SupervisedTrainer) -> None:  # noqa: B027 - a hook, not a duty
         """What is due each time the weights have moved; nothing, by default."""
+
+    def watch(self, network: nn.Module, batch: EntityGraph) -> dict[str, Tensor]:
+        """What else a validation batch puts into the engine's output, a row for each sample; nothing, by default."""
+        return {}
 
     def validate(self, engine: Evaluator, batchdata: EntityGraph) -> dict[str, Tensor]:
         """Loss of one validation batch. Split, timestep and noise are the same at every validation."""
@@ -87,9 +91,10 @@ class SelfSupervisedIteration(ABC):
         engine.network.eval()
         with torch.no_grad(), _autocast(engine):
             loss, pred = self.compute(engine.network, batch, generator)
+            watched = self.watch(engine.network, batch)
         # A NaN is no better and no worse than any other: neither early stopping nor the best epoch would notice it.
         _check_finite("validation loss", loss, engine)
-        engine.state.output = self._output(loss, pred)
+        engine.state.output = self._output(loss, pred) | watched
         engine.fire_event(IterationEvents.FORWARD_COMPLETED)
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return engine.state.output

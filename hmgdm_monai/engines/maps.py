@@ -14,7 +14,13 @@ import numpy as np
 import torch
 from torch_geometric.data import Batch, Data
 
-from hmgdm_monai.data.geojson import feature_collection, superpixel_polygons, tile_polygons, write_geojson
+from hmgdm_monai.data.geojson import (
+    feature_collection,
+    object_ids,
+    superpixel_polygons,
+    tile_polygons,
+    write_geojson,
+)
 from hmgdm_monai.data.manifest import ManifestRow
 from hmgdm_monai.data.nifti_map import write_nifti_map
 from hmgdm_monai.data.slide import open_slide
@@ -57,6 +63,8 @@ def write_slide_maps(
 ) -> list[Path]:
     """Write the maps of one slide: one GeoJSON with all quantities, a PNG and a NIfTI for each.
 
+    In the GeoJSON a tile's name says which row of the slide's features it is.
+
     Args:
         row: names the slide.
         coords: (M, 2) level-0 upper left corners of the tiles.
@@ -84,6 +92,8 @@ def write_slide_maps(
         colours_of(first.values, first.span or value_range(first.values)),
         classes,
         None if classes is None else class_colours(classes),
+        [f"tile {number}" for number in range(len(coords))],
+        object_ids(row.id, [(x, y, side) for x, y in np.asarray(coords).tolist()]),
     )
     written = [write_geojson(folder / f"{stem}.geojson", collection)]
     tissue = Placed(thumbnail, (0.0, 0.0), downsample)
@@ -94,7 +104,7 @@ def write_slide_maps(
         )
         name = f"{stem}_{quantity.name}"
         written.append(save_figure(figure, folder / f"{name}.png", dpi=110))
-        written.append(write_nifti_map(folder / f"{name}.nii.gz", grid.pixels, grid.origin_px, step, mpp))
+        written.append(write_nifti_map(folder / f"{name}.nii.gz", grid.pixels, grid.origin_px, grid.pixel_px, mpp))
     return written
 
 
@@ -160,10 +170,13 @@ def write_entity_map(
     if len(quantity.values) != labels.max() + 1:
         raise InputError(f"{labels.max() + 1} entities need as many values, not {len(quantity.values)}")
     span = quantity.span or value_range(quantity.values)
+    side = tile.pixel_px * labels.shape[0]
     collection = feature_collection(
         superpixel_polygons(labels, tile.location_px, tile.pixel_px),
         {quantity.name: quantity.values},
         colours_of(quantity.values, span),
+        names=[f"entity {number}" for number in range(len(quantity.values))],
+        ids=object_ids(tile.row.id, [(*tile.location_px, side, number) for number in range(len(quantity.values))]),
     )
     name = f"{stem}_x{tile.location_px[0]}_y{tile.location_px[1]}_{quantity.name}"
     painted = Placed(quantity.values[labels], tile.location_px, tile.pixel_px)

@@ -12,7 +12,7 @@ import torch
 from hmgdm_monai.diffusion.noising import GraphNoising
 from hmgdm_monai.engines.denoising_figure import denoising_figure
 from hmgdm_monai.engines.figure_note import synthetic_note
-from hmgdm_monai.engines.pretraining_data import PretrainingData
+from hmgdm_monai.engines.pretraining_data import SECTIONS, PretrainingData
 from hmgdm_monai.engines.run_folder import write_json
 from hmgdm_monai.handlers.stage_checkpoint import StageCheckpoint
 from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
@@ -78,15 +78,10 @@ class PretrainingReport:
         """Histories and best epochs of both stages, the cohort with what was left out, and the noise schedule's end."""
         return {
             "data": self.note or str(self.data.manifest),
-            "cohort": {
-                "units": len(self.data.cohort.done),
-                "tiles": {name: len(self.data.tile_indices(name)) for name in ("training", "validation")},
-                "patients": {name: len(self.data.patients(name)) for name in ("training", "validation")},
-                "skipped": [{"what": what, "reason": reason} for what, reason in self.data.cohort.skipped],
-            },
+            "cohort": cohort_metrics(self.data),
             "abar_at_last_timestep": self.noising.signal_at_end,
-            "autoencoder": _stage(self.autoencoder_checkpoint),
-            "hmgdm": _stage(self.hmgdm_checkpoint),
+            "autoencoder": stage_metrics(self.autoencoder_checkpoint),
+            "hmgdm": stage_metrics(self.hmgdm_checkpoint),
         }
 
     @torch.no_grad()
@@ -134,7 +129,18 @@ class PretrainingReport:
         return next((i for i in indices if latents[i].num_vertices >= 5), indices[0])
 
 
-def _stage(checkpoint: StageCheckpoint) -> dict[str, Any]:
+def cohort_metrics(data: PretrainingData) -> dict[str, Any]:
+    """Sizes of the cohort, and what was left out and why."""
+    return {
+        "units": len(data.cohort.done),
+        "tiles": {name: len(data.tile_indices(name)) for name in SECTIONS},
+        "patients": {name: len(data.patients(name)) for name in SECTIONS},
+        "skipped": [{"what": what, "reason": reason} for what, reason in data.cohort.skipped],
+    }
+
+
+def stage_metrics(checkpoint: StageCheckpoint) -> dict[str, Any]:
+    """History and best epoch of a stage."""
     best = {name: checkpoint.best[name] for name in ("epoch", "value")}
     return {
         "epochs": len(checkpoint.history),

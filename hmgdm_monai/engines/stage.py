@@ -6,8 +6,10 @@ import logging
 
 from monai.engines import Trainer
 
+from hmgdm_monai.engines.dirl_data import DiRLData
 from hmgdm_monai.engines.pretraining_data import PretrainingData
 from hmgdm_monai.handlers.stage_checkpoint import StageCheckpoint
+from hmgdm_monai.networks.dirl import DiRL
 from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
 from hmgdm_monai.networks.hmgdm import HMGDM
 
@@ -36,8 +38,15 @@ def train_hmgdm(data: PretrainingData, network: HMGDM, trainer: Trainer, checkpo
     network.eval()
 
 
+def train_dirl(data: DiRLData, network: DiRL, trainer: Trainer, checkpoint: StageCheckpoint) -> None:
+    """DiRL: train, or go on training."""
+    _take_up(data.tiles, trainer, checkpoint)
+    run_stage(trainer, checkpoint)
+    network.eval()
+
+
 def run_stage(trainer: Trainer, checkpoint: StageCheckpoint) -> None:
-    """Train a stage, resumed or fresh, to its end, and put its best weights into the network.
+    """Train a stage, resumed or fresh, to its end, and put the weights that are kept into the network.
 
     A stage that has done its epochs is not run again; given more epochs, it goes on. One that early stopping ended
     stays ended.

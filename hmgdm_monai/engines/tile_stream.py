@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader, Dataset
 from torch_geometric.data import Batch, Data
 
 from hmgdm_monai.data.manifest import ManifestRow
+from hmgdm_monai.data.row_locations import row_locations
 from hmgdm_monai.data.slide import Slide, open_slide
-from hmgdm_monai.data.tiling import tile_locations
 from hmgdm_monai.engines.graph_unit import GraphRecipe, reason_of, thin
 from hmgdm_monai.errors import InputError
 
@@ -39,7 +39,7 @@ def stream_slide(
     """
     with closing(open_slide(row.image, mpp=row.mpp)) as slide:
         spec = recipe.tile_spec
-        locations = thin(tile_locations(slide, spec), recipe.max_tiles, recipe.seed, row.id)
+        locations = thin(row_locations(slide, row, spec), recipe.max_tiles, recipe.seed, row.id)
         about = {
             "mpp": float(spec.mpp),
             "tile_size_px": int(spec.size_px),
@@ -101,7 +101,7 @@ class PlainTiles(Dataset):
             try:
                 with closing(open_slide(row.image, mpp=row.mpp)) as image:
                     spec = self.recipe.tile_spec
-                    where = thin(tile_locations(image, spec), self.recipe.max_tiles, self.recipe.seed, row.id)
+                    where = thin(row_locations(image, row, spec), self.recipe.max_tiles, self.recipe.seed, row.id)
                     pixels = image.read_regions(where, spec.size_px, spec.mpp)
             except InputError as error:
                 faults[row.id] = reason_of(error, row)

@@ -36,6 +36,11 @@ class StageCheckpoint:
         key_metric: the metric of ``evaluator`` that chooses the best epoch; lower is better.
         settings: what shaped this stage, by name; a checkpoint of other settings is refused.
         log_epochs: whether to log a line after each epoch.
+        keep: weights that the stage ends with, of its "best" epoch or of its "last": the loss of a network that sets
+            its own targets does not tell a better epoch from a worse one.
+
+    Raises:
+        ValueError: ``keep`` is neither.
     """
 
     def __init__(
@@ -47,14 +52,17 @@ class StageCheckpoint:
         key_metric: str = "val_loss",
         settings: Mapping[str, Any] | None = None,
         log_epochs: bool = True,
+        keep: str = "best",
     ) -> None:
+        if keep not in ("best", "last"):
+            raise ValueError(f"keep must be 'best' or 'last', not {keep!r}")
         self.path = Path(path)
         self.state = dict(state)
         self.network = network
         self.evaluator = evaluator
         self.key_metric = key_metric
         self.settings = dict(settings or {})
-        self.log_epochs = log_epochs
+        self.log_epochs, self.keep = log_epochs, keep
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Any] = {"epoch": 0, "value": float("inf"), "weights": None}
         self.stopped_early = False
@@ -108,17 +116,20 @@ class StageCheckpoint:
         return self.path.with_name(f"{self.path.stem}_best.pt")
 
     def keep_best(self) -> None:
-        """Put the weights of the best epoch into the network, and into their own file.
+        """Put the weights that are kept, of the best epoch or of the last, into the network and into their own file.
 
         A stage that was never validated (fewer epochs than the interval) keeps the weights it has. What is derived from
         the weights is keyed by that file's content, which is the same for the same weights.
         """
         network = self.state[self.network]
-        if self.best["weights"] is None:
+        epoch = self.best["epoch"]
+        if self.keep == "last":
+            epoch = len(self.history)
+        elif self.best["weights"] is None:
             logger.warning("%s: no epoch was validated; the last one's weights are kept", self.path.name)
         else:
             network.load_state_dict(self.best["weights"])
-        write_checkpoint(self.best_path, {"epoch": self.best["epoch"], "weights": _weights(network)})
+        write_checkpoint(self.best_path, {"epoch": epoch, "weights": _weights(network)})
 
     def _restore_scaler(self, engine: Engine) -> None:
         # MONAI makes the scaler of mixed precision as the run starts, so its state has to wait until then.

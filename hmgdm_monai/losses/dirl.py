@@ -61,7 +61,6 @@ class DiRLLoss(nn.Module):
     @staticmethod
     def _targets(loss: nn.Module, distilling: type, targets: list[Tensor]) -> list[Tensor]:
         if isinstance(loss, distilling) != bool(targets):
-            raise ValueError(
-                f"{type(loss).__name__} does not go with a network {'with' if targets else 'without'} teacher"
-            )
+            has = "with a" if targets else "without"
+            raise ValueError(f"{type(loss).__name__} does not go with a network {has} teacher")
         return targets

@@ -44,9 +44,16 @@ def save_pretrained(path: Path | str, encoder: TileEncoder) -> None:
 def load_pretrained(path: Path | str) -> TileEncoder:
     """Build an encoder from a file of :func:`save_pretrained`, on the CPU, in evaluation mode.
 
+    Args:
+        path: of the file; or a folder in the layout of the hub, see :func:`hmgdm_monai.networks.hub.from_pretrained`.
+
     Raises:
         InputError: no such file, a damaged one, or one of another kind or format.
     """
+    if Path(path).is_dir():
+        from hmgdm_monai.networks.hub import from_pretrained  # which builds encoders by the function above
+
+        return from_pretrained(path)
     if not Path(path).is_file():
         raise InputError(
             f"{path}: no pretrained model there; run the training first (python -m monai.bundle run training "

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 COLOUR_MAP = "viridis"
 _OPACITY = 0.6
 _PANEL_IN = 5.0
+_CELLS = 8  # across a tile that lies on no grid of ours
 _MANY = 500  # values from which on the extremes are left to the ends of the colour bar
 
 
@@ -43,18 +44,40 @@ class Placed:
 
 
 def tile_grid(coords: np.ndarray, values: np.ndarray, side_px: float, step_px: float) -> Placed:
-    """Values of tiles (M,) on the grid that the tiles lie on, one cell a tile, around the tile's middle.
+    """Values of tiles (M,) as pixels: of one cell a tile, around its middle, where the tiles lie on our own grid.
+
+    Tiles that lie elsewhere, since another program chose their places, are painted on cells of an eighth of their side;
+    where tiles overlap the cell has their mean.
 
     Args:
-        coords: (M, 2) upper left corners, level-0 pixels, about whole multiples of ``step_px``.
+        coords: (M, 2) upper left corners, level-0 pixels.
         values: (M,).
         side_px: side of a tile, level-0 pixels.
-        step_px: from tile to tile; less than the side where tiles overlap.
+        step_px: from tile to tile of the grid, which starts at (0, 0); less than the side where tiles overlap.
     """
-    columns, rows = np.rint(np.asarray(coords, float) / step_px).astype(int).T
+    coords, values = np.asarray(coords, float), np.asarray(values, float)
+    places = np.rint(coords / step_px).astype(int)
+    # Corners are whole pixels.
+    on_grid = np.abs(coords - places * step_px).max() <= 1 and places.min() >= 0
+    if not on_grid or len(np.unique(places, axis=0)) < len(places):
+        return _painted_tiles(coords, values, side_px)
+    columns, rows = places.T
     grid = np.full((rows.max() + 1, columns.max() + 1), np.nan)
     grid[rows, columns] = values
     return Placed(grid, ((side_px - step_px) / 2,) * 2, step_px)
+
+
+def _painted_tiles(coords: np.ndarray, values: np.ndarray, side_px: float) -> Placed:
+    """Tiles (M, 2) of any place on cells of ``side_px / _CELLS``, each the mean of the tiles that cover it."""
+    origin, cell = coords.min(0), side_px / _CELLS
+    columns, rows = np.rint((coords - origin) / cell).astype(int).T
+    sums, counts = (np.zeros((rows.max() + _CELLS, columns.max() + _CELLS)) for _ in range(2))
+    for down in range(_CELLS):
+        for across in range(_CELLS):
+            np.add.at(sums, (rows + down, columns + across), values)
+            np.add.at(counts, (rows + down, columns + across), 1)
+    grid = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+    return Placed(grid, (float(origin[0]), float(origin[1])), cell)
 
 
 def value_range(values: np.ndarray) -> tuple[float, float]:

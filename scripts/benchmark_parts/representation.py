@@ -59,25 +59,32 @@ def write_pretraining_manifest(tiles: Sequence[ProstateTile], path: Path) -> Pat
     return path
 
 
-def pretrain(manifest: Path, output: Path, seed: int, settings: Sequence[str] = ()) -> Path:
+def pretrain(
+    manifest: Path, run: Path, stores: Path, seed: int, settings: Sequence[str] = (), config: str = "train.json"
+) -> Path:
     """Run the bundle's training in a process of its own, or resume it; returns the run's folder.
 
-    Stores are shared between seeds: graphs are the same for all of them.
+    Args:
+        manifest: of the tiles.
+        run: folder of the run.
+        stores: shared between runs: tiles and graphs are the same for all of them.
+        seed: of the run.
+        settings: NAME=VALUE.
+        config: of the bundle.
 
     Raises:
         InputError: a setting is not NAME=VALUE, or training ended with an error, which stands on the screen.
     """
-    run = output / f"seed_{seed}"
     options: list[str] = []
     for setting in settings:
         name, sign, value = setting.partition("=")
         if not sign:
             raise InputError(f"--set {setting}: must be NAME=VALUE, such as --set max_epochs=40")
         options += [f"--{name}", value]
-    given = {"manifest": manifest, "output_dir": run, "dataset_dir": output / "stores", "seed": seed}
+    given = {"manifest": manifest, "output_dir": run, "dataset_dir": stores, "seed": seed}
     for name, value in given.items():
         options += [f"--{name}", str(value.resolve() if isinstance(value, Path) else value)]
-    command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", "bundle/configs/train.json"]
+    command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", f"bundle/configs/{config}"]
     if subprocess.run([*command, *options], cwd=ROOT, check=False).returncode:
         raise InputError(f"pretraining with seed {seed} ended with an error (above); the same command resumes {run}")
     return run
@@ -245,7 +252,7 @@ def main(output: Path, seeds: Sequence[int], max_tiles: int | None = None, setti
         note(name, None, features, labelled)
     by_path = {tile.path.resolve(): tile for tile in labelled}
     for seed in seeds:
-        run = pretrain(manifest, output, seed, settings)
+        run = pretrain(manifest, output / f"seed_{seed}", output / "stores", seed, settings)
         features_of_run, tiles = run_features(run, by_path, seed)
         # One order of tiles for all: folds depend on it.
         order = {tile: place for place, tile in enumerate(tiles)}

@@ -14,6 +14,7 @@ import torch
 from monai.bundle import ConfigWorkflow
 
 from hmgdm_monai.data.manifest import read_manifest
+from hmgdm_monai.data.qupath_rules import check_feature_collection
 from hmgdm_monai.engines.recipe import recipe_of
 from hmgdm_monai.engines.tile_stream import stream_slide
 from hmgdm_monai.errors import input_error_in
@@ -101,6 +102,10 @@ def test_inference_writes_embeddings_maps_and_figures(folder, tmp_path):
     for quantity in ("pc1", "probability_a", "probability_b"):
         for ending in ("png", "nii.gz"):
             assert (out / "maps" / f"s3_{quantity}.{ending}").stat().st_size > 0
+    written = sorted((out / "maps").glob("*.geojson"))
+    assert len(written) == 4 + 2  # tiles of each slide, superpixels of two tiles
+    for path in written:
+        check_feature_collection(json.loads(path.read_text()))
     features = json.loads((out / "maps" / "s3.geojson").read_text())["features"]
     measured = features[0]["properties"]["measurements"]
     assert set(measured) == {"pc1", "probability_a", "probability_b"}

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from matplotlib.path import Path as Outline
 from skimage.measure import label
 
-from hmgdm_monai.data.geojson import feature_collection, superpixel_polygons, tile_polygons, write_geojson
+from hmgdm_monai.data.geojson import (
+    feature_collection,
+    object_ids,
+    superpixel_polygons,
+    tile_polygons,
+    write_geojson,
+)
+from hmgdm_monai.data.geojson_reading import read_shapes
+from hmgdm_monai.data.qupath_rules import check_feature_collection
 from hmgdm_monai.errors import InputError
 
 
@@ -80,5 +88,49 @@ def test_a_collection_is_what_qupath_reads(tmp_path):
         "classification": {"name": "b", "color": [7, 7, 7]},
     }
     assert second["properties"]["measurements"] == {"attention": 2.0}  # NaN is no JSON
+    check_feature_collection(read)
     with pytest.raises(ValueError, match="as many"):
         feature_collection(polygons, {"risk": np.zeros(3)}, np.zeros((2, 3)))
+    with pytest.raises(ValueError, match="as many"):
+        feature_collection(polygons, {}, np.zeros((2, 3)), ids=["a"])
+
+
+def test_what_is_written_is_read_back_the_same(tmp_path):
+    labels = np.array([[1, 0, 0, 3], [0, 2, 0, 3], [0, 0, 0, 3]])
+    polygons = superpixel_polygons(labels, (100, 7), 2.345)
+    ids = object_ids("slides/a", [(number,) for number in range(4)])
+    collection = feature_collection(
+        polygons, {"n": np.arange(4) / 3}, np.zeros((4, 3), np.uint8), list("abca"), ids=ids
+    )
+    path = write_geojson(tmp_path / "a.geojson", collection)
+    check_feature_collection(json.loads(path.read_text()))
+    shapes, skipped = read_shapes(path)
+    assert skipped == {}
+    assert [shape.class_name for shape in shapes] == list("abca")
+    for number, (shape, polygon) in enumerate(zip(shapes, polygons, strict=True)):
+        assert len(shape.polygon) == len(polygon)
+        for found, ring in zip(shape.polygon, polygon, strict=True):
+            np.testing.assert_allclose(found, ring, atol=0.0051)
+        assert shape.measurements["n"] == pytest.approx(number / 3, rel=1e-5)
+
+
+def test_ids_are_those_of_the_place_and_of_no_other():
+    places = [(1_000_000 + x, y, 64.0) for x in range(20) for y in range(20)]
+    ids = object_ids("slides/a", places)
+    assert len(set(ids)) == 400
+    assert object_ids("slides/a", places) == ids
+    assert not set(ids) & set(object_ids("slides/b", places))
+
+
+def test_a_slide_of_many_tiles_stays_a_file_that_can_be_opened(tmp_path):
+    """Below 400 bytes a tile with three measurements and a class: 40 MB for a slide of 100,000."""
+    coords = np.array([[x * 512, y * 512] for x in range(50) for y in range(40)]) + 100_000
+    values = {name: np.random.default_rng(0).normal(size=2000) for name in ("risk", "attention", "pc1")}
+    names, ids = [f"tile {n}" for n in range(2000)], object_ids("a", coords.tolist())
+    classes, colours = ["tumour"] * 2000, {"tumour": (200, 100, 100)}
+    collection = feature_collection(
+        tile_polygons(coords, 512), values, np.full((2000, 3), 255), classes, colours, names, ids
+    )
+    path = write_geojson(tmp_path / "a.geojson", collection)
+    assert path.stat().st_size < 2000 * 400
+    assert b" " not in path.read_bytes().replace(b"tile ", b"")

@@ -41,6 +41,31 @@ def test_full_row_is_read_as_typed(write):
     assert isinstance(second.event, int) and isinstance(second.fold, int)
 
 
+def test_files_of_places_and_regions(write):
+    path = write(
+        "image,patient,coords,regions,region_classes\n"
+        'slides/a.svs,P1,slides/a.h5,c.jpg,"Tumor; Tumor: Positive ;"\n'
+        "slides/b.png,P2,,,\n"
+        "c.jpg,P3,none.h5,none.geojson,\n"
+        "d e.tif,P4,,,Tumor\n"
+    )
+    manifest = read_manifest(path)
+    first, second = manifest.rows
+    assert (first.coords, first.regions) == (path.parent / "slides/a.h5", path.parent / "c.jpg")
+    assert first.region_classes == ("Tumor", "Tumor: Positive")
+    assert (second.coords, second.regions, second.region_classes) == (None, None, ())
+    wanted = ["line 4: coords 'none.h5' not found", "line 4: regions 'none.geojson' not found", "without regions"]
+    assert len(manifest.faults) == 3
+    assert all(want in fault for want, fault in zip(wanted, manifest.faults, strict=True))
+
+
+def test_cells_are_a_file_beside_the_image(write):
+    path = write("image,patient,cells\nslides/b.png,P1,d e.tif\nc.jpg,P2,\nslides/a.svs,P3,cells/none.png\n")
+    manifest = read_manifest(path)
+    assert [row.cells for row in manifest.rows] == [path.parent / "d e.tif", None]
+    assert "cohort.csv line 4: cells 'cells/none.png' not found" in manifest.faults[0]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_paths_are_relative_to_the_manifest_and_not_to_the_working_folder(
     write, encoding, monkeypatch, tmp_path_factory

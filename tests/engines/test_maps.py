@@ -12,6 +12,7 @@ from PIL import Image
 from hmgdm_monai.data.features_file import read_features
 from hmgdm_monai.data.manifest import ManifestRow
 from hmgdm_monai.data.nifti_map import level0_of_voxels
+from hmgdm_monai.data.qupath_rules import check_feature_collection
 from hmgdm_monai.data.slide import open_slide
 from hmgdm_monai.data.tiling import TileSpec
 from hmgdm_monai.engines import maps
@@ -71,8 +72,12 @@ def tile_maps(marked, tmp_path_factory, tiny_model):
 
 
 def test_the_hottest_polygon_holds_the_mark(tile_maps):
-    features = json.loads(tile_maps.paths["m.geojson"].read_text())["features"]
+    collection = json.loads(tile_maps.paths["m.geojson"].read_text())
+    check_feature_collection(collection)
+    features = collection["features"]
     assert len(features) == len(tile_maps.coords)
+    assert [feature["properties"]["name"] for feature in features][:2] == ["tile 0", "tile 1"]
+    assert len({feature["id"] for feature in features}) == len(features)
     assert set(features[0]["properties"]["measurements"]) == {"dark", "n"}
     hottest = max(features, key=lambda feature: feature["properties"]["measurements"]["dark"])
     ring = np.array(hottest["geometry"]["coordinates"][0])
@@ -128,7 +133,9 @@ def test_superpixels_are_painted_where_they_lie(marked, tmp_path):
     assert [path.name for path in paths] == [
         f"m_x{MARK[0] - 130}_y{MARK[1] - 60}_dark{end}" for end in (".geojson", ".png", ".nii.gz")
     ]
-    features = json.loads(paths[0].read_text())["features"]
+    collection = json.loads(paths[0].read_text())
+    check_feature_collection(collection)
+    features = collection["features"]
     covering = [feature for feature in features if feature["properties"]["measurements"]["dark"] > 190]
     rings = [np.array(feature["geometry"]["coordinates"][0]) for feature in covering]
     low, high = np.min([ring.min(0) for ring in rings], 0), np.max([ring.max(0) for ring in rings], 0)

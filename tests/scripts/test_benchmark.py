@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -86,3 +88,29 @@ def test_more_components_explain_more() -> None:
     r = measure_unexplained(windows[:400], windows[400:], steps=1, batch=8)
     assert 0 < r["pca"] < r["pca_form"] < 1
     assert r["before"] == pytest.approx(r["pca_form"], rel=0.1)
+
+
+def test_nuclei_table_and_times_on_small_images(tmp_path: Path, capsys, monkeypatch) -> None:
+    """Images with nuclei of known place: the prior's row says that all are found."""
+    import tifffile
+    from benchmark_parts import cell_prior
+    from PIL import Image
+
+    labels = np.zeros((256, 256), np.uint16)
+    for number in range(16):
+        y, x = divmod(number, 4)
+        labels[64 * y + 16 : 64 * y + 48, 64 * x + 16 : 64 * x + 48] = number + 1
+    image = np.where(labels[..., None] > 0, (70, 50, 120), (230, 160, 200)).astype(np.uint8)
+    tiles = tmp_path / "prostate_gleason" / "labelled" / "a"
+    for folder in (tmp_path / "nuclei" / "images", tmp_path / "nuclei" / "labels", tiles):
+        folder.mkdir(parents=True)
+    tifffile.imwrite(tmp_path / "nuclei" / "images" / "a.tif", image, photometric="rgb")
+    Image.fromarray(labels).save(tmp_path / "nuclei" / "labels" / "a.png")
+    Image.fromarray(image).save(tiles / "t.jpg")
+    monkeypatch.setenv("HMGDM_REAL_DATA", str(tmp_path))
+    monkeypatch.setattr(cell_prior, "REPEATS", 1)
+    cell_prior.main()
+    printed = capsys.readouterr().out
+    assert "| 0.25 | default prior | 1.000 (1.000 to 1.000) |" in printed
+    assert printed.count("| Otsu |") == 3
+    assert printed.count("ratio") == 2

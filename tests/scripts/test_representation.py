@@ -110,7 +110,7 @@ def test_floors_are_kept_for_the_same_tiles_only(data: Path, tmp_path: Path, mon
 
 def test_a_setting_without_a_value_is_refused_before_anything_runs(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="NAME=VALUE"):
-        representation.pretrain(tmp_path / "manifest.csv", tmp_path, 0, ["max_epochs"])
+        representation.pretrain(tmp_path / "manifest.csv", tmp_path / "run", tmp_path, 0, ["max_epochs"])
 
 
 def test_pooling_does_not_hang_on_the_order_of_entities() -> None:

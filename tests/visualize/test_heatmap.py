@@ -75,3 +75,22 @@ def test_hot_cell_is_painted_where_it_lies_and_nowhere_else(mpp):
     assert [len(axes.texts) for axes in (plain, painted)] == ([1, 1] if mpp else [0, 0])
     assert bar.get_ylabel() == "heat"
     assert ("no scale bar" in figure.get_supxlabel()) == (mpp is None)
+
+
+def test_tiles_of_another_programs_grid_are_painted_where_they_lie():
+    coords = np.array([[37, 11], [137, 11], [37, 111], [590, 400]])  # two contours, each with a grid of its own
+    painted = tile_grid(coords, np.arange(1.0, 5.0), 100, 100)
+    cell = painted.pixel_px
+    assert cell == 12.5
+    for (x, y), value in zip(coords, np.arange(1.0, 5.0), strict=True):
+        centres = (np.argwhere(painted.pixels == value)[:, ::-1] + 0.5) * cell + painted.origin_px
+        assert len(centres) == 64
+        np.testing.assert_allclose(centres.mean(0), (x + 50, y + 50), atol=cell / 2)
+    assert np.isfinite(painted.pixels).sum() == 4 * 64
+
+
+def test_overlapping_tiles_off_the_grid_give_their_mean():
+    painted = tile_grid(np.array([[5, 0], [55, 0]]), np.array([1.0, 3.0]), 100, 100)
+    assert sorted(set(painted.pixels[0].tolist())) == [1.0, 2.0, 3.0]
+    assert painted.pixels[:, :4].max() == 1.0
+    assert (painted.pixels == 2.0).sum() == 4 * 8

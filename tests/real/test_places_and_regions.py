@@ -1,0 +1,120 @@
+"""Coordinates of another program and annotations of QuPath on a real slide, from the manifest to maps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from hmgdm_monai.data.features_file import read_features
+from hmgdm_monai.data.manifest import read_manifest
+from hmgdm_monai.data.qupath_rules import check_feature_collection
+from hmgdm_monai.data.slide import open_slide
+from hmgdm_monai.data.tiling import TileSpec
+from hmgdm_monai.engines.cohort import build_graph_stores
+from hmgdm_monai.engines.embed import embed_slides
+from hmgdm_monai.engines.maps import Quantity, write_slide_maps
+from hmgdm_monai.networks.hub import save_pretrained
+from hmgdm_monai.networks.pretrained import load_pretrained
+from hmgdm_monai.networks.vit_tile_encoder import ViTTileEncoder
+from hmgdm_monai.transforms.superpixels import Superpixels
+
+PLACES = [[401, 803], [657, 803], [1303, 1777]]  # two contours, each with a grid of its own, as CLAM's
+RING = [[200, 600], [1400, 600], [1400, 2400], [200, 2400], [200, 600]]
+HOLE = [[600, 1000], [600, 1600], [1000, 1600], [1000, 1000], [600, 1000]]
+
+
+@pytest.fixture
+def cohort(real_data: Path, tmp_path: Path) -> Path:
+    """The CMU slide three times: with coordinates as CLAM and as TRIDENT write them, and with a region."""
+    slide = real_data / "slides" / "CMU-1-Small-Region.svs"
+    if not slide.is_file():
+        pytest.skip("no CMU slide among the real ones")
+    for name in ("clam", "trident", "region"):
+        (tmp_path / f"{name}.svs").symlink_to(slide)
+    clam = {"patch_size": 256, "patch_level": 0, "downsample": (1.0, 1.0), "level_dim": (2220, 2967)}
+    trident = {"patch_size": 256, "patch_size_level0": 256, "level0_magnification": 20, "target_magnification": 20}
+    for name, attrs in (("clam", clam), ("trident", trident)):
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            file["coords"] = np.array(PLACES)
+            file["coords"].attrs.update(attrs)
+    feature = {
+        "type": "Feature",
+        "geometry": {"type": "Polygon", "coordinates": [RING, HOLE]},
+        "properties": {"objectType": "annotation", "classification": {"name": "Tumor", "color": [200, 0, 0]}},
+    }
+    (tmp_path / "region.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    (tmp_path / "cohort.csv").write_text(
+        "image,patient,coords,regions,region_classes\n"
+        "clam.svs,a,clam.h5,,\ntrident.svs,b,trident.h5,,\nregion.svs,c,,region.geojson,Tumor\n"
+    )
+    return tmp_path / "cohort.csv"
+
+
+def test_stores_hold_the_given_tiles_of_a_real_slide(cohort: Path, tmp_path: Path) -> None:
+    built = build_graph_stores(cohort, tmp_path / "g", TileSpec(256, 0.5), Superpixels(), progress=False)
+    assert built.skipped == []
+    counts = dict(built.done)
+    assert counts["clam"] == counts["trident"] == len(PLACES)
+    store = built.store(windows=False)
+    slide = open_slide(tmp_path / "clam.svs")
+    for index in range(len(PLACES)):
+        info = store.tile_info(index)
+        assert list(info.location_px) == PLACES[index]
+        expected = slide.read_region(*PLACES[index], 256, 256).astype(int)
+        assert np.abs(store.image(index) - expected).mean() < 1  # 0.499 um counts as 0.5
+    centres = np.array([store.tile_info(index).location_px for index in range(2 * len(PLACES), len(store))]) + 128
+    assert len(centres) == counts["region"] > 5
+    assert ((centres > RING[0]) & (centres < RING[2])).all()
+    assert not ((centres > HOLE[0]) & (centres < HOLE[2])).all(1).any()
+
+
+def test_tiles_of_another_size_are_told_and_the_rest_goes_on(cohort: Path, tmp_path: Path) -> None:
+    built = build_graph_stores(cohort, tmp_path / "g", TileSpec(256, 1.0), Superpixels(), progress=False)
+    assert [what for what, _ in built.skipped] == ["clam.svs", "trident.svs"]
+    for _, why in built.skipped:
+        assert "are 127.7 um wide, ours 256 um; train with tile_size_px 256 and tile_mpp 0.499" in why
+    assert [name for name, _ in built.done] == ["region"]
+
+
+def test_maps_of_given_tiles_lie_where_they_are(cohort: Path, tmp_path: Path) -> None:
+    import nibabel
+
+    row = read_manifest(cohort).rows[0]
+    about = {
+        "tile_size_level0": 256.0,
+        "tile_size_px": 256,
+        "mpp": 0.499,
+        "level0_mpp": 0.499,
+        "settings": json.dumps({"tile": {"overlap_px": 0}}),
+    }
+    quantity = Quantity("n", "n", np.arange(1.0, len(PLACES) + 1))
+    paths = write_slide_maps(row, np.array(PLACES), about, [quantity], tmp_path / "maps", "cmu")
+    collection = json.loads(paths[0].read_text())
+    check_feature_collection(collection)
+    corners = [feature["geometry"]["coordinates"][0][0] for feature in collection["features"]]
+    assert corners == PLACES
+    image = nibabel.load(paths[2])
+    values = image.get_fdata()[..., 0]
+    for number, place in enumerate(PLACES):
+        voxels = np.argwhere(values == number + 1)
+        mm = nibabel.affines.apply_affine(image.affine, np.column_stack([voxels, 0 * voxels[:, 0]]))[:, :2]
+        np.testing.assert_allclose(mm.mean(0) * 1000 / 0.499, np.array(place) + 128, atol=17)
+
+
+def test_a_real_slide_is_embedded_at_the_given_places(cohort: Path, tmp_path: Path) -> None:
+    data = {"tile_size_px": 256, "tile_mpp": 0.5, "tile_overlap_px": 0, "min_tissue": 0.5, "stain_method": None}
+    data |= {"n_segments": 50, "compactness": 20.0, "merge_threshold": None}
+    vit = {"image_px": 256, "patch_px": 32, "hidden_dim": 16, "num_layers": 1, "heads": 2}
+    encoder = ViTTileEncoder.build({"vit": vit, "readout": "mean"}, {"data": data}).eval()
+    encoder = load_pretrained(save_pretrained(encoder, tmp_path / "encoder"))
+    result = embed_slides(encoder, cohort, tmp_path / "e", progress=False)
+    assert result.skipped == {}
+    clam, trident, region = (read_features(result.slides[name]) for name in ("clam", "trident", "region"))
+    assert clam.coords.tolist() == trident.coords.tolist() == PLACES
+    np.testing.assert_array_equal(clam.features, trident.features)
+    assert np.isfinite(clam.features).all() and clam.features.std(0).max() > 0
+    assert len(region.features) > 5
