@@ -106,7 +106,7 @@ class MyApp(MONAILabelApp):
         """Class of every image of a datastore of tiles."""
         with _answered():
             self._known(request.get("model"))
-            # MONAI Label deals images out to GPUs and divides by their number, which may be 0. Models know their device.
+            # MONAI Label deals images out to GPUs and divides by their number, which may be 0; here models know theirs.
             return super().batch_infer({**request, "multi_gpu": False}, datastore)
 
     def scoring(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
