@@ -31,7 +31,7 @@ pinned() { grep -i "^$1==" constraints.txt; }
 echo "Setting up .venv (two minutes or so the first time) ..."
 # torch comes first and alone: whatever needs it then keeps the build that was chosen.
 "$python" -m pip install --quiet -c constraints.txt ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} torch
-"$python" -m pip install --quiet -c constraints.txt -e '.[dev]'
+"$python" -m pip install --quiet -c constraints.txt -e '.[dev,export]'
 # Without its dependencies: they are CUDA packages, and reading slides on a CPU needs none of them.
 "$python" -m pip install --quiet --no-deps "$(pinned cucim-cu13)"
 if command -v nvidia-smi >/dev/null; then

@@ -22,16 +22,22 @@ class Features:
     Attributes:
         features: (M, D) float32.
         coords: (M, 2) level-0 x, y of the tiles' top-left corners, as they were stored; None where there are none.
+        scores: (M, K) float32, probabilities of classes; None where there are none.
         attrs: attributes of the file and of its data sets, e.g. mpp and tile size.
     """
 
     features: np.ndarray
     coords: np.ndarray | None
+    scores: np.ndarray | None = None
     attrs: dict[str, Any] = field(default_factory=dict)
 
 
 def write_features(
-    path: Path | str, features: np.ndarray, coords: np.ndarray | None = None, attrs: Mapping[str, Any] | None = None
+    path: Path | str,
+    features: np.ndarray,
+    coords: np.ndarray | None = None,
+    attrs: Mapping[str, Any] | None = None,
+    scores: np.ndarray | None = None,
 ) -> Path:
     """Write a features file, whole or not at all.
 
@@ -40,6 +46,7 @@ def write_features(
         features: (M, D), kept as float32.
         coords: (M, 2) level-0 x, y.
         attrs: numbers and strings that belong to the slide.
+        scores: (M, K) probabilities of classes.
 
     Raises:
         ValueError: shapes that do not match.
@@ -52,6 +59,8 @@ def write_features(
         file["features"] = features
         if coords is not None:
             file["coords"] = np.asarray(coords)
+        if scores is not None:
+            file["scores"] = np.asarray(scores, np.float32)
         file.attrs.update(dict(attrs or {}))
     return path
 
@@ -68,6 +77,7 @@ def read_features(path: str | os.PathLike[str]) -> Features:
     with _opened(path) as file:
         features = np.asarray(_features_of(file, path)[()], np.float32)
         coords = np.asarray(file["coords"][()]) if "coords" in file else None
+        scores = np.asarray(file["scores"][()], np.float32) if "scores" in file else None
         attrs: dict[str, Any] = {}
         for source in (file, file["features"], file.get("coords")):
             attrs.update({} if source is None else {name: _plain(value) for name, value in source.attrs.items()})
@@ -82,7 +92,7 @@ def read_features(path: str | os.PathLike[str]) -> Features:
     if not np.isfinite(features).all():
         bad = int((~np.isfinite(features).all(1)).sum())
         raise InputError(f"{path}: the features of {bad} of {len(features)} tiles are not finite; extract them again")
-    return Features(features, coords, attrs)
+    return Features(features, coords, scores, attrs)
 
 
 def features_shape(path: str | os.PathLike[str]) -> tuple[int, int]:

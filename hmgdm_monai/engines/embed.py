@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torch_geometric.data import Batch
 from tqdm import tqdm
@@ -26,6 +26,7 @@ from hmgdm_monai.engines.graph_unit import GraphRecipe, GraphUnit, plan_units, r
 from hmgdm_monai.engines.recipe import recipe_of
 from hmgdm_monai.engines.tile_stream import PlainTiles, stream_slide
 from hmgdm_monai.errors import InputError
+from hmgdm_monai.networks.classifier_file import Classifier
 from hmgdm_monai.networks.tile_encoder import TileEncoder
 
 TILES_FILE = "embeddings.h5"
@@ -36,8 +37,10 @@ class Embedded:
     """What stands on disk, and what became of each image.
 
     Attributes:
-        slides: row id -> file with ``features`` (M, S), level-0 ``coords`` (M, 2) and attributes.
-        tiles: file of all plain tiles with ``features`` (N, S), ``ids`` (N) and ``coords`` (N, 2); None without any.
+        slides: row id -> file with ``features`` (M, S), level-0 ``coords`` (M, 2) and attributes; with a classifier
+            also ``scores`` (M, K), the probabilities of its classes.
+        tiles: file of all plain tiles with ``features`` (N, S), ``ids`` (N), ``coords`` (N, 2) and likewise ``scores``;
+            None without any.
         rows: row id -> row, of all good rows of the manifest.
         kept: how many of these files stood already.
         skipped: what -> why, one line each: faults of the manifest, then images that could not be used.
@@ -60,7 +63,9 @@ class Embedded:
 
 
 class CohortEmbedding(Dataset):
-    """Embeds the images of a manifest with a pretrained model.
+    """Embeds the images of a manifest with a pretrained model and, where there is a classifier, classifies them.
+
+    Both come from one pass: a tile is read and prepared once.
 
     A job is a slide, or all plain tiles of the manifest; it gives one file, whole or not at all, keyed by weights,
     settings and the identity of its images. So an interrupted run, even a killed one, goes on with the first job whose
@@ -80,6 +85,10 @@ class CohortEmbedding(Dataset):
         num_workers: processes that read tiles ahead of the network.
         strict_manifest: refuse a manifest with any faulty row.
         progress: show a bar over the tiles of each job on stderr.
+        classifier: of the same tiles, its network on the encoder's device; None to embed alone.
+
+    Raises:
+        InputError: a number is out of range, or the classifier was trained on tiles made otherwise.
     """
 
     def __init__(
@@ -92,6 +101,7 @@ class CohortEmbedding(Dataset):
         num_workers: int = 0,
         strict_manifest: bool = False,
         progress: bool = True,
+        classifier: Classifier | None = None,
     ) -> None:
         for name, value, least in (("batch_tiles", batch_tiles, 1), ("num_workers", num_workers, 0)):
             if value < least:
@@ -99,6 +109,11 @@ class CohortEmbedding(Dataset):
         self.encoder, self.recipe, self.folder = encoder, recipe, Path(folder)
         self.batch_tiles, self.num_workers, self.progress = batch_tiles, num_workers, progress
         self._source, self._strict = manifest, strict_manifest
+        self.classifier = classifier
+        if classifier is not None:
+            theirs = recipe_of(classifier.run_settings, recipe.max_tiles, recipe.seed)
+            if classifier.network.encoder.kind != encoder.kind or theirs.settings() != recipe.settings():
+                raise InputError("the classifier was trained on other tiles than the model; give one of this model")
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -135,7 +150,7 @@ class CohortEmbedding(Dataset):
         from monai.utils.enums import CommonKeys
 
         engine.network.eval()
-        engine.state.output = {CommonKeys.PRED: self.embed(job, lambda graphs: engine.inferer(graphs, engine.network))}
+        engine.state.output = {CommonKeys.PRED: self.embed(job, lambda tiles: engine.inferer(tiles, engine.network))}
         engine.fire_event(IterationEvents.FORWARD_COMPLETED)
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return engine.state.output
@@ -153,7 +168,8 @@ class CohortEmbedding(Dataset):
 
         Args:
             job: of :attr:`jobs`.
-            network: batch of samples -> (B, S), on the device of :attr:`encoder`; that one where None.
+            network: on the device of :attr:`encoder`: batch of samples -> (B, S); with a classifier, batch of samples
+                that it has prepared -> logits (B, K). Encoder or classifier where None.
 
         Returns:
             Mean embedding (1, S) of the job's tiles; None where its images cannot be used.
@@ -164,7 +180,7 @@ class CohortEmbedding(Dataset):
             self.result.kept += 1
         else:
             try:
-                self._write(job, path, key, network or self.encoder)
+                self._write(job, path, key, network or self._network)
             except _NothingUsableError:
                 return None
         if _is_slide(job[0]):
@@ -191,12 +207,21 @@ class CohortEmbedding(Dataset):
         return self.result
 
     def _key(self, job: tuple[GraphUnit, ...]) -> str:
-        content = [self._digest, [[unit.name, unit.settings] for unit in job]]
+        content = [*self._digests, [[unit.name, unit.settings] for unit in job]]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     @cached_property
-    def _digest(self) -> str:
-        return self.encoder.digest()
+    def _digests(self) -> list[str]:
+        """Of the encoder, and of the classifier where there is one."""
+        return [self.encoder.digest(), *([] if self.classifier is None else [self.classifier.digest()])]
+
+    @property
+    def _network(self) -> nn.Module:
+        return self.encoder if self.classifier is None else self.classifier.network
+
+    @cached_property
+    def _prepared_alike(self) -> bool:
+        return self.classifier is not None and self.encoder.prepares_as(self.classifier.network.encoder)
 
     def _stands(self, job: tuple[GraphUnit, ...], path: Path, key: str) -> bool:
         """Whether a job's file is whole, under this key, and lacks only images that still cannot be used."""
@@ -212,6 +237,7 @@ class CohortEmbedding(Dataset):
     def _write(self, job: tuple[GraphUnit, ...], path: Path, key: str, network: Callable[[Batch], Tensor]) -> None:
         rows = [row for unit in job for row in unit.rows]
         parts: list[np.ndarray] = []
+        scored: list[np.ndarray] = []
         ids: list[str] = []
         coords: list[np.ndarray] = []
         attrs: dict[str, Any] = {}
@@ -220,25 +246,40 @@ class CohortEmbedding(Dataset):
         with tqdm(total=0, desc=f"embed {place} {name}", unit="tile", disable=not self.progress, leave=False) as bar:
             for graphs, row_ids, locations, about in self._batches(rows, single=not _is_slide(job[0])):
                 bar.total = about.pop("tiles")
-                parts.append(self._run(network, graphs))
+                features, scores = self._run(network, graphs)
+                parts.append(features)
+                scored += [] if scores is None else [scores]
                 ids += row_ids
                 coords.append(locations)
                 attrs = about
                 bar.update(len(row_ids))
         if not parts:
             raise _NothingUsableError
-        common = {"encoder": self._digest, "key": key, "settings": json.dumps(self.recipe.settings(), sort_keys=True)}
+        common = {
+            "encoder": self._digests[0],
+            "key": key,
+            "settings": json.dumps(self.recipe.settings(), sort_keys=True),
+        }
         features, where = np.concatenate(parts), np.concatenate(coords)
+        scores = np.concatenate(scored) if scored else None
+        if self.classifier is not None:
+            common["classes"] = json.dumps(list(self.classifier.classes))
         if _is_slide(job[0]):
-            write_features(path, features, where, {**attrs, **common, "id": rows[0].id})
+            write_features(path, features, where, {**attrs, **common, "id": rows[0].id}, scores)
         else:
-            _write_tiles(path, features, ids, where, common)
+            _write_tiles(path, features, ids, where, common, scores)
 
-    def _run(self, network: Callable[[Batch], Tensor], graphs: Batch) -> np.ndarray:
-        device = next(self.encoder.parameters()).device
+    def _run(self, network: Callable[[Batch], Tensor], samples: Batch) -> tuple[np.ndarray, np.ndarray | None]:
+        """Embeddings (B, S) and, with a classifier, probabilities (B, K)."""
         self.encoder.eval()
+        samples = samples.to(next(self.encoder.parameters()).device)
         with torch.inference_mode():
-            return network(graphs.to(device)).float().cpu().numpy()
+            if self.classifier is None:
+                return network(samples).float().cpu().numpy(), None
+            prepared = self.encoder.prepare(samples)
+            theirs = prepared if self._prepared_alike else self.classifier.network.encoder.prepare(samples)
+            scores = network(theirs).softmax(1)
+            return self.encoder.embed(prepared).float().cpu().numpy(), scores.float().cpu().numpy()
 
     def _batches(
         self, rows: list[ManifestRow], single: bool
@@ -316,11 +357,20 @@ def read_tile_embeddings(path: Path | str) -> tuple[np.ndarray, list[str]]:
         raise InputError(f"{path}: no file of tile embeddings ({error}); run inference.json to make one") from error
 
 
-def _write_tiles(path: Path, features: np.ndarray, ids: list[str], coords: np.ndarray, attrs: dict[str, Any]) -> None:
+def _write_tiles(
+    path: Path,
+    features: np.ndarray,
+    ids: list[str],
+    coords: np.ndarray,
+    attrs: dict[str, Any],
+    scores: np.ndarray | None,
+) -> None:
     with whole_hdf5(path) as (file, _):
         file["features"] = features.astype(np.float32)
         file.create_dataset("ids", data=ids, dtype=h5py.string_dtype())
         file["coords"] = coords
+        if scores is not None:
+            file["scores"] = scores
         file.attrs.update(attrs)
 
 

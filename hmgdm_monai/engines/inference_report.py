@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,11 +19,9 @@ from hmgdm_monai.engines.denoising_figure import denoising_figure
 from hmgdm_monai.engines.embed import CohortEmbedding, read_tile_embeddings
 from hmgdm_monai.engines.figure_note import synthetic_note
 from hmgdm_monai.engines.maps import Quantity, entity_attention, read_tile, write_entity_map, write_slide_maps
-from hmgdm_monai.engines.recipe import noising_of, recipe_of
+from hmgdm_monai.engines.recipe import noising_of
 from hmgdm_monai.engines.run_folder import write_json
-from hmgdm_monai.engines.tile_stream import stream_slide
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.networks.classifier_file import Classifier, load_classifier
 from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder, latent_graph
 from hmgdm_monai.networks.survival_file import SurvivalModel, load_survival_model
 from hmgdm_monai.networks.tile_classifier import GatedTileClassifier
@@ -44,7 +43,6 @@ class InferenceReport:
     Args:
         embedding: whose jobs are done.
         output_dir: of the run.
-        classifier: a ``classifier_fold*.pt`` of classify.json, or None.
         survival_model: a ``fold_*.pt`` of survival.json, or None.
         projection_method: "tsne" or "umap".
         projection_column: of the manifest, that colours the projection; None for the label where there are any, else
@@ -60,7 +58,6 @@ class InferenceReport:
         self,
         embedding: CohortEmbedding,
         output_dir: Path | str,
-        classifier: Path | str | None = None,
         survival_model: Path | str | None = None,
         projection_method: str = "tsne",
         projection_column: str | None = None,
@@ -71,7 +68,7 @@ class InferenceReport:
         progress: bool = True,
     ) -> None:
         self.embedding, self.output_dir = embedding, Path(output_dir)
-        self.classifier: Classifier | None = None if classifier is None else load_classifier(classifier)
+        self.classifier = embedding.classifier
         self.survival: SurvivalModel | None = None if survival_model is None else load_survival_model(survival_model)
         self.projection_method, self.projection_column = projection_method, projection_column
         self.projection_tiles, self.superpixel_tiles = projection_tiles, superpixel_tiles
@@ -111,7 +108,7 @@ class InferenceReport:
         """Maps of all slides."""
         result = self.embedding.result
         found = {
-            row_id: self._quantities(result.rows[row_id], path)
+            row_id: self._quantities(path)
             for row_id, path in tqdm(result.slides.items(), desc="values", unit="slide", disable=not self.progress)
         }
         if not found:
@@ -141,7 +138,7 @@ class InferenceReport:
                 "no maps of superpixels or patches: they need a fine-tuned classifier of classify.json (--classifier)"
             )
             return
-        network, recipe = self.classifier.network.cpu(), recipe_of(self.classifier.run_settings)
+        network, recipe = copy.deepcopy(self.classifier.network).cpu(), self.embedding.recipe
         for row, location in self._some_tiles(self.superpixel_tiles):
             tile = read_tile(row, location, recipe.tile_spec, network.encoder.to_sample)
             values, shares = entity_attention(network, tile)
@@ -221,7 +218,7 @@ class InferenceReport:
             places.append((result.rows[row_id], where))
         return places
 
-    def _quantities(self, row: ManifestRow, path: Path) -> list[Quantity]:
+    def _quantities(self, path: Path) -> list[Quantity]:
         features = read_features(path)
         mean, axis = self._axis
         found = [
@@ -230,9 +227,8 @@ class InferenceReport:
         if self.survival is not None:
             found += self._survival_quantities(features)
         if self.classifier is not None:
-            shares = self._class_shares(row)
             found += [
-                Quantity(f"probability_{name}", f"probability of {name}", shares[:, place], (0.0, 1.0))
+                Quantity(f"probability_{name}", f"probability of {name}", features.scores[:, place], (0.0, 1.0))
                 for place, name in enumerate(self.classifier.classes)
             ]
         return found
@@ -271,22 +267,3 @@ class InferenceReport:
             Quantity("attention", "attention (1 = even share)", weights * len(weights)),
             Quantity("risk", "log risk of a tile on its own (higher = earlier death)", risk.reshape(-1)),
         ]
-
-    def _class_shares(self, row: ManifestRow) -> np.ndarray:
-        """Probabilities (M, K) of a slide's tiles, read and encoded anew with the classifier's own settings."""
-        network = self.classifier.network.to(self.device)
-        recipe = recipe_of(self.classifier.run_settings, self.embedding.recipe.max_tiles, self.embedding.recipe.seed)
-        if recipe.settings()["tile"] != self.embedding.recipe.settings()["tile"]:
-            raise InputError("the classifier was trained on other tiles than the model; give one of this model")
-        parts = []
-        with torch.inference_mode():
-            batches = stream_slide(
-                row,
-                recipe,
-                network.encoder.to_sample,
-                self.embedding.batch_tiles,
-                self.embedding.num_workers,
-            )
-            for samples, _, _ in batches:
-                parts.append(network(network.encoder.prepare(samples.to(self.device))).softmax(1).cpu().numpy())
-        return np.concatenate(parts)

@@ -14,8 +14,10 @@ from monai.utils.enums import CommonKeys
 from torch import Tensor, nn
 
 from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.diffusion.draws import BatchDraws
 from hmgdm_monai.diffusion.noising import GraphNoising
 from hmgdm_monai.errors import InputError
+from hmgdm_monai.ranks import average, mean_weight
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +29,11 @@ class SelfSupervisedIteration(ABC):
     batches without an error; this one returns tensors only. All randomness of a step comes from (seed, iteration), so
     that a run resumed from a checkpoint draws what an uninterrupted one would have drawn, and every validation draws
     the same.
+
+    Where ranks share a batch (multi_gpu.json), :meth:`compute` gives a part of which the average over ranks is the loss
+    of the whole batch: draws are those of one process (:class:`~hmgdm_monai.diffusion.draws.BatchDraws`), means over
+    entities are weighted (:func:`~hmgdm_monai.ranks.mean_weight`), the network averages gradients, and the loss that is
+    reported is averaged here. Every rank validates on all there is, so that schedule and early stopping agree.
 
     Args:
         loss: plain module.
@@ -41,7 +48,10 @@ class SelfSupervisedIteration(ABC):
 
     @abstractmethod
     def compute(self, network: nn.Module, batch: EntityGraph, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The loss (scalar) of a batch, and one vector per sample (B, S) for monitoring."""
+        """The loss (scalar) of a batch, and one vector per sample (B, S) for monitoring.
+
+        A network in training mode holds a part of a batch that ranks share; in evaluation mode, a whole one.
+        """
 
     def __call__(self, engine: SupervisedTrainer, batchdata: EntityGraph) -> dict[str, Tensor]:
         """Train on one batch: forward, backward, clip, step; mixed precision and accumulation as in the engine."""
@@ -56,8 +66,9 @@ class SelfSupervisedIteration(ABC):
         engine.network.train()
         with _autocast(engine):
             loss, pred = self.compute(engine.network, batch, generator)
-        _check_finite("loss", loss, engine)
-        engine.state.output = self._output(loss, pred)
+        told = average(loss)
+        _check_finite("loss", told, engine)
+        engine.state.output = self._output(told, pred)
         engine.fire_event(IterationEvents.FORWARD_COMPLETED)
         engine.fire_event(IterationEvents.LOSS_COMPLETED)
         scaler = engine.scaler
@@ -133,12 +144,13 @@ class AutoencoderIteration(SelfSupervisedIteration):
 
     def compute(self, network: nn.Module, batch: EntityGraph, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Loss on windows drawn evenly over the batch; latents (N, Z) for monitoring."""
-        windows = torch.cat((batch.vertex_windows, batch.edge_windows))
-        count = min(len(windows), self.windows_per_tile * batch.num_graphs)
-        chosen = torch.randperm(len(windows), generator=generator)[:count].to(windows.device)
-        windows = windows[chosen].float() / 255.0
-        output = network(windows, generator)
+        draws = BatchDraws(batch, generator, shared=network.training)
+        chosen, among = draws.choose(min(len(draws), self.windows_per_tile * draws.num_graphs))
+        windows = torch.cat((batch.vertex_windows, batch.edge_windows))[chosen].float() / 255.0
+        output = network(windows, generator, among)
         loss = self.loss(output.reconstruction, windows, output.texture_hat, output.texture, output.kl)
+        if network.training:
+            loss = loss * mean_weight(len(windows), windows.device)  # each of its terms is a mean over windows
         return loss, output.latents
 
 
@@ -160,7 +172,7 @@ class MaskedDiffusionIteration(SelfSupervisedIteration):
 
     def compute(self, network: nn.Module, batch: EntityGraph, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Loss of a fresh split, timestep and noise; embeddings (B, S) of the whole graphs, in validation only."""
-        loss = self.loss(*network(batch, self.noising, generator))
+        loss = self.loss(*network(batch, self.noising, BatchDraws(batch, generator, shared=network.training)))
         if network.training:
             return loss, loss.detach().expand(batch.num_graphs, 1)
         return loss, network.embed(batch)

@@ -21,6 +21,7 @@ from hmgdm_monai.engines.cohort import CohortGraphs, build_graph_stores
 from hmgdm_monai.engines.encode import encode_stores
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
+from hmgdm_monai.ranks import first_rank_first, is_first_rank
 from hmgdm_monai.transforms.stain import NormalizeStain
 from hmgdm_monai.transforms.superpixels import Superpixels
 
@@ -73,16 +74,18 @@ class PretrainingData:
     def cohort(self) -> CohortGraphs:
         """Graph stores of the cohort, built where they are missing; what was left out is logged, once."""
         if self._cohort is None:
-            self._cohort = build_graph_stores(
-                read_manifest(self.manifest, strict=self.strict_manifest),
-                self.store_dir / "graphs",
-                self.tile_spec,
-                self.superpixels,
-                self.stain,
-                self.max_tiles_per_slide,
-                self.num_workers,
-                self.seed,
-            )
+            with first_rank_first():
+                self._cohort = build_graph_stores(
+                    read_manifest(self.manifest, strict=self.strict_manifest),
+                    self.store_dir / "graphs",
+                    self.tile_spec,
+                    self.superpixels,
+                    self.stain,
+                    self.max_tiles_per_slide,
+                    self.num_workers,
+                    self.seed,
+                    progress=is_first_rank(),
+                )
             logger.info("cohort %s: %s", self.manifest, self._cohort.summary())
         return self._cohort
 
@@ -140,14 +143,17 @@ class PretrainingData:
 
     def encode(self, autoencoder: EntityAutoencoder, checkpoint_path: Path | str, device: Any = "cpu") -> None:
         """Encode all graphs with the frozen autoencoder, into latent stores keyed by the checkpoint's content."""
-        paths = encode_stores(
-            autoencoder,
-            self.cohort.paths,
-            self.store_dir / "latents",
-            checkpoint_path,
-            window_px=self.window_px,
-            device=device,
-        )
+        cohort = self.cohort
+        with first_rank_first():
+            paths = encode_stores(
+                autoencoder,
+                cohort.paths,
+                self.store_dir / "latents",
+                checkpoint_path,
+                window_px=self.window_px,
+                device=device,
+                progress=is_first_rank(),
+            )
         self._latents = LatentStore(paths)
 
     def latents(self) -> LatentStore:

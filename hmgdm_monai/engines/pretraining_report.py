@@ -19,6 +19,7 @@ from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
 from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder
 from hmgdm_monai.networks.hmgdm import HMGDM
 from hmgdm_monai.networks.pretrained import save_pretrained
+from hmgdm_monai.ranks import is_first_rank
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,9 @@ class PretrainingReport:
         return synthetic_note(self.data.manifest)
 
     def write(self) -> None:
-        """Write everything, each file whole or not at all, and say where it is."""
+        """Write everything, each file whole or not at all, and say where it is; of several ranks, the first does."""
+        if not is_first_rank():
+            return
         model, metrics, figures = (self.output_dir / name for name in ("model.pt", "metrics.json", "figures"))
         settings = {"autoencoder": self.autoencoder_settings, "hmgdm": self.hmgdm_settings}
         save_pretrained(model, GraphTileEncoder(self.autoencoder, self.hmgdm, settings, self.run_settings))

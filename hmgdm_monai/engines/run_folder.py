@@ -10,6 +10,7 @@ from typing import Any
 from hmgdm_monai.data.whole_file import write_whole
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.handlers.stage_checkpoint import differing_settings
+from hmgdm_monai.ranks import is_first_rank
 
 SETTINGS_FILE = "settings.json"
 
@@ -39,7 +40,8 @@ class RunFolder:
             InputError: as :meth:`check`, or the disk is full.
         """
         self.check()
-        write_json(self.path / SETTINGS_FILE, {"settings": self.settings, "free": self.free})
+        if is_first_rank():
+            write_json(self.path / SETTINGS_FILE, {"settings": self.settings, "free": self.free})
 
     def check(self) -> None:
         """Check the settings against those the folder was made with, if any: before any work.

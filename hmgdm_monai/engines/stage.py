@@ -12,6 +12,7 @@ from hmgdm_monai.handlers.stage_checkpoint import StageCheckpoint
 from hmgdm_monai.networks.dirl import DiRL
 from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
 from hmgdm_monai.networks.hmgdm import HMGDM
+from hmgdm_monai.ranks import copy_from_first
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ def train_autoencoder(
     """Stage 1: fit filters and components to ``fit_windows`` training windows, then train, or go on training."""
     if not _take_up(data, trainer, checkpoint):
         network.fit(data.sample_windows(fit_windows).to(next(network.parameters()).device))
+    copy_from_first(network)
     run_stage(trainer, checkpoint)
     network.requires_grad_(False).eval()
 
@@ -34,6 +36,7 @@ def train_hmgdm(data: PretrainingData, network: HMGDM, trainer: Trainer, checkpo
     """Stage 2: fit the scale of the latents, then train, or go on training."""
     if not _take_up(data, trainer, checkpoint):
         network.standardizer.fit(data.sample_latents().to(next(network.parameters()).device))
+    copy_from_first(network)
     run_stage(trainer, checkpoint)
     network.eval()
 

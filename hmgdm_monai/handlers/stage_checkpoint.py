@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hmgdm_monai.data.checkpoint_file import read_checkpoint, write_checkpoint
 from hmgdm_monai.errors import InputError
+from hmgdm_monai.ranks import is_first_rank
 
 logger = logging.getLogger(__name__)
 
@@ -21,8 +22,8 @@ _KEYS = {"state", "scaler", "epoch", "iteration", "history", "best", "stopped_ea
 class StageCheckpoint:
     """Save a stage after every epoch, say how the epoch went, and take the stage up again.
 
-    Written whole or not at all, and read with ``weights_only=True``. The trainer is no argument: the handler gets it on
-    attaching, since a config where trainer and handler name each other is circular.
+    Written by the first rank alone, whole or not at all, and read by all, with ``weights_only=True``. The trainer is no
+    argument: the handler gets it on attaching, since a config where trainer and handler name each other is circular.
 
     The history (one dict of numbers per epoch: training loss, learning rate, metrics where the epoch was validated) is
     part of the state, so that curves and ``metrics.json`` cover what happened before an interruption.
@@ -129,7 +130,8 @@ class StageCheckpoint:
             logger.warning("%s: no epoch was validated; the last one's weights are kept", self.path.name)
         else:
             network.load_state_dict(self.best["weights"])
-        write_checkpoint(self.best_path, {"epoch": epoch, "weights": _weights(network)})
+        if is_first_rank():
+            write_checkpoint(self.best_path, {"epoch": epoch, "weights": _weights(network)})
 
     def _restore_scaler(self, engine: Engine) -> None:
         # MONAI makes the scaler of mixed precision as the run starts, so its state has to wait until then.
@@ -179,6 +181,8 @@ class StageCheckpoint:
             )
 
     def _save(self, engine: Engine) -> None:
+        if not is_first_rank():
+            return
         scaler = getattr(engine, "scaler", None)
         write_checkpoint(
             self.path,

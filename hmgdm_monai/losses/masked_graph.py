@@ -5,9 +5,14 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hmgdm_monai.ranks import mean_weight
+
 
 class MaskedGraphLoss(nn.Module):
     """0.5 * mse(vertices) + 0.5 * mse(edges) + kl_weight * KL, on the hidden halves alone.
+
+    Where ranks share a batch, each weighs its means by :func:`hmgdm_monai.ranks.mean_weight`, so that the average over
+    ranks is the loss of the whole batch.
 
     Args:
         kl_weight: weight of the bottleneck's KL divergence (the published code: 1).
@@ -40,6 +45,7 @@ class MaskedGraphLoss(nn.Module):
 
 
 def _mse(prediction: Tensor, target: Tensor) -> Tensor:
+    weight = mean_weight(len(prediction), prediction.device)  # before any branch: the other ranks wait for it
     if prediction.numel() == 0:  # the mean of nothing is NaN
         return prediction.sum()
-    return F.mse_loss(prediction, target)
+    return F.mse_loss(prediction, target) * weight

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +36,13 @@ class Classifier(NamedTuple):
     run_settings: dict[str, Any]
     patients: tuple[str, ...]
     fold: int
+
+    def digest(self) -> str:
+        """SHA-256 of all that its scores depend on but the making of tiles: weights, mode and classes."""
+        sha = hashlib.sha256(repr((self.mode, self.classes, self.network.encoder.digest())).encode())
+        for name, value in sorted(self.network.state_dict().items()):
+            sha.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+        return sha.hexdigest()
 
 
 def build_classifier(encoder: TileEncoder, mode: str, settings: Mapping[str, Any]) -> TileClassifier:

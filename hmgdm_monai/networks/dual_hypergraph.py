@@ -24,18 +24,21 @@ class DualHypergraphConv(nn.Module):
         super().__init__()
         self.linear = nn.Linear(channels, channels)
 
-    def forward(self, edge_states: Tensor, edge_index: Tensor, num_vertices: int, sends: Tensor) -> Tensor:
+    def forward(
+        self, edge_states: Tensor, edge_index: Tensor, num_vertices: int, sends: Tensor | None = None
+    ) -> Tensor:
         """Convolve.
 
         Args:
             edge_states: (E, D).
             edge_index: (2, E), each undirected edge once.
             num_vertices: V.
-            sends: (E,) bool; only these edges contribute. Every edge receives.
+            sends: (E,) bool; only these edges contribute, None for all. Every edge receives.
 
         Returns:
             (E, D). Hyperedges without a sending edge count as zero.
         """
-        sent = edge_states[sends].repeat(2, 1)  # an edge reaches the hyperedges of both its ends
-        hyperedges = scatter(sent, edge_index[:, sends].reshape(-1), dim_size=num_vertices, reduce="mean")
+        sent, ends = (edge_states, edge_index) if sends is None else (edge_states[sends], edge_index[:, sends])
+        # An edge reaches the hyperedges of both its ends.
+        hyperedges = scatter(sent.repeat(2, 1), ends.reshape(-1), dim_size=num_vertices, reduce="mean")
         return self.linear(0.5 * (hyperedges[edge_index[0]] + hyperedges[edge_index[1]]))

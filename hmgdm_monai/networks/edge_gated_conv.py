@@ -35,9 +35,9 @@ class EdgeGatedConv(nn.Module):
         vertices: Tensor,
         edges: Tensor | None,
         edge_index: Tensor,
-        vertex_sends: Tensor,
-        edge_passes: Tensor,
-        edge_sends: Tensor,
+        vertex_sends: Tensor | None = None,
+        edge_passes: Tensor | None = None,
+        edge_sends: Tensor | None = None,
     ) -> Tensor:
         """Convolve.
 
@@ -45,25 +45,27 @@ class EdgeGatedConv(nn.Module):
             vertices: (V, D) states.
             edges: (E, D) states, or None where edges carry none.
             edge_index: (2, E), each undirected edge once.
-            vertex_sends: (V,) bool; states of other vertices reach nobody.
+            vertex_sends: (V,) bool; states of other vertices reach nobody. None, here as below, for all.
             edge_passes: (E,) bool; edges along which messages go.
             edge_sends: (E,) bool; edges whose own state may be sent and may inform the gate (else it counts as zero).
 
         Returns:
             (V, D).
         """
-        kept = edge_index[:, edge_passes]
+        kept = edge_index if edge_passes is None else edge_index[:, edge_passes]
         here, there = torch.cat((kept, kept.flip(0)), dim=1)  # both directions
-        near = vertices * vertex_sends.unsqueeze(-1)
+        near = vertices if vertex_sends is None else vertices * vertex_sends.unsqueeze(-1)
         ends = (near[kept[0]] + near[kept[1]], (near[kept[0]] - near[kept[1]]).abs())
         message = self.near(near)[there]
         if self.edge is None or edges is None:
             gate = self.gate(torch.cat(ends, dim=-1))
         else:
-            own = (edges * edge_sends.unsqueeze(-1))[edge_passes]
+            own = edges if edge_sends is None else edges * edge_sends.unsqueeze(-1)
+            own = own if edge_passes is None else own[edge_passes]
             gate = self.gate(torch.cat((own, *ends), dim=-1))
             message = message + self.edge(own).repeat(2, 1)
-        gate = gate.repeat(2, 1) * (vertex_sends[there].unsqueeze(-1))
+        gate = gate.repeat(2, 1)
+        gate = gate if vertex_sends is None else gate * vertex_sends[there].unsqueeze(-1)
         size = vertices.shape[0]
         total = scatter(gate * message, here, dim_size=size, reduce="sum")
         weight = scatter(gate, here, dim_size=size, reduce="sum")

@@ -144,7 +144,7 @@ class EntityAutoencoder(nn.Module):
             mean = mean + self.linear_in(windows.flatten(1))
         if self.statistics is None or self.texture_moments is None:
             return mean, log_variance, None
-        if not self.statistics.fitted:
+        if not torch.compiler.is_exporting() and not self.statistics.fitted:  # an export has no values to ask
             raise ValueError("the autoencoder is not fitted: call fit on training windows first")
         texture = self.statistics(windows)
         texture_mean, texture_log_variance = self.texture_moments(texture).chunk(2, dim=1)
@@ -159,12 +159,22 @@ class EntityAutoencoder(nn.Module):
         """Windows (N, 3, w, w) in [0, 1] from latents (N, Z); the texture code has no pixels of its own."""
         return self._reconstruct(latents).clamp(0.0, 1.0)
 
-    def forward(self, windows: Tensor, generator: torch.Generator | None = None) -> EntityAutoencoderOutput:
-        """Encode, sample the posterior (in training), decode: what the loss needs. windows (N, 3, w, w) in [0, 1]."""
+    def forward(
+        self, windows: Tensor, generator: torch.Generator | None = None, among: Tensor | None = None
+    ) -> EntityAutoencoderOutput:
+        """Encode, sample the posterior (in training), decode: what the loss needs.
+
+        Args:
+            windows: (N, 3, w, w) in [0, 1].
+            generator: CPU source of the posterior's noise.
+            among: (M,) bool, True for the N of M windows that are here where ranks share a draw; noise is then drawn
+                for all M, so that each window gets the same whoever has it.
+        """
         mean, log_variance, texture = self.moments(windows)
         latents = mean
         if self.training:
-            noise = torch.randn(mean.shape, generator=generator).to(mean)
+            noise = torch.randn(len(mean) if among is None else len(among), mean.shape[1], generator=generator).to(mean)
+            noise = noise if among is None else noise[among]
             latents = mean + (0.5 * log_variance).exp() * noise
         kl = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).sum(1).mean()
         reconstruction = self._reconstruct(latents)  # not clamped as in decode: a clamped pixel has no gradient

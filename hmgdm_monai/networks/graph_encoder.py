@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from hmgdm_monai.data.entity_graph import edge_midpoints
+from hmgdm_monai.diffusion.draws import BatchDraws
 from hmgdm_monai.networks.graph_layer import HIDDEN_ENTITIES, GraphLayer, message_flow
 from hmgdm_monai.networks.position import PositionEmbedding
+from hmgdm_monai.ranks import mean_weight
 
 
 class GraphEncoding(NamedTuple):
@@ -82,6 +85,7 @@ class GraphEncoder(nn.Module):
         pos: Tensor,
         vertex_visible: Tensor | None = None,
         edge_visible: Tensor | None = None,
+        draws: BatchDraws | None = None,
     ) -> GraphEncoding:
         """Encode.
 
@@ -92,15 +96,16 @@ class GraphEncoder(nn.Module):
             pos: (V, 2).
             vertex_visible: (V,) bool, None for all.
             edge_visible: (E,) bool, None for all.
+            draws: of a batch that ranks share, for the bottleneck's noise; None where there is one process.
 
         Raises:
             ValueError: if the encoder needs edge latents and gets none.
         """
-        num_edges = edge_index.shape[1]
+        whole = vertex_visible is None and edge_visible is None
         if vertex_visible is None:
             vertex_visible = vertex_latents.new_ones(vertex_latents.shape[0], dtype=torch.bool)
         if edge_visible is None:
-            edge_visible = vertex_latents.new_ones(num_edges, dtype=torch.bool)
+            edge_visible = vertex_latents.new_ones(edge_index.shape[1], dtype=torch.bool)
         vertices = torch.where(vertex_visible.unsqueeze(-1), self.vertex_in(vertex_latents), self.vertex_token)
         edges = None
         if self.edge_in is not None and self.edge_token is not None:
@@ -111,7 +116,8 @@ class GraphEncoder(nn.Module):
             vertices = vertices + self.position(pos)
             if edges is not None:
                 edges = edges + self.position(edge_midpoints(pos, edge_index))
-        flow = message_flow(vertex_visible, edge_visible, edge_index, self.hidden_entities)
+        # Without masks: a graph of which nothing is hidden has no sizes that depend on data, and can be exported.
+        flow = None if whole else message_flow(vertex_visible, edge_visible, edge_index, self.hidden_entities)
         vertex_states, edge_states = [], []
         for layer in self.layers:
             vertices, edges = layer(vertices, edges, edge_index, flow)
@@ -120,17 +126,30 @@ class GraphEncoder(nn.Module):
                 edge_states.append(edges)
         kl = vertices.new_zeros(())
         if self.vertex_moments is not None:
-            vertex_states[-1], kl = self._bottleneck(self.vertex_moments, vertices, vertex_visible)
+            of_vertices = None if draws is None else draws.of_vertices
+            vertex_states[-1], kl = self._bottleneck(self.vertex_moments, vertices, vertex_visible, of_vertices)
             if self.edge_moments is not None and edges is not None:
-                edge_states[-1], edge_kl = self._bottleneck(self.edge_moments, edges, edge_visible)
+                of_edges = None if draws is None else draws.of_edges
+                edge_states[-1], edge_kl = self._bottleneck(self.edge_moments, edges, edge_visible, of_edges)
                 kl = 0.5 * (kl + edge_kl)
         return GraphEncoding(vertex_states, edge_states or None, kl)
 
-    def _bottleneck(self, moments: nn.Linear, states: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+    def _bottleneck(
+        self,
+        moments: nn.Linear,
+        states: Tensor,
+        visible: Tensor,
+        rows: Callable[[Callable[[Tensor], Tensor]], Tensor] | None,
+    ) -> tuple[Tensor, Tensor]:
         mean, log_variance = moments(states).chunk(2, dim=-1)
         log_variance = log_variance.clamp(-20.0, 10.0)
         kl_each = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).mean(-1)  # (N,)
         kl = (kl_each * visible).sum() / visible.sum().clamp(min=1)
         if self.training:
-            mean = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+
+            def normal(batch: Tensor) -> Tensor:
+                return torch.randn(len(batch), mean.shape[1], dtype=mean.dtype, device=mean.device)
+
+            kl = kl * mean_weight(visible.sum(), visible.device)
+            mean = mean + (normal(mean) if rows is None else rows(normal)) * (0.5 * log_variance).exp()
         return mean, kl

@@ -93,17 +93,21 @@ class GraphLayer(nn.Module):
             self.edge_feed_forward = FeedForward(channels)
 
     def forward(
-        self, vertices: Tensor, edges: Tensor | None, edge_index: Tensor, flow: MessageFlow
+        self, vertices: Tensor, edges: Tensor | None, edge_index: Tensor, flow: MessageFlow | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """Update vertices (V, D) and edges (E, D) or None, given edge_index (2, E); the shapes stay."""
+        """Update vertices (V, D) and edges (E, D) or None, given edge_index (2, E); the shapes stay.
+
+        Everyone sends to everyone where there is no ``flow``.
+        """
+        sends = (None, None, None) if flow is None else flow
         v = self.vertex_norm(vertices)
         e = self.edge_norm(edges) if self.edge_states and edges is not None else None
-        new_vertices = vertices + self.vertex_conv(v, e, edge_index, *flow)
+        new_vertices = vertices + self.vertex_conv(v, e, edge_index, *sends)
         new_vertices = new_vertices + self.vertex_feed_forward(new_vertices)
         if e is None or edges is None:
             return new_vertices, edges
-        sent = v * flow.vertex_sends.unsqueeze(-1)
+        sent = v if sends[0] is None else v * sends[0].unsqueeze(-1)
         ends = 0.5 * (sent[edge_index[0]] + sent[edge_index[1]])
-        update = self.edge_own(e) + self.edge_conv(e, edge_index, vertices.shape[0], flow.edge_sends)
+        update = self.edge_own(e) + self.edge_conv(e, edge_index, vertices.shape[0], sends[2])
         new_edges = edges + update + self.edge_ends(ends)
         return new_vertices, new_edges + self.edge_feed_forward(new_edges)

@@ -92,6 +92,15 @@ class GraphTileEncoder(TileEncoder):
         """Embeddings (B, S) of latent graphs."""
         return self.hmgdm.embed(prepared)
 
+    def prepares_as(self, other: TileEncoder) -> bool:
+        """Whether both make the same latent graphs: by one autoencoder."""
+        if not isinstance(other, GraphTileEncoder) or self.settings["autoencoder"] != other.settings["autoencoder"]:
+            return False
+        theirs = other.autoencoder.state_dict()
+        return all(
+            torch.equal(value.cpu(), theirs[name].cpu()) for name, value in self.autoencoder.state_dict().items()
+        )
+
     def trunk(self) -> GraphTileEncoder:
         """A copy without the denoiser."""
         networks = copy.deepcopy(self.autoencoder), self.hmgdm.trunk()

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.diffusion.draws import BatchDraws
 from hmgdm_monai.diffusion.noising import GraphNoising
 from hmgdm_monai.diffusion.split import split_visible
 from hmgdm_monai.networks.graph_denoiser import GraphDenoiser
 from hmgdm_monai.networks.graph_encoder import GraphEncoder, GraphEncoding
-from hmgdm_monai.networks.graph_trunk import GraphTrunk, num_graphs
+from hmgdm_monai.networks.graph_trunk import GraphTrunk
 from hmgdm_monai.networks.readout import StatisticsReadout
 
 
@@ -70,26 +71,31 @@ class HMGDM(GraphTrunk):
         return vertex_visible, split_visible(graph.edge_batch, self.mask_ratio, generator)
 
     def forward(
-        self, graph: EntityGraph, noising: GraphNoising, generator: torch.Generator | None = None
+        self, graph: EntityGraph, noising: GraphNoising, generator: torch.Generator | BatchDraws | None = None
     ) -> MaskedDiffusionOutput:
         """One training step's predictions: split, noise on the hidden half, encode the visible half, denoise.
 
         Args:
             graph: batch of latent graphs.
             noising: forward process.
-            generator: CPU source of split, timesteps and noise.
+            generator: CPU source of split, timesteps and noise; or the draws for a batch that ranks share.
         """
+        draws = generator if isinstance(generator, BatchDraws) else BatchDraws(graph, generator)
         vertices, edges = self._latents(graph)
-        vertex_visible, edge_visible = self.split(graph, generator)
-        timesteps = noising.draw_timesteps(num_graphs(graph), generator).to(vertices.device)
-        encoding = self.encoder(vertices, edges, graph.edge_index, graph.pos, vertex_visible, edge_visible)
+        vertex_visible = draws.of_vertices(lambda batch: split_visible(batch, self.mask_ratio, draws.generator))
+        edge_visible = draws.of_edges(lambda batch: split_visible(batch, self.mask_ratio, draws.generator))
+        timesteps = draws.of_graphs(lambda count: noising.draw_timesteps(count, draws.generator)).to(vertices.device)
+        encoding = self.encoder(vertices, edges, graph.edge_index, graph.pos, vertex_visible, edge_visible, draws)
 
-        vertex_noise = torch.randn(vertices.shape, generator=generator).to(vertices)
+        def normal(batch: Tensor) -> Tensor:
+            return torch.randn(len(batch), vertices.shape[1], generator=draws.generator)
+
+        vertex_noise = draws.of_vertices(normal).to(vertices)
         vertex_times = timesteps[graph.vertex_batch]
         noisy_vertices = noising.add_noise(vertices, vertex_noise, vertex_times)
         noisy_edges = edge_noise = edge_times = None
         if edges is not None:
-            edge_noise = torch.randn(edges.shape, generator=generator).to(edges)
+            edge_noise = draws.of_edges(normal).to(edges)
             edge_times = timesteps[graph.edge_batch]
             noisy_edges = noising.add_noise(edges, edge_noise, edge_times)
         vertex_prediction, edge_prediction = self.denoise(

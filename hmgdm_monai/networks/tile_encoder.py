@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 
+from hmgdm_monai.errors import InputError
+
 
 class TileEncoder(nn.Module, ABC):
     """Tiles to embeddings, in steps that can be stored in between.
@@ -68,18 +70,38 @@ class TileEncoder(nn.Module, ABC):
     def trunk(self) -> TileEncoder:
         """A copy with weights of its own, without what only pretraining needs."""
 
+    def prepares_as(self, other: TileEncoder) -> bool:
+        """Whether samples that one of both has prepared are good for the other."""
+        return self.kind == other.kind
+
     def trainable_parameters(self) -> list[nn.Parameter]:
         """What fine-tuning may train: all but the frozen part."""
         return list(self.parameters())
 
-    def samples(self, images: Tensor) -> Batch:
+    def check_images(self, images: Tensor) -> None:
+        """Raise an InputError for images that are not (B, 3, S, S), S the side of the tiles of training."""
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise InputError(f"tiles must be images (B, 3, S, S), got {tuple(images.shape)}")
+        side = self.run_settings.get("data", {}).get("tile_size_px")
+        if side is not None and tuple(images.shape[2:]) != (side, side):
+            raise InputError(
+                f"tiles must be of {side} x {side} px, as the encoder was trained, not {tuple(images.shape[2:])}; "
+                "read them at its size and mpp"
+            )
+
+    def samples(self, images: Tensor) -> Data:
         """Images (B, 3, S, S) of values 0 to 255 as a batch of samples, made on the CPU one by one, on their device.
 
         Raises:
-            ValueError: images of another shape.
+            InputError: images of another shape, or of another size than the encoder was trained on; or a call within
+                a trace, which would keep the sample of the one image that it has seen.
         """
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise ValueError(f"tiles must be images (B, 3, S, S), got {tuple(images.shape)}")
+        self.check_images(images)
+        if torch.jit.is_tracing() or torch.compiler.is_exporting():
+            raise InputError(
+                "what is made of a tile outside of tensors (superpixels, stain) cannot be exported with the network; "
+                "scripts/export_model.py exports what can be"
+            )
         pixels = images.detach().round().clamp(0, 255).to(torch.uint8).cpu().numpy()
         return Batch.from_data_list([self.to_sample(image) for image in pixels]).to(images.device)
 

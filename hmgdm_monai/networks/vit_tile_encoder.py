@@ -55,6 +55,13 @@ class ViTTileEncoder(TileEncoder):
         """D, the transformer's."""
         return self.vit.hidden_dim
 
+    def samples(self, images: Tensor) -> Data:
+        """See the base class. Without stain normalisation by tensors alone, so that it can be traced and exported."""
+        if self.to_sample.stain is not None:
+            return super().samples(images)
+        self.check_images(images)
+        return Data(image=images.round().clamp(0, 255))
+
     def prepare(self, samples: Data) -> Data:
         """Samples as they are: the whole network can be fine-tuned."""
         return samples

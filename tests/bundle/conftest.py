@@ -33,6 +33,109 @@ TINY = {
 }
 
 
+@pytest.fixture(scope="session")
+def tiny_settings() -> dict[str, Any]:
+    """Overrides of train.json that make it a run in miniature."""
+    return dict(TINY)
+
+
+# What the Zoo's checks need of a model, and no more.
+SMALL = {
+    "hmgdm": {
+        "autoencoder": {"window_px": 16, "widths": [8, 8], "form_channels": 1, "texture_dim": 4, "num_filters": 8},
+        "hmgdm": {"latent_dim": 8, "hidden_dim": 16, "num_layers": 2, "heads": 2},
+    },
+    "vit": {"vit": {"image_px": 64, "patch_px": 16, "hidden_dim": 16, "num_layers": 2, "heads": 2}, "readout": "mean"},
+}
+SMALL_RUN = {
+    "data": {
+        "manifest": "/home/somebody/slides/cohort.csv",
+        "tile_size_px": 64,
+        "tile_mpp": 0.5,
+        "tile_overlap_px": 0,
+        "min_tissue": 0.5,
+        "stain_method": None,
+        "n_segments": 12,
+        "compactness": 20.0,
+        "merge_threshold": None,
+        "window_px": 16,
+    },
+    "hmgdm": {
+        "num_timesteps": 100,
+        "beta_start": 1e-7,
+        "beta_end": 0.02,
+        "prediction_type": "sample",
+        "noise_intensity": "dynamic",
+    },
+}
+
+
+@pytest.fixture(scope="session")
+def small_models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Function kind -> folder with ``model.pt`` and ``classifier.pt`` of classes a and b, that nobody trained."""
+    from hmgdm_monai.networks.classifier_file import build_classifier, save_classifier
+    from hmgdm_monai.networks.pretrained import build_tile_encoder, save_pretrained
+
+    made: dict[str, Path] = {}
+
+    def folder(kind: str) -> Path:
+        if kind not in made:
+            made[kind] = tmp_path_factory.mktemp(f"small_{kind}")
+            torch.manual_seed(0)
+            encoder = build_tile_encoder(kind, SMALL[kind], SMALL_RUN)
+            if kind == "hmgdm":
+                encoder.autoencoder.fit(torch.rand(64, 3, 16, 16))
+            save_pretrained(made[kind] / "model.pt", encoder)
+            network = build_classifier(encoder, "finetune", {"num_classes": 2})
+            about = ("finetune", {"num_classes": 2}, ["a", "b"], ["p0"], 0)
+            save_classifier(made[kind] / "classifier.pt", network, *about)
+        return made[kind]
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def packaging() -> Any:
+    """scripts/package_bundle.py as a module."""
+    folder = str(CONFIGS.parents[1] / "scripts")
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    import package_bundle
+
+    return package_bundle
+
+
+@pytest.fixture(scope="session")
+def packaged(
+    small_models: Callable[[str], Path], packaging: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """Function kind -> the bundle around the small models of that kind; its zip lies beside it."""
+    made: dict[str, Path] = {}
+
+    def bundle(kind: str = "hmgdm") -> Path:
+        if kind not in made:
+            models = small_models(kind)
+            output = tmp_path_factory.mktemp(f"dist_{kind}")
+            made[kind], _ = packaging.build(models / "model.pt", models / "classifier.pt", output)
+        return made[kind]
+
+    return bundle
+
+
+@pytest.fixture(scope="session")
+def small_slides(tmp_path_factory: pytest.TempPathFactory, stained: Any, write_tiff: Any) -> Path:
+    """Manifest of six slides of 128 px at 0.5 um a px, a patient each, labelled a and b."""
+    import numpy as np
+
+    folder = tmp_path_factory.mktemp("small_slides")
+    lines = ["image,patient,label"]
+    for number in range(6):
+        write_tiff(folder / f"s{number}.tif", [np.roll(stained(128, 128), 20 * number, 1)], compression="jpeg")
+        lines.append(f"s{number}.tif,p{number},{'ab'[number % 2]}")
+    (folder / "slides.csv").write_text("\n".join(lines) + "\n")
+    return folder / "slides.csv"
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _hook_restored() -> Iterator[None]:
     hook = sys.excepthook

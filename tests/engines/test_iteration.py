@@ -109,7 +109,7 @@ def test_a_loss_that_is_no_number_ends_with_one_line(toy_stage: Callable, during
 class Echo(nn.Module):
     """Stands for the autoencoder: hands back the windows that it was given."""
 
-    def forward(self, windows, generator):
+    def forward(self, windows, generator, among):
         return SimpleNamespace(
             reconstruction=windows, texture_hat=None, texture=None, kl=windows.sum() * 0, latents=windows.flatten(1)
         )

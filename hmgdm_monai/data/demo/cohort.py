@@ -202,5 +202,8 @@ def _write_text(path: Path, text: str) -> None:
 
 def draw_if_default(manifest: str | Path) -> None:
     """Draw the demo cohort, or complete it, where ``manifest`` is its default place; leave any other manifest alone."""
+    from hmgdm_monai.ranks import first_rank_first
+
     if Path(manifest) == DEFAULT_FOLDER / "slides.csv":
-        make_demo_cohort(DEFAULT_FOLDER)
+        with first_rank_first():
+            make_demo_cohort(DEFAULT_FOLDER)

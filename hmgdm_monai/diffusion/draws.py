@@ -1,0 +1,91 @@
+"""Random draws for the entities of a batch, of which several processes may each hold a part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Batch
+
+from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.ranks import gather, num_ranks, rank
+
+
+class BatchDraws:
+    """Draws for the vertices, edges and graphs of a batch.
+
+    Where W ranks share one batch, each draws what a single process would draw for all of it, and keeps the rows of its
+    own graphs. So the number of ranks changes no draw. For that every rank hears from the others how many vertices and
+    edges their graphs have.
+
+    Args:
+        graph: the graphs of this rank, b of B = W b. Its j-th graph is the (j W + rank)-th of the shared batch, which
+            is how ``torch.utils.data.DistributedSampler`` deals them out.
+        generator: on the CPU; in the same state on all ranks.
+        shared: whether the ranks hold parts of one batch (training), or each the whole one (validation).
+
+    Attributes:
+        generator: as given.
+        num_graphs: B.
+        vertex_batch: (V,) int64, graph of each vertex of the whole batch.
+        edge_batch: (E,) int64, graph of each edge of the whole batch.
+    """
+
+    def __init__(self, graph: EntityGraph, generator: torch.Generator | None = None, shared: bool = False) -> None:
+        self.generator = generator
+        self.num_graphs = graph.num_graphs if isinstance(graph, Batch) else 1
+        self.vertex_batch, self.edge_batch = graph.vertex_batch, graph.edge_batch
+        self._vertices: Tensor | None = None
+        self._edges: Tensor | None = None
+        self._graphs: Tensor | None = None
+        if not shared or num_ranks() == 1:
+            return
+        mine = torch.stack(
+            [torch.bincount(batch, minlength=self.num_graphs) for batch in (self.vertex_batch, self.edge_batch)]
+        )
+        counts = torch.stack(gather(mine), dim=2).flatten(1)  # (2, b, W) -> (2, B)
+        self.num_graphs *= num_ranks()
+        graphs = torch.arange(self.num_graphs, device=counts.device)
+        own = graphs % num_ranks() == rank()
+        self.vertex_batch, self.edge_batch = (graphs.repeat_interleave(count) for count in counts)
+        self._graphs = own.nonzero().flatten()
+        self._vertices = own[self.vertex_batch].nonzero().flatten()
+        self._edges = own[self.edge_batch].nonzero().flatten()
+
+    def of_graphs(self, draw: Callable[[int], Tensor]) -> Tensor:
+        """Own rows of what ``draw`` makes for B graphs."""
+        return _rows(draw(self.num_graphs), self._graphs)
+
+    def of_vertices(self, draw: Callable[[Tensor], Tensor]) -> Tensor:
+        """Own rows of what ``draw`` makes for the vertices of these graphs, (V,)."""
+        return _rows(draw(self.vertex_batch), self._vertices)
+
+    def of_edges(self, draw: Callable[[Tensor], Tensor]) -> Tensor:
+        """Own rows of what ``draw`` makes for the edges of these graphs, (E,)."""
+        return _rows(draw(self.edge_batch), self._edges)
+
+    def choose(self, count: int) -> tuple[Tensor, Tensor]:
+        """Draw ``count`` entities of the whole batch, vertices and edges alike, without return.
+
+        Returns:
+            (M,) int64, which of the own entities, vertices first, are among them, in the order of the draw; and
+            (count,) bool, which of the drawn ones these are.
+        """
+        vertices, edges = len(self.vertex_batch), len(self.edge_batch)
+        chosen = torch.randperm(vertices + edges, generator=self.generator)[:count].to(self.vertex_batch.device)
+        if self._vertices is None or self._edges is None:
+            return chosen, torch.ones_like(chosen, dtype=torch.bool)
+        own = torch.cat((self._vertices, vertices + self._edges))
+        place = own.new_full((vertices + edges,), -1)
+        place[own] = torch.arange(len(own), device=own.device)
+        mine = place[chosen] >= 0
+        return place[chosen][mine], mine
+
+    def __len__(self) -> int:
+        """V + E of the whole batch."""
+        return len(self.vertex_batch) + len(self.edge_batch)
+
+
+def _rows(drawn: Tensor, rows: Tensor | None) -> Tensor:
+    return drawn if rows is None else drawn[rows.to(drawn.device)]

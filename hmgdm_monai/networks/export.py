@@ -1,0 +1,158 @@
+"""Classifiers as networks of plain tensors, that leave Python: TorchScript, torch.export, ONNX."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.errors import InputError
+from hmgdm_monai.networks.tile_classifier import TileClassifier
+
+FORMATS = ("pt2", "ts", "onnx")  # torch.export, TorchScript by tracing, ONNX
+
+
+class ExportableClassifier(nn.Module, ABC):
+    """Logits (1, K) of one tile from tensors; :meth:`inputs` makes those of an image, outside the exported network.
+
+    Args:
+        network: on the CPU, in evaluation mode.
+    """
+
+    input_names: tuple[str, ...]
+
+    def __init__(self, network: TileClassifier) -> None:
+        super().__init__()
+        self.network = network.eval()
+
+    @abstractmethod
+    def inputs(self, image: Tensor) -> tuple[Tensor, ...]:
+        """What the network takes of a tile (3, S, S) uint8."""
+
+    @abstractmethod
+    def dynamic_shapes(self) -> tuple[dict[int, Any], ...]:
+        """Of each input the dimensions that change from tile to tile."""
+
+
+class ExportableGraphClassifier(ExportableClassifier):
+    """Of an encoder of kind "hmgdm". The entity graph is an input, since superpixels cannot be exported.
+
+    Superpixels grow and merge by a loop over pixels in compiled Python (numba): TorchScript, ``torch.export`` and ONNX
+    know no such thing. A caller makes the graph by ``encoder.to_sample`` or by a program of its own: a vertex for each
+    superpixel, at its centroid; an edge for each pair that touches; on both a window of the tile.
+    """
+
+    input_names = ("vertex_windows", "edge_windows", "edge_index", "pos")
+
+    def forward(self, vertex_windows: Tensor, edge_windows: Tensor, edge_index: Tensor, pos: Tensor) -> Tensor:
+        """Logits (1, K).
+
+        Args:
+            vertex_windows: (V, 3, w, w) uint8.
+            edge_windows: (E, 3, w, w) uint8.
+            edge_index: (2, E) int64, each undirected edge once.
+            pos: (V, 2) float32, centroids as shares of the tile's sides.
+        """
+        encode = self.network.encoder.autoencoder.encode
+        # All vertices are of one graph. Said here, since a graph that stands alone counts its vertices in Python.
+        graph = EntityGraph(
+            pos=pos,
+            edge_index=edge_index,
+            vertex_latents=encode(vertex_windows.float() / 255.0),
+            edge_latents=encode(edge_windows.float() / 255.0),
+            batch=torch.zeros_like(pos[:, 0], dtype=torch.long),
+        )
+        return self.network(graph)
+
+    def inputs(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Windows, edges and positions of the tile's graph."""
+        graph = self.network.encoder.to_sample(image)
+        return tuple(graph[name] for name in self.input_names)
+
+    def dynamic_shapes(self) -> tuple[dict[int, Any], ...]:
+        """V and E."""
+        vertices, edges = torch.export.Dim("V", min=2), torch.export.Dim("E", min=2)
+        return {0: vertices}, {0: edges}, {1: edges}, {0: vertices}
+
+
+class ExportableImageClassifier(ExportableClassifier):
+    """Of an encoder of kind "vit": images in, without anything before them but the stain normalisation, if any."""
+
+    input_names = ("image",)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits (1, K) of a tile (1, 3, S, S), float32 of values 0 to 255."""
+        return self.network(Data(image=image))
+
+    def inputs(self, image: Tensor) -> tuple[Tensor, ...]:
+        """The tile, its stain normalised where the encoder wants that."""
+        return (self.network.encoder.to_sample(image).image.float(),)
+
+    def dynamic_shapes(self) -> tuple[dict[int, Any], ...]:
+        """None: a tile is of the size of training."""
+        return ({},)
+
+
+def exportable(network: TileClassifier) -> ExportableClassifier:
+    """The classifier as a network of tensors.
+
+    Raises:
+        InputError: there is no such form of its kind of encoder.
+    """
+    kinds = {"hmgdm": ExportableGraphClassifier, "vit": ExportableImageClassifier}
+    if network.encoder.kind not in kinds:
+        raise InputError(f"encoders of kind {network.encoder.kind!r} cannot be exported; there are {', '.join(kinds)}")
+    return kinds[network.encoder.kind](network)
+
+
+@torch.no_grad()
+def export(network: ExportableClassifier, image: Tensor, path: Path) -> None:
+    """Write the network to ``path``, in the format of its ending.
+
+    Args:
+        network: to export.
+        image: (3, S, S) uint8, a tile like those to come.
+        path: ends in one of :data:`FORMATS`.
+
+    Raises:
+        InputError: another ending.
+    """
+    example = network.inputs(image)
+    kind = path.suffix[1:]
+    if kind == "ts":
+        torch.jit.trace(network, example, check_trace=False).save(str(path))
+    elif kind == "pt2":
+        torch.export.save(torch.export.export(network, example, dynamic_shapes=network.dynamic_shapes()), path)
+    elif kind == "onnx":
+        torch.onnx.export(
+            network,
+            example,
+            str(path),
+            dynamo=True,
+            verbose=False,
+            input_names=list(network.input_names),
+            output_names=["logits"],
+            dynamic_shapes=network.dynamic_shapes(),
+            external_data=False,
+        )
+    else:
+        raise InputError(f"{path}: the format is told by the ending, one of {', '.join(FORMATS)}")
+
+
+@torch.no_grad()
+def run_exported(path: Path, inputs: tuple[Tensor, ...]) -> Tensor:
+    """Logits by a file of :func:`export`, without any of our code."""
+    if path.suffix == ".ts":
+        return torch.jit.load(str(path))(*inputs)
+    if path.suffix == ".pt2":
+        return torch.export.load(path).module()(*inputs)
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    named = {entry.name: value.numpy() for entry, value in zip(session.get_inputs(), inputs, strict=True)}
+    return torch.from_numpy(session.run(None, named)[0])

@@ -1,0 +1,96 @@
+"""Exports a classifier to TorchScript, torch.export and ONNX, and checks each file against PyTorch.
+
+python scripts/export_model.py --classifier runs/classification/finetune/checkpoints/classifier_fold0.pt \
+    --output exported --tiles tile_a.png tile_b.png
+
+Of an encoder on entity graphs the exported network takes the graph, not the image: docs/distribution.md says why. ONNX
+wants the extra: pip install -c constraints.txt -e '.[export]'.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hmgdm_monai.errors import InputError
+from hmgdm_monai.networks.classifier_file import load_classifier
+from hmgdm_monai.networks.export import FORMATS, export, exportable, run_exported
+
+TOLERANCE = 1e-4
+
+
+def read_tiles(paths: list[Path], side_px: int) -> list[torch.Tensor]:
+    """Tiles (3, S, S) uint8 of image files; three that are drawn where none are given.
+
+    Raises:
+        InputError: a file is no RGB image of that size.
+    """
+    from skimage.io import imread
+
+    if not paths:
+        rng = np.random.default_rng(0)
+        drawn = [np.repeat(np.repeat(rng.integers(60, 256, (3, side_px, side_px)), n, 1), n, 2) for n in (8, 16, 32)]
+        return [torch.from_numpy(tile[:, :side_px, :side_px].astype(np.uint8)) for tile in drawn]
+    tiles = []
+    for path in paths:
+        try:
+            image = imread(path)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: cannot be read as an image ({error})") from None
+        if image.shape[:2] != (side_px, side_px) or image.ndim != 3:
+            raise InputError(f"{path}: is of {image.shape}, but the model takes RGB tiles of {side_px} x {side_px} px")
+        tiles.append(torch.from_numpy(image[..., :3].transpose(2, 0, 1).copy()))
+    return tiles
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Reads the command line and exports; returns 2 on bad input, 1 where a file does not do as PyTorch does."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--classifier", type=Path, required=True, help="classifier_fold*.pt of a run of classify.json")
+    parser.add_argument("--output", type=Path, default=Path("exported"), help="folder (default: %(default)s)")
+    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS), help="(default: all)")
+    parser.add_argument("--tiles", type=Path, nargs="+", default=[], help="images to check with, of the model's size")
+    given = parser.parse_args(arguments)
+    try:
+        return run(given.classifier, given.output, given.formats, given.tiles)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def run(path: Path, output: Path, formats: list[str], tile_paths: list[Path]) -> int:
+    """Export to each format, check, and say how it went."""
+    classifier = load_classifier(path)
+    network = exportable(classifier.network)
+    tiles = read_tiles(tile_paths, int(classifier.run_settings["data"]["tile_size_px"]))
+    output.mkdir(parents=True, exist_ok=True)
+    with torch.inference_mode():
+        expected = [classifier.network(tile[None].float()) for tile in tiles]
+    print(f"inputs: {', '.join(network.input_names)}; classes: {', '.join(classifier.classes)}")
+    worst_of_all = 0.0
+    for kind in formats:
+        target = output / f"classifier.{kind}"
+        try:
+            export(network, tiles[0], target)
+        except ImportError as error:
+            raise InputError(f"{kind}: {error}; pip install -c constraints.txt -e '.[export]'") from None
+        start = time.perf_counter()
+        found = [run_exported(target, network.inputs(tile)) for tile in tiles]
+        seconds = (time.perf_counter() - start) / len(tiles)
+        worst = max(float((a - b).abs().max()) for a, b in zip(found, expected, strict=True))
+        worst_of_all = max(worst, worst_of_all)
+        size = target.stat().st_size / 2**20
+        print(f"{target}: {size:.1f} MB, off by {worst:.1e} at most on {len(tiles)} tiles, {seconds:.2f} s a tile")
+    if worst_of_all > TOLERANCE:
+        print(f"error: off by {worst_of_all:.1e}, more than {TOLERANCE}; do not use these files", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,180 @@
+"""Builds the bundle that the Model Zoo takes, as a folder and as a zip.
+
+python scripts/package_bundle.py --model runs/pretraining/model.pt --output dist \
+    --classifier runs/classification/finetune/checkpoints/classifier_fold0.pt
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+import shutil
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from package_parts.checkpoints import copy_checkpoint
+from package_parts.configs import PACKAGE, packed_configs, packed_metadata, write_config
+
+import hmgdm_monai
+from hmgdm_monai.errors import InputError
+from hmgdm_monai.networks.classifier_file import load_classifier
+from hmgdm_monai.networks.pretrained import load_pretrained
+
+ROOT = Path(__file__).resolve().parents[1]
+NAME = "pathology_hmgdm"
+LARGE_MB = 25  # what is larger, the Zoo wants to download from elsewhere
+
+
+def build(model: Path, classifier: Path, output: Path, name: str = NAME, url: str | None = None) -> tuple[Path, Path]:
+    """Build the bundle, whole or not at all.
+
+    Args:
+        model: a ``model.pt`` of train.json. classifier: a ``classifier_fold*.pt`` of classify.json, of that model.
+        output: folder in which the bundle and its zip are to stand; made where missing.
+        name: of the bundle.
+        url: where large files will be found, each by its name; needed where there are any.
+
+    Returns:
+        The bundle's folder, and its zip.
+
+    Raises:
+        InputError: a file is missing or none of ours, the two do not belong together, versions disagree, a name or a
+            path leaves the bundle, or the folder stands already.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise InputError(f"--name {name!r}: a bundle's name is of small letters, digits and _; such as {NAME}")
+    target = output / name
+    if target.exists():
+        raise InputError(f"{target} exists; remove it, or give another --output")
+    tile_size_px, classes = _checked(model, classifier)
+    metadata = json.loads((ROOT / "bundle/configs/metadata.json").read_text())
+    _check_version(metadata)
+    output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output, prefix=f".{name}.") as scratch:
+        bundle = Path(scratch) / name
+        for path in _sources(ROOT / "bundle"):
+            if path.suffix != ".json":
+                _copy(ROOT / "bundle" / path, bundle / path)
+        configs = {path.name: json.loads(path.read_text()) for path in sorted((ROOT / "bundle/configs").glob("*.json"))}
+        del configs["metadata.json"]
+        for file, config in packed_configs(configs).items():
+            write_config(bundle / "configs" / file, config)
+        write_config(bundle / "configs/metadata.json", packed_metadata(metadata, tile_size_px, classes))
+        for path in _sources(ROOT / PACKAGE, "*.py"):
+            _copy(ROOT / PACKAGE / path, bundle / PACKAGE / path)
+        copy_checkpoint(model, bundle / "models/model.pt")
+        copy_checkpoint(classifier, bundle / "models/classifier.pt")
+        _list_large_files(bundle, url)
+        _check_paths(bundle, (model, classifier))
+        archive = Path(scratch) / f"{name}_v{metadata['version']}.zip"
+        _zip(bundle, archive)
+        bundle.rename(target)
+        archive.replace(output / archive.name)
+    return target, output / archive.name
+
+
+def _checked(model: Path, classifier: Path) -> tuple[int, tuple[str, ...]]:
+    """Side of the tiles in px, and the classes, of two files that belong together."""
+    pretrained, trained = load_pretrained(model), load_classifier(classifier)
+    ours, theirs = pretrained.run_settings["data"], trained.run_settings["data"]
+    shaping = ("tile_size_px", "tile_mpp", "stain_method", "n_segments", "compactness", "merge_threshold", "window_px")
+    differing = [key for key in shaping if ours.get(key) != theirs.get(key)]
+    if differing:
+        raise InputError(
+            f"{classifier}: was trained on other tiles than {model} ({', '.join(differing)}); give one of this model"
+        )
+    return int(ours["tile_size_px"]), tuple(trained.classes)
+
+
+def _check_version(metadata: dict) -> None:
+    if metadata["version"] != hmgdm_monai.__version__ or metadata["version"] not in metadata["changelog"]:
+        raise InputError(
+            f"bundle/configs/metadata.json: version {metadata['version']} must be the package's, "
+            f"{hmgdm_monai.__version__}, and stand in the changelog"
+        )
+
+
+def _sources(folder: Path, pattern: str = "*") -> list[Path]:
+    """Files under a folder, relative to it; nothing hidden, nothing that Python or an editor left."""
+    found = []
+    for path in sorted(folder.rglob(pattern)):
+        relative = path.relative_to(folder)
+        if path.is_dir() or any(part.startswith(".") or part == "__pycache__" for part in relative.parts):
+            continue
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise InputError(f"{path}: leads out of the bundle, to {path.resolve()}; put the file itself there")
+        if relative.parts[0] != "models":  # those are given
+            found.append(relative)
+    return found
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def _list_large_files(bundle: Path, url: str | None) -> None:
+    """Write large_files.yml where there are any."""
+    large = [path for path in sorted(bundle.rglob("*")) if path.is_file() and path.stat().st_size > LARGE_MB * 2**20]
+    if not large:
+        return
+    if url is None:
+        names = ", ".join(path.name for path in large)
+        raise InputError(f"{names}: over {LARGE_MB} MB, which the Zoo wants to download: give --large-files-url")
+    lines = ["large_files:"]
+    for path in large:
+        lines += [
+            f'- path: "{path.relative_to(bundle).as_posix()}"',
+            f'  url: "{url.rstrip("/")}/{path.name}"',
+            f'  hash_val: "{hashlib.sha256(path.read_bytes()).hexdigest()}"',
+            '  hash_type: "sha256"',
+        ]
+    (bundle / "large_files.yml").write_text("\n".join(lines) + "\n")
+
+
+def _check_paths(bundle: Path, given: tuple[Path, ...]) -> None:
+    """Raise where a file names a folder of this machine."""
+    ours = {str(folder) for folder in (Path.home(), ROOT, Path.cwd(), *(path.resolve().parent for path in given))}
+    for path in sorted(bundle.rglob("*")):
+        content = path.read_bytes() if path.is_file() else b""
+        for folder in ours - {"/"}:
+            if f"{folder}/".encode() in content:
+                raise InputError(f"{path.relative_to(bundle)}: holds the personal path {folder}; take it out")
+
+
+def _zip(bundle: Path, archive: Path) -> None:
+    """Zip the folder under its name; the same content makes the same file."""
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for path in sorted(path for path in bundle.rglob("*") if path.is_file()):
+            entry = zipfile.ZipInfo(path.relative_to(bundle.parent).as_posix())
+            entry.external_attr, entry.compress_type = 0o644 << 16, zipfile.ZIP_DEFLATED
+            file.writestr(entry, path.read_bytes())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Reads the command line and builds; returns 2 on bad input."""
+    parser = argparse.ArgumentParser(description="Build the bundle for the Model Zoo, as a folder and a zip.")
+    parser.add_argument("--model", type=Path, required=True, help="model.pt of a run of train.json")
+    parser.add_argument("--classifier", type=Path, required=True, help="classifier_fold*.pt of a run of classify.json")
+    parser.add_argument("--output", type=Path, default=Path("dist"), help="where to build (default: %(default)s)")
+    parser.add_argument("--name", default=NAME, help="of the bundle (default: %(default)s)")
+    parser.add_argument("--large-files-url", help=f"address of the folder of files over {LARGE_MB} MB")
+    given = parser.parse_args(arguments)
+    try:
+        folder, archive = build(given.model, given.classifier, given.output, given.name, given.large_files_url)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    print(f"wrote {folder} ({size / 2**20:.1f} MB) and {archive} ({archive.stat().st_size / 2**20:.1f} MB)")
+    if (folder / "large_files.yml").exists():
+        print("large_files.yml names what to upload to the address that was given, and to leave out of a pull request")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+"""Checkpoints as they may leave the house: without the paths of the machine that they were trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from hmgdm_monai.data.checkpoint_file import read_checkpoint, write_checkpoint
+
+
+def without_paths(content: Any) -> Any:
+    """The content with every absolute path in it cut down to its last part; all else as it is."""
+    if isinstance(content, Mapping):
+        return {without_paths(key): without_paths(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return type(content)(without_paths(value) for value in content)
+    if isinstance(content, str):
+        for kind in (PurePosixPath, PureWindowsPath):
+            if kind(content).is_absolute() or content.startswith("~"):
+                return kind(content).name
+    return content
+
+
+def copy_checkpoint(source: Path, target: Path) -> None:
+    """Copy a checkpoint of ours without its absolute paths.
+
+    Raises:
+        InputError: it can't be read, or the disk is full.
+    """
+    write_checkpoint(target, without_paths(read_checkpoint(source)))

@@ -1,0 +1,78 @@
+"""The unit test of the bundle, as the Model Zoo keeps one for each: every workflow checked and run, from the package.
+
+The Zoo runs it with the bundle's folder in BUNDLE_ROOT; here the bundle is packaged around models that nobody trained.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from monai.bundle import ConfigWorkflow
+
+INFER = {"device": "cpu"}
+TRAIN = {
+    "autoencoder_epochs": 1,
+    "max_epochs": 1,
+    "tile_size_px": 64,
+    "n_segments": 12,
+    "hidden_dim": 16,
+    "num_layers": 1,
+    "batch_size": 4,
+    "windows_per_tile": 8,
+    "device": "cpu",
+    "autoencoder_settings::widths": [8, 8],
+    "autoencoder_settings::form_channels": 1,
+    "autoencoder_settings::texture_dim": 4,
+    "autoencoder_settings::num_filters": 8,
+}
+CASES = {
+    "train": ("train", ("train.json",), TRAIN),
+    "paper": ("train", ("train.json", "paper.json"), TRAIN),
+    "classify": ("train", ("classify.json",), {"mode": "linear", "n_folds": 2, "strengths": [1.0], "device": "cpu"}),
+    "inference": ("infer", ("inference.json",), {**INFER, "survival_model": None}),
+    "evaluate": ("infer", ("evaluate.json",), INFER),
+}
+
+
+def check_workflow(workflow: ConfigWorkflow, check_properties: bool = False) -> None:
+    """The Zoo's own helper, but for properties that are missing, which fail here."""
+    workflow.initialize()
+    if check_properties:
+        assert workflow.check_properties() == []
+    workflow.run()
+    workflow.finalize()
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Any:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_workflow(name: str, packaged: Callable[..., Path], small_slides: Path, tmp_path: Path) -> None:
+    kind, files, overrides = CASES[name]
+    bundle = Path(os.environ.get("BUNDLE_ROOT") or packaged())
+    given = {"bundle_root": str(bundle), "manifest": str(small_slides), "output_dir": str(tmp_path / "out")}
+    if name == "paper":
+        overrides = {k: v for k, v in overrides.items() if not k.startswith("autoencoder_settings")}
+        overrides |= {"autoencoder_settings::widths": [8, 8], "autoencoder_settings::form_channels": 1}
+    workflow = ConfigWorkflow(
+        workflow_type=kind,
+        config_file=[str(bundle / "configs" / file) for file in files],
+        logging_file=str(bundle / "configs/logging.conf"),
+        meta_file=str(bundle / "configs/metadata.json"),
+        **{**given, **overrides},
+    )
+    # A cross-validation trains a network for each fold, and so has no one trainer as MONAI's properties ask for.
+    check_workflow(workflow, check_properties=name != "classify")
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    expected = {"train": "model.pt", "paper": "model.pt", "inference": "summary.json"}
+    assert expected.get(name, "metrics.json") in left

@@ -1,0 +1,173 @@
+"""What the Model Zoo's CI asks of the packaged bundle, and that the package stands on its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import venv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from monai.bundle import ckpt_export, verify_metadata, verify_net_in_out
+
+from hmgdm_monai.errors import input_error_in
+from hmgdm_monai.networks.classifier_file import load_classifier
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = ROOT.parent / "shared" / "reference" / "meta_schema.json"
+
+# Runs MONAI's command line where this repository can't be found: not as an editable install, nor by a path.
+ALONE = """
+import json, os, runpy, sys
+sys.meta_path = [finder for finder in sys.meta_path if "editable" not in str(finder).lower()]
+sys.path = [path for path in sys.path if not os.path.isfile(os.path.join(path or ".", "constraints.txt"))]
+sys.argv = ["monai.bundle", *sys.argv[1:]]
+try:
+    runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
+finally:
+    print("FOUND", getattr(sys.modules.get("hmgdm_monai"), "__file__", None))
+"""
+
+
+def alone(arguments: list[str], cwd: Path) -> tuple[subprocess.CompletedProcess, Path]:
+    """``python -m monai.bundle`` without this repository; and where it found hmgdm_monai."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment.pop("PYTHONPATH", None)
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("FOUND ")]
+    return done, Path(line.removeprefix("FOUND "))
+
+
+def config(bundle: Path) -> dict[str, Any]:
+    return {
+        "config_file": str(bundle / "configs/inference.json"),
+        "meta_file": str(bundle / "configs/metadata.json"),
+        "bundle_root": str(bundle),
+        "device": "cpu",
+    }
+
+
+@pytest.mark.skipif(not SCHEMA.is_file(), reason=f"MONAI's metadata schema is not at {SCHEMA}")
+def test_verify_metadata(packaged: Callable[..., Path]) -> None:
+    verify_metadata(meta_file=str(packaged() / "configs/metadata.json"), filepath=str(SCHEMA))
+
+
+@pytest.mark.parametrize("kind", ["hmgdm", "vit"])
+def test_verify_net_in_out(kind: str, packaged: Callable[..., Path]) -> None:
+    verify_net_in_out(net_id="network_def", **config(packaged(kind)))
+
+
+def test_ckpt_export_of_a_network_of_images(packaged: Callable[..., Path], tmp_path: Path) -> None:
+    bundle = packaged("vit")
+    ckpt_export(
+        net_id="network_def",
+        filepath=str(tmp_path / "model.ts"),
+        ckpt_file=str(bundle / "models/classifier.pt"),
+        key_in_ckpt="weights",
+        use_trace=True,
+        input_shape=[1, 3, 64, 64],
+        **config(bundle),
+    )
+    images = torch.randint(256, (1, 3, 64, 64)).float()
+    network = load_classifier(bundle / "models/classifier.pt").network
+    assert torch.allclose(torch.jit.load(tmp_path / "model.ts")(images), network(images), atol=1e-4)
+
+
+def test_ckpt_export_of_a_network_that_builds_graphs_is_refused(packaged: Callable[..., Path], tmp_path: Path) -> None:
+    """It would otherwise keep the graph of the one image it was traced with."""
+    bundle = packaged("hmgdm")
+    with pytest.raises(ValueError) as caught:
+        ckpt_export(
+            net_id="network_def",
+            filepath=str(tmp_path / "model.ts"),
+            ckpt_file=str(bundle / "models/classifier.pt"),
+            key_in_ckpt="weights",
+            use_trace=True,
+            input_shape=[1, 3, 64, 64],
+            **config(bundle),
+        )
+    assert "scripts/export_model.py exports what can be" in str(input_error_in(caught.value))
+    assert not (tmp_path / "model.ts").exists()
+
+
+def test_the_package_runs_from_another_folder_without_this_repository(
+    packaged: Callable[..., Path], small_slides: Path, tmp_path: Path
+) -> None:
+    bundle = packaged()
+    done, found = alone(
+        ["run", "--config_file", str(bundle / "configs/inference.json"), "--bundle_root", str(bundle)]
+        + ["--manifest", str(small_slides), "--output_dir", str(tmp_path / "out"), "--device", "cpu"],
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert found == bundle / "hmgdm_monai/__init__.py"
+    assert json.loads((tmp_path / "out/summary.json").read_text())["embedded_slides"] == 6
+    assert (tmp_path / "out/maps/s0_probability_a.png").is_file()
+
+
+def test_the_package_runs_within_its_folder(packaged: Callable[..., Path], small_slides: Path, tmp_path: Path) -> None:
+    bundle = packaged()
+    done, found = alone(
+        ["run", "--config_file", "configs/evaluate.json", "--manifest", str(small_slides)]
+        + ["--output_dir", str(tmp_path / "out"), "--device", "cpu"],
+        bundle,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert found == bundle / "hmgdm_monai/__init__.py"
+    assert json.loads((tmp_path / "out/metrics.json").read_text())["patients"] == 5
+
+
+def test_bad_input_is_one_line_there_too(
+    packaged: Callable[..., Path], small_slides: Path, tmp_path: Path
+) -> None:
+    bundle = packaged()
+    (tmp_path / "classifier.pt").write_bytes(b"no checkpoint")
+    done, _ = alone(
+        ["run", "--config_file", str(bundle / "configs/inference.json"), "--bundle_root", str(bundle)]
+        + ["--classifier", str(tmp_path / "classifier.pt"), "--output_dir", str(tmp_path / "out")]
+        + ["--manifest", str(small_slides)],
+        tmp_path,
+    )
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert "classifier.pt" in line
+
+
+@pytest.mark.slow
+def test_exactly_its_packages_are_enough(packaged: Callable[..., Path], real_data: Path, tmp_path: Path) -> None:
+    """A fresh environment of what metadata.json pins, and the two commands of the bundle's README on a real slide."""
+    bundle = packaged()
+    venv.create(tmp_path / "env", with_pip=True)
+    python = tmp_path / "env/bin/python"
+    metadata = json.loads((bundle / "configs/metadata.json").read_text())
+    pins = {"torch": "pytorch", "monai": "monai", "numpy": "numpy"}
+    wanted = [f"{name}=={metadata[f'{key}_version']}" for name, key in pins.items()]
+    wanted += [f"{name}=={version}" for name, version in metadata["required_packages_version"].items()]
+    subprocess.run([python, "-m", "pip", "install", "-q", *wanted], check=True, timeout=1500)
+    manifest = tmp_path / "slides.csv"
+    manifest.write_text(f"image,patient\n{real_data / 'slides/CMU-1-Small-Region.svs'},P1\n")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [python, "-m", "monai.bundle", "run", "--config_file", "configs/inference.json"]
+        + ["--manifest", str(manifest), "--output_dir", str(tmp_path / "out")],
+        cwd=bundle,
+        env={**environment, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    tiles = json.loads(next((tmp_path / "out/maps").glob("*.geojson")).read_text())["features"]
+    assert len(tiles) > 100 and all(tile["properties"]["classification"]["name"] in "ab" for tile in tiles)
