@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hmgdm_monai.errors import InputError
 
-QUICK = ("graph", "reading", "prior", "autoencoder", "training")
+QUICK = ("graph", "reading", "prior", "autoencoder", "training", "dense")
 PARTS = (*QUICK, "representation", "dirl")
 
 
@@ -69,6 +69,10 @@ def run_part(part: str, given: argparse.Namespace) -> None:
         from benchmark_parts import training
 
         training.main()
+    elif part == "dense":
+        from benchmark_parts import dense_cost
+
+        dense_cost.main()
     elif part == "dirl":
         from benchmark_parts import dirl
 

@@ -193,3 +193,32 @@ def whole_run(workflow: Callable[..., Any], tmp_path_factory: pytest.TempPathFac
     folder = tmp_path_factory.mktemp("whole") / "run"
     workflow(folder).run()
     return Outcome(folder)
+
+
+class Killed(BaseException):
+    """Stands for the end of a process: nothing may catch it."""
+
+
+@pytest.fixture
+def killed() -> type[Killed]:
+    """What ends a run that ``kill_at`` armed."""
+    return Killed
+
+
+@pytest.fixture
+def kill_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[type, int], None]:
+    """Function (iteration class, count): from now on, its ``count``-th training step is the run's last."""
+
+    def arm(kind: type, count: int) -> None:
+        compute, left = kind.compute, [count]
+
+        def counted(self, network, *rest):
+            left[0] -= network.training
+            if left[0] <= 0:
+                monkeypatch.setattr(kind, "compute", compute)
+                raise Killed
+            return compute(self, network, *rest)
+
+        monkeypatch.setattr(kind, "compute", counted)
+
+    return arm

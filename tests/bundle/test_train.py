@@ -19,29 +19,6 @@ from hmgdm_monai.errors import input_error_in
 ROOT = Path(__file__).parents[2]
 
 
-class Killed(BaseException):
-    """Stands for the end of a process: nothing may catch it."""
-
-
-@pytest.fixture
-def kill_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[type, int], None]:
-    """Function (iteration class, count): from now on, its ``count``-th training step is the run's last."""
-
-    def arm(kind: type, count: int) -> None:
-        compute, left = kind.compute, [count]
-
-        def counted(self, network, *rest):
-            left[0] -= network.training
-            if left[0] <= 0:
-                monkeypatch.setattr(kind, "compute", compute)
-                raise Killed
-            return compute(self, network, *rest)
-
-        monkeypatch.setattr(kind, "compute", counted)
-
-    return arm
-
-
 def test_a_run_leaves_model_metrics_and_figures(whole_run: Any) -> None:
     from hmgdm_monai.networks.pretrained import load_pretrained
 
@@ -74,7 +51,7 @@ def test_mlflow_has_every_epoch_in_one_run_per_stage(whole_run: Any) -> None:
 
 
 def test_killed_again_and_again_equals_one_go(
-    whole_run: Any, workflow: Callable[..., Any], outcome: type, kill_at: Callable, tmp_path: Path
+    killed: type, whole_run: Any, workflow: Callable[..., Any], outcome: type, kill_at: Callable, tmp_path: Path
 ) -> None:
     for kind, step in (
         (AutoencoderIteration, 1),  # before the first checkpoint of stage 1
@@ -84,7 +61,7 @@ def test_killed_again_and_again_equals_one_go(
     ):
         torch.manual_seed(step)  # another process begins with another state
         kill_at(kind, step)
-        with pytest.raises(Killed):
+        with pytest.raises(killed):
             workflow(tmp_path).run()
     workflow(tmp_path).run()
     resumed = outcome(tmp_path)
@@ -100,7 +77,7 @@ def test_killed_again_and_again_equals_one_go(
 
 
 def test_a_finished_run_trains_nothing_and_goes_on_when_given_more(
-    workflow: Callable[..., Any], outcome: type, kill_at: Callable, tmp_path: Path, whole_run: Any
+    killed: type, workflow: Callable[..., Any], outcome: type, kill_at: Callable, tmp_path: Path, whole_run: Any
 ) -> None:
     workflow(tmp_path, max_epochs=2).run()
     first = outcome(tmp_path)
@@ -109,7 +86,7 @@ def test_a_finished_run_trains_nothing_and_goes_on_when_given_more(
     kill_at(AutoencoderIteration, 1)
     workflow(tmp_path, max_epochs=2).run()  # not killed: there is no training step
     assert outcome(tmp_path).same_weights(first)
-    with pytest.raises(Killed):
+    with pytest.raises(killed):
         workflow(tmp_path, max_epochs=3).run()
     workflow(tmp_path, max_epochs=3, run_id="run").run()
     assert outcome(tmp_path).same_weights(whole_run)

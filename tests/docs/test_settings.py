@@ -10,12 +10,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = json.loads((ROOT / "bundle" / "configs" / "train.json").read_text())
-TEXT = (ROOT / "docs" / "settings.md").read_text()
+DIRL = json.loads((ROOT / "bundle" / "configs" / "dirl.json").read_text())
 
 
-def documented(section: str) -> dict[str, str]:
+def documented(section: str, page: str = "settings.md") -> dict[str, str]:
     """Setting -> default, out of the tables under a heading: | `name` | `default` | ..."""
-    body = re.search(rf"^## {re.escape(section)}\n(.*?)(?=^## |\Z)", TEXT, re.M | re.S)
+    text = (ROOT / "docs" / page).read_text()
+    body = re.search(rf"^## {re.escape(section)}\n(.*?)(?=^## |\Z)", text, re.M | re.S)
     assert body is not None, section
     return dict(re.findall(r"^\| `([^`]+)` \| `([^`]*)` \|", body[1], re.M))
 
@@ -26,6 +27,14 @@ def test_every_top_level_scalar_is_documented_and_nothing_else() -> None:
     # Objects that a one-line expression makes are wiring, not settings.
     scalars -= {"network", "labelled", "run"}
     assert set(documented("Settings of train.json")) == scalars
+
+
+def test_what_dirl_adds_is_documented_with_its_defaults() -> None:
+    told = documented("Settings of dirl.json", "dirl.md")
+    scalars = {name: value for name, value in DIRL.items() if not isinstance(value, dict | list) and name[0] != "_"}
+    assert set(told) == set(scalars) - set(CONFIG) - {"loss"}
+    for name, default in told.items():
+        assert default == (scalars[name] if isinstance(scalars[name], str) else json.dumps(scalars[name])), name
 
 
 @pytest.mark.parametrize("section", ["autoencoder_settings", "hmgdm_settings"])
@@ -52,7 +61,10 @@ def test_the_defaults_told_are_those_of_the_config(section: str) -> None:
     [
         "README.md",
         "bundle/docs/README.md",
-        *(f"docs/{n}" for n in ("architecture.md", "settings.md", "own_data.md", "benchmarks.md")),
+        *(
+            f"docs/{n}"
+            for n in ("architecture.md", "settings.md", "own_data.md", "benchmarks.md", "dirl.md", "qupath.md")
+        ),
     ],
 )
 def test_relative_links_and_pictures_lead_somewhere(page: str) -> None:

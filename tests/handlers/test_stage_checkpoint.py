@@ -204,3 +204,18 @@ def test_mixed_precision_resumes_with_its_scale(toy_stage: Callable) -> None:
     assert seen == [saved]
     assert all(torch.isfinite(p).all() for p in stage.network.parameters())
     assert stage.checkpoint.history[-1]["loss"] < 10
+
+
+def test_the_last_epoch_is_kept_where_that_is_asked_for(toy_stage: Callable, tmp_path: Path) -> None:
+    for keep, epoch in (("best", 1), ("last", 2)):
+        stage = run(toy_stage(2, path=tmp_path / f"{keep}.pt"))
+        checkpoint, trained = stage.checkpoint, stage.network.state_dict()
+        last = {name: value.clone() for name, value in trained.items()}
+        first = {name: torch.zeros_like(value) for name, value in trained.items()}
+        checkpoint.best, checkpoint.keep = {"epoch": 1, "value": 0.0, "weights": first}, keep
+        checkpoint.keep_best()
+        assert same(stage.network.state_dict(), first if keep == "best" else last)
+        saved = torch.load(checkpoint.best_path, weights_only=True)
+        assert saved["epoch"] == epoch and same(saved["weights"], stage.network.state_dict())
+    with pytest.raises(ValueError, match="keep must be"):
+        type(checkpoint)(tmp_path / "x.pt", {}, keep="first")

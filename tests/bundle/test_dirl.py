@@ -1,0 +1,206 @@
+"""dirl.json as a user runs it, and its encoder through the configs that H-MGDM's goes through."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from hmgdm_monai.engines.dirl_iteration import DiRLIteration
+from hmgdm_monai.errors import input_error_in
+
+CONFIGS = Path(__file__).parents[2] / "bundle/configs"
+TINY = {
+    "max_epochs": 3,
+    "val_interval": 1,
+    "probe_interval": 2,
+    "tile_size_px": 128,
+    "max_tiles_per_slide": 6,
+    "n_segments": 16,
+    "view_px": 64,
+    "batch_size": 6,
+    "head_hidden": 16,
+    "projection_dim": 8,
+    "num_prototypes": 16,
+    "warmup_steps": 2,
+    "device": "cpu",
+    "vit_settings::hidden_dim": 16,
+    "vit_settings::num_layers": 2,
+    "vit_settings::heads": 2,
+}
+
+
+def workflow(manifest: Path, output_dir: Path, run_id: str = "training", **settings: Any) -> Any:
+    from monai.bundle import ConfigWorkflow
+
+    torch.set_num_threads(1)
+    built = ConfigWorkflow(
+        workflow_type="train",
+        config_file=str(CONFIGS / "dirl.json"),
+        meta_file=str(CONFIGS / "metadata.json"),
+        logging_file=False,
+        run_id=run_id,
+        **{"manifest": str(manifest), "output_dir": str(output_dir), **TINY, **settings},
+    )
+    built.initialize()
+    return built
+
+
+def result(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    from hmgdm_monai.data.checkpoint_file import read_checkpoint
+
+    return json.loads((folder / "metrics.json").read_text()), read_checkpoint(folder / "model.pt")["weights"]
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+@pytest.fixture(scope="session")
+def dirl_run(small_cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run in miniature with a teacher, which has the most state, in one go."""
+    folder = tmp_path_factory.mktemp("dirl") / "run"
+    workflow(small_cohort, folder, method="dino").run()
+    return folder
+
+
+def test_a_run_leaves_model_metrics_and_figures(dirl_run: Path) -> None:
+    metrics, _ = result(dirl_run)
+    assert "Synthetic" in metrics["data"]
+    assert {path.name for path in (dirl_run / "figures").iterdir()} == {"curves.png", "views.png", "attention.png"}
+    first, second, third = metrics["dirl"]["history"]
+    assert 0 < first["attention_entropy"] <= 1 and 0 < first["attention_share_60"] <= 1
+    assert {"attention_gini", "attention_head_cosine", "attention_on_cell", "collapse_rank"} <= set(first)
+    assert "probe_balanced_accuracy" in first and "probe_balanced_accuracy" not in second
+    assert metrics["regions"]["prior"]["prior"] == "nuclei"
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{dirl_run / 'mlruns.db'}")
+    (experiment,) = client.search_experiments(filter_string="name = 'hmgdm_pretraining'")
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.run_name == "dirl"
+    logged = client.get_metric_history(run.info.run_id, "attention_gini")
+    assert {m.step: m.value for m in logged} == pytest.approx(
+        {e["epoch"]: e["attention_gini"] for e in (first, second, third)}
+    )
+
+
+def test_killed_again_and_again_equals_one_go(
+    dirl_run: Path, small_cohort: Path, kill_at: Callable, killed: type, tmp_path: Path
+) -> None:
+    for step in (2, 5):  # before the first checkpoint, and in a later epoch
+        torch.manual_seed(step)  # another process begins with another state
+        kill_at(DiRLIteration, step)
+        with pytest.raises(killed):
+            workflow(small_cohort, tmp_path, method="dino").run()
+    workflow(small_cohort, tmp_path, method="dino", run_id="run").run()
+    (metrics, weights), (whole, whole_weights) = result(tmp_path), result(dirl_run)
+    assert metrics["dirl"] == whole["dirl"]
+    assert same(weights, whole_weights)
+    with pytest.raises(RuntimeError) as caught:  # other settings do not get in
+        workflow(small_cohort, tmp_path, method="dino", dense_weight=0.0).run()
+    assert "dirl.dense_weight 1.0, not 0.0" in str(input_error_in(caught.value))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"dense_weight": 0.0},
+        {"negatives": "same_class"},
+        {"prior_name": "superpixels", "negatives": "other_images", "max_superpixels": 60},
+    ],
+    ids=["vanilla", "same_class", "superpixels"],
+)
+def test_variants_are_config_values(settings: dict[str, Any], small_cohort: Path, tmp_path: Path) -> None:
+    workflow(small_cohort, tmp_path, max_epochs=1, **settings).run()
+    metrics, _ = result(tmp_path)
+    (record,) = metrics["dirl"]["history"]
+    assert record["loss"] > 0 and ("attention_on_cell" in record) == ("prior_name" not in settings)
+
+
+def test_imported_cells_and_what_is_wrong_with_them(small_cohort: Path, tmp_path: Path) -> None:
+    folder = small_cohort.parent
+    rows = ["image,patient,cells"]
+    for number in range(4):
+        cells = np.zeros((512, 512) if number else (100, 100), np.int32)
+        cells[20:60, 20:60] = 1
+        np.save(tmp_path / f"cells_{number}.npy", cells)
+        slide = folder / "slides" / f"patient_{number:02d}.tif"
+        rows.append(f"{slide},patient_{number:02d},{tmp_path / f'cells_{number}.npy'}")
+    (tmp_path / "m.csv").write_text("\n".join(rows) + "\n")
+    workflow(tmp_path / "m.csv", tmp_path / "run", max_epochs=1, prior_name="imported").run()
+    metrics, _ = result(tmp_path / "run")
+    (note,) = metrics["regions"]["notes"]
+    assert "100 x 100" in note and "512 x 512" in note and "\n" not in note
+
+
+def test_monai_finds_every_property(dirl_run: Path, small_cohort: Path) -> None:
+    assert workflow(small_cohort, dirl_run, method="dino").check_properties() == []
+
+
+@pytest.mark.parametrize("mode", ["linear", "knn", "finetune"])
+def test_its_encoder_classifies(mode: str, dirl_run: Path, stained: Callable, tmp_path: Path) -> None:
+    from monai.bundle import ConfigWorkflow
+    from skimage.io import imsave
+
+    for number in range(12):
+        imsave(tmp_path / f"{number}.png", np.roll(stained(128, 128), 9 * number, 1), check_contrast=False)
+    rows = [f"{number}.png,p{number // 2},{'ab'[number // 2 % 2]}" for number in range(12)]
+    (tmp_path / "m.csv").write_text("\n".join(["image,patient,label", *rows]) + "\n")
+    given = {"manifest": str(tmp_path / "m.csv"), "model": str(dirl_run / "model.pt"), "output_dir": str(tmp_path)}
+    run = ConfigWorkflow(
+        workflow_type="train",
+        config_file=str(CONFIGS / "classify.json"),
+        logging_file=False,
+        run_id="run",
+        **{**given, "mode": mode, "device": "cpu", "max_epochs": 1, "n_folds": 3},
+        **{"val_fraction": 0.34, "neighbours": [1], "strengths": [0.01]},
+    )
+    run.initialize()
+    run.run()
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert 0 <= metrics["overall"]["balanced_accuracy"] <= 1
+    with (tmp_path / "predictions.csv").open(newline="") as stream:
+        assert len(list(csv.DictReader(stream))) == 12
+
+
+def test_its_encoder_gives_embeddings_maps_and_survival(dirl_run: Path, small_cohort: Path, tmp_path: Path) -> None:
+    from monai.bundle import ConfigWorkflow
+
+    from hmgdm_monai.networks.classifier_file import build_classifier, save_classifier
+    from hmgdm_monai.networks.pretrained import load_pretrained
+
+    encoder = load_pretrained(dirl_run / "model.pt")
+    network = build_classifier(encoder, "finetune", {"num_classes": 2})
+    save_classifier(tmp_path / "c.pt", network, "finetune", {"num_classes": 2}, ["a", "b"], ["p"], 0)
+    run = ConfigWorkflow(
+        workflow_type="infer",
+        config_file=str(CONFIGS / "inference.json"),
+        logging_file=False,
+        manifest=str(small_cohort),
+        model=str(dirl_run / "model.pt"),
+        output_dir=str(tmp_path / "inference"),
+        classifier=str(tmp_path / "c.pt"),
+        survival_model=None,
+        device="cpu",
+        superpixel_tiles=1,
+    )
+    run.initialize()
+    run.run()
+    maps = {path.name for path in (tmp_path / "inference/maps").iterdir()}
+    assert "patient_00_pc1.png" in maps and any(name.endswith("attention.geojson") for name in maps)
+    with h5py.File(tmp_path / "inference/embeddings/patient_00.h5") as file:
+        assert file["features"].shape[1] == 32  # class token and mean of the patches, 16 each
+    rows = [f"{small_cohort.parent / 'slides' / f'patient_{i:02d}.tif'},p{i},{i + 1},1" for i in range(4)]
+    (tmp_path / "s.csv").write_text("\n".join(["image,patient,time,event", *rows]) + "\n")
+    from hmgdm_monai.engines.survival_data import SurvivalData
+
+    bags = SurvivalData(tmp_path / "s.csv", dirl_run / "model.pt", tmp_path / "features").bags
+    assert len(bags) == 4 and bags[0].x.shape[1] == 32
