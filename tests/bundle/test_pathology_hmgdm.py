@@ -6,6 +6,7 @@ The Zoo runs it with the bundle's folder in BUNDLE_ROOT; here the bundle is pack
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,10 +50,11 @@ def check_workflow(workflow: ConfigWorkflow, check_properties: bool = False) -> 
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> Any:
-    threads = torch.get_num_threads()
+def _one_thread_and_path_restored() -> Any:
+    threads, path = torch.get_num_threads(), list(sys.path)
     torch.set_num_threads(1)
     yield
+    sys.path[:] = path  # where a packaged config puts its bundle first
     torch.set_num_threads(threads)
 
 

@@ -34,9 +34,14 @@ finally:
 """
 
 
-def alone(arguments: list[str], cwd: Path) -> tuple[subprocess.CompletedProcess, Path]:
+def clean(bundle: Path) -> dict[str, str]:
+    """Environment in which a run leaves nothing in the bundle: what Python and numba compile goes elsewhere."""
+    return {"PYTHONDONTWRITEBYTECODE": "1", "NUMBA_CACHE_DIR": str(bundle.parent / "numba")}
+
+
+def alone(arguments: list[str], cwd: Path, bundle: Path) -> tuple[subprocess.CompletedProcess, Path]:
     """``python -m monai.bundle`` without this repository; and where it found hmgdm_monai."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **clean(bundle)}
     environment.pop("PYTHONPATH", None)
     done = subprocess.run(
         [sys.executable, "-c", ALONE, *arguments],
@@ -110,6 +115,7 @@ def test_the_package_runs_from_another_folder_without_this_repository(
         ["run", "--config_file", str(bundle / "configs/inference.json"), "--bundle_root", str(bundle)]
         + ["--manifest", str(small_slides), "--output_dir", str(tmp_path / "out"), "--device", "cpu"],
         tmp_path,
+        bundle,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert found == bundle / "hmgdm_monai/__init__.py"
@@ -122,6 +128,7 @@ def test_the_package_runs_within_its_folder(packaged: Callable[..., Path], small
     done, found = alone(
         ["run", "--config_file", "configs/evaluate.json", "--manifest", str(small_slides)]
         + ["--output_dir", str(tmp_path / "out"), "--device", "cpu"],
+        bundle,
         bundle,
     )
     assert done.returncode == 0, done.stderr[-3000:]
@@ -137,6 +144,7 @@ def test_bad_input_is_one_line_there_too(packaged: Callable[..., Path], small_sl
         + ["--classifier", str(tmp_path / "classifier.pt"), "--output_dir", str(tmp_path / "out")]
         + ["--manifest", str(small_slides)],
         tmp_path,
+        bundle,
     )
     assert done.returncode != 0 and "Traceback" not in done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
@@ -161,7 +169,7 @@ def test_exactly_its_packages_are_enough(packaged: Callable[..., Path], real_dat
         [python, "-m", "monai.bundle", "run", "--config_file", "configs/inference.json"]
         + ["--manifest", str(manifest), "--output_dir", str(tmp_path / "out")],
         cwd=bundle,
-        env={**environment, "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**environment, **clean(bundle)},
         capture_output=True,
         text=True,
         timeout=900,
