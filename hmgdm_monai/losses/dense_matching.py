@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hmgdm_monai.losses.dino import DINOLoss
-from hmgdm_monai.losses.gathering import gather, num_processes, process_rank, total
+from hmgdm_monai.losses.gathering import gather, total
+from hmgdm_monai.ranks import num_ranks, rank
 
 NEGATIVES = ("all", "other_images", "same_class")
 
@@ -84,12 +85,12 @@ class DenseContrastiveLoss(nn.Module):
             losses.append(((log_sum - partner.squeeze(1)) * counts).sum())
             counted.append(counts.sum())
         anchors = total(torch.stack(counted).sum())
-        return num_processes() * torch.stack(losses).sum() / anchors.clamp_min(1)
+        return num_ranks() * torch.stack(losses).sum() / anchors.clamp_min(1)
 
     def _pairs(self, count: int, num_regions: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """The column of each of B R anchors' partner, and which of P B R columns may be its negatives."""
-        column = torch.arange(num_processes() * count * num_regions, device=device)
-        row = torch.arange(count * num_regions, device=device) + process_rank() * count * num_regions
+        column = torch.arange(num_ranks() * count * num_regions, device=device)
+        row = torch.arange(count * num_regions, device=device) + rank() * count * num_regions
         if self.negatives == "all":
             return row, row[:, None] != column[None]
         negative = row[:, None] // num_regions != column[None] // num_regions

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hmgdm_monai.losses.gathering import num_processes, total
+from hmgdm_monai.losses.gathering import total
+from hmgdm_monai.ranks import num_ranks
 
 
 class DINOLoss(nn.Module):
@@ -74,7 +75,7 @@ class DINOLoss(nn.Module):
         weights = weights.to(dtype)
         total_weight = total(weights.sum())
         entropy = self._cross_entropy(teacher_1, student_2, dtype) + self._cross_entropy(teacher_2, student_1, dtype)
-        loss = 0.5 * num_processes() * (entropy * weights).sum() / _divisor(total_weight)
+        loss = 0.5 * num_ranks() * (entropy * weights).sum() / _divisor(total_weight)
         if self.training:
             self.update_centre(teacher_1, teacher_2, weights)
         return loss

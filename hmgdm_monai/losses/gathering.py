@@ -12,40 +12,32 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-
-def num_processes() -> int:
-    """P, 1 where torch.distributed is not initialised."""
-    return dist.get_world_size() if _several() else 1
-
-
-def process_rank() -> int:
-    """Place of this process among all, from 0."""
-    return dist.get_rank() if _several() else 0
+from hmgdm_monai.ranks import num_ranks, rank
 
 
 def total(x: Tensor) -> Tensor:
     """Sum of a tensor over processes, without gradient."""
     x = x.detach()
-    if _several():
+    if num_ranks() > 1:
         x = x.clone()
         dist.all_reduce(x)
     return x
 
 
 def gather(x: Tensor) -> Tensor:
-    """Tensors (B, ...) of all processes as (P B, ...), in the order of ranks; B is the same in each.
+    """Tensors (B, ...) of all processes as (W B, ...), in the order of ranks; B is the same in each.
 
     Gradients flow back into each process's own part from the losses of all: they are summed. So every process must use
     the result in its loss, whatever its share, or the others wait for it in the backward pass.
     """
-    return _Gather.apply(x) if _several() else x
+    return _Gather.apply(x) if num_ranks() > 1 else x
 
 
 class _Gather(torch.autograd.Function):
     # torch.distributed.nn.functional.all_gather goes back by all_to_all, which not every backend has.
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(dist.get_world_size())]
+        parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(num_ranks())]
         dist.all_gather(parts, x.contiguous())
         return torch.cat(parts)
 
@@ -53,8 +45,4 @@ class _Gather(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         gradient = gradient.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(gradient)
-        return gradient.chunk(dist.get_world_size())[dist.get_rank()]
-
-
-def _several() -> bool:
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+        return gradient.chunk(num_ranks())[rank()]

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hmgdm_monai.losses.gathering import gather, num_processes, process_rank
+from hmgdm_monai.losses.gathering import gather
+from hmgdm_monai.ranks import num_ranks, rank
 
 
 class GlobalContrastiveLoss(nn.Module):
@@ -37,13 +38,13 @@ class GlobalContrastiveLoss(nn.Module):
         """Loss of B images, from projections (B, D) of their two views -> scalar. One image alone gives 0."""
         if view_1.shape != view_2.shape or view_1.ndim != 2:
             raise ValueError(f"need two tensors of one shape (B, D), got {tuple(view_1.shape)}, {tuple(view_2.shape)}")
-        count, rank = len(view_1), process_rank()
+        count = len(view_1)
         dtype = torch.promote_types(view_1.dtype, torch.float32)
         anchors = F.normalize(
             torch.stack((view_1, view_2), 1).to(dtype), dim=-1
         )  # (B, 2, D): an image's views together
         candidates = gather(anchors).flatten(0, 1)
         logits = anchors.flatten(0, 1) @ candidates.T / self.temperature
-        own = torch.arange(2 * count, device=logits.device) + 2 * count * rank
-        logits = logits.masked_fill(F.one_hot(own, 2 * count * num_processes()).bool(), -torch.inf)
+        own = torch.arange(2 * count, device=logits.device) + 2 * count * rank()
+        logits = logits.masked_fill(F.one_hot(own, 2 * count * num_ranks()).bool(), -torch.inf)
         return F.cross_entropy(logits, own ^ 1)  # views 2 i and 2 i + 1 are partners

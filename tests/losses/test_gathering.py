@@ -12,7 +12,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 from distributed_cases import cases, step  # noqa: E402
 
-from hmgdm_monai.losses.gathering import gather, num_processes, process_rank, total  # noqa: E402
+from hmgdm_monai.losses.gathering import gather, total  # noqa: E402
+from hmgdm_monai.ranks import num_ranks, rank  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -44,5 +45,5 @@ def test_two_processes_equal_one(name: str, two_processes: list[dict]) -> None:
 
 def test_one_process_needs_no_setting_up() -> None:
     x = torch.randn(3, 2, requires_grad=True)
-    assert num_processes() == 1 and process_rank() == 0
+    assert num_ranks() == 1 and rank() == 0
     assert gather(x) is x and torch.equal(total(x), x) and not total(x).requires_grad
