@@ -1,6 +1,7 @@
 """Builds the bundle that the Model Zoo takes, as a folder and as a zip.
 
-python scripts/package_bundle.py --model runs/pretraining/model.pt --output dist \
+python scripts/package_bundle.py                    # with the weights that ship
+python scripts/package_bundle.py --model runs/pretraining/model.pt \
     --classifier runs/classification/finetune/checkpoints/classifier_fold0.pt
 """
 
@@ -25,6 +26,7 @@ from hmgdm_monai.networks.classifier_file import load_classifier
 from hmgdm_monai.networks.pretrained import load_pretrained
 
 ROOT = Path(__file__).resolve().parents[1]
+MODELS = ROOT / "bundle/models"
 NAME = "pathology_hmgdm"
 LARGE_MB = 25  # what is larger, the Zoo wants to download from elsewhere
 
@@ -158,8 +160,15 @@ def _zip(bundle: Path, archive: Path) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Reads the command line and builds; returns 2 on bad input."""
     parser = argparse.ArgumentParser(description="Build the bundle for the Model Zoo, as a folder and a zip.")
-    parser.add_argument("--model", type=Path, required=True, help="model.pt of a run of train.json")
-    parser.add_argument("--classifier", type=Path, required=True, help="classifier_fold*.pt of a run of classify.json")
+    parser.add_argument(
+        "--model", type=Path, default=MODELS / "model.pt", help="of a run of train.json (default: what ships)"
+    )
+    parser.add_argument(
+        "--classifier",
+        type=Path,
+        default=MODELS / "classifier.pt",
+        help="of a run of classify.json (default: what ships)",
+    )
     parser.add_argument("--output", type=Path, default=Path("dist"), help="where to build (default: %(default)s)")
     parser.add_argument("--name", default=NAME, help="of the bundle (default: %(default)s)")
     parser.add_argument("--large-files-url", help=f"address of the folder of files over {LARGE_MB} MB")

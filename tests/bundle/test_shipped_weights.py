@@ -1,0 +1,46 @@
+"""The weights that ship: of our own training, small, without personal paths, and of one mind with each other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hmgdm_monai.data.checkpoint_file import read_checkpoint
+from hmgdm_monai.networks.classifier_file import load_classifier
+from hmgdm_monai.networks.pretrained import load_pretrained
+
+BUNDLE = Path(__file__).parents[2] / "bundle"
+MODEL, CLASSIFIER = BUNDLE / "models/model.pt", BUNDLE / "models/classifier.pt"
+
+
+def test_they_are_small_and_name_no_folder() -> None:
+    assert MODEL.stat().st_size + CLASSIFIER.stat().st_size < 16 * 2**20
+    for path in (MODEL, CLASSIFIER):
+        content = read_checkpoint(path)
+        told = json.dumps({name: value for name, value in content.items() if name != "weights"})
+        assert (
+            "/" not in told.replace("\\/", "/")
+            and json.loads(told)["run_settings"]["data"]["manifest"] == "manifest.csv"
+        )
+
+
+def test_the_encoder_is_of_our_training_command_with_its_defaults() -> None:
+    config, encoder = json.loads((BUNDLE / "configs/train.json").read_text()), load_pretrained(MODEL)
+    stages = {name: encoder.run_settings[name] for name in ("data", "autoencoder", "hmgdm")}
+    for name, settings in stages.items():
+        for key, reference in config["settings"][name].items():
+            if key not in ("manifest", "network"):
+                assert settings[key] == config[reference.removeprefix("@")], (name, key)
+    assert encoder.settings == {"autoencoder": stages["autoencoder"]["network"], "hmgdm": stages["hmgdm"]["network"]}
+
+
+def test_the_classifier_is_of_this_encoder_and_classifies(stained) -> None:
+    encoder, classifier = load_pretrained(MODEL), load_classifier(CLASSIFIER)
+    assert classifier.network.encoder.digest() == encoder.digest()
+    assert classifier.classes == ("0_stroma_benign", "1_gleason3", "2_gleason4")
+    tiles = torch.from_numpy(np.ascontiguousarray(stained(256, 256).transpose(2, 0, 1)))[None]
+    with torch.inference_mode():
+        assert torch.allclose(classifier.network(tiles).softmax(1).sum(1), torch.ones(1))
