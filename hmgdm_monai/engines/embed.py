@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from hmgdm_monai.data.features_file import write_features
 from hmgdm_monai.data.manifest import Manifest, ManifestRow, read_manifest
-from hmgdm_monai.data.whole_file import whole_hdf5
+from hmgdm_monai.data.tile_embeddings_file import stored_ids, write_tile_embeddings
 from hmgdm_monai.engines.graph_unit import GraphRecipe, GraphUnit, plan_units, reason_of
 from hmgdm_monai.engines.recipe import recipe_of
 from hmgdm_monai.engines.tile_stream import PlainTiles, stream_slide
@@ -225,7 +225,7 @@ class CohortEmbedding(Dataset):
 
     def _stands(self, job: tuple[GraphUnit, ...], path: Path, key: str) -> bool:
         """Whether a job's file is whole, under this key, and lacks only images that still cannot be used."""
-        stored = _stored_ids(path, key)
+        stored = stored_ids(path, key)
         if stored is None:
             return False
         missing = [row for unit in job for row in unit.rows if row.id not in stored]
@@ -267,7 +267,7 @@ class CohortEmbedding(Dataset):
         if _is_slide(job[0]):
             write_features(path, features, where, {**attrs, **common, "id": rows[0].id}, scores)
         else:
-            _write_tiles(path, features, ids, where, common, scores)
+            write_tile_embeddings(path, features, ids, where, common, scores)
 
     def _run(self, network: Callable[[Batch], Tensor], samples: Batch) -> tuple[np.ndarray, np.ndarray | None]:
         """Embeddings (B, S) and, with a classifier, probabilities (B, K)."""
@@ -342,47 +342,6 @@ def embed_slides(
     return CohortEmbedding(
         encoder.to(device), recipe, manifest, folder, batch_tiles, num_workers, progress=progress
     ).run()
-
-
-def read_tile_embeddings(path: Path | str) -> tuple[np.ndarray, list[str]]:
-    """Features (N, S) float32 and ids (N) of an ``embeddings.h5``.
-
-    Raises:
-        InputError: there is no such file, or it is another one.
-    """
-    try:
-        with h5py.File(path, "r") as file:
-            return file["features"][:].astype(np.float32), list(file["ids"].asstr()[:])
-    except (OSError, KeyError) as error:
-        raise InputError(f"{path}: no file of tile embeddings ({error}); run inference.json to make one") from error
-
-
-def _write_tiles(
-    path: Path,
-    features: np.ndarray,
-    ids: list[str],
-    coords: np.ndarray,
-    attrs: dict[str, Any],
-    scores: np.ndarray | None,
-) -> None:
-    with whole_hdf5(path) as (file, _):
-        file["features"] = features.astype(np.float32)
-        file.create_dataset("ids", data=ids, dtype=h5py.string_dtype())
-        file["coords"] = coords
-        if scores is not None:
-            file["scores"] = scores
-        file.attrs.update(attrs)
-
-
-def _stored_ids(path: Path, key: str) -> set[str] | None:
-    """Row ids in a file that was written under this key; None where there is none, or a damaged or foreign one."""
-    try:
-        with h5py.File(path, "r") as file:
-            if file.attrs.get("key") != key:
-                return None
-            return set(file["ids"].asstr()[:]) if "ids" in file else {str(file.attrs["id"])}
-    except (OSError, KeyError):
-        return None
 
 
 def _is_slide(unit: GraphUnit) -> bool:

@@ -15,8 +15,9 @@ from tqdm import tqdm
 from hmgdm_monai.data.features_file import Features, read_features
 from hmgdm_monai.data.manifest import ManifestRow
 from hmgdm_monai.data.manifest_columns import read_columns
+from hmgdm_monai.data.tile_embeddings_file import read_tile_embeddings
 from hmgdm_monai.engines.denoising_figure import denoising_figure
-from hmgdm_monai.engines.embed import CohortEmbedding, read_tile_embeddings
+from hmgdm_monai.engines.embed import CohortEmbedding
 from hmgdm_monai.engines.figure_note import synthetic_note
 from hmgdm_monai.engines.maps import Quantity, entity_attention, read_tile, write_entity_map, write_slide_maps
 from hmgdm_monai.engines.recipe import noising_of

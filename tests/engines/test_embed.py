@@ -16,9 +16,10 @@ from torch_geometric.data import Batch
 from hmgdm_monai.data.features_file import read_features
 from hmgdm_monai.data.graph_store import GraphStore
 from hmgdm_monai.data.latent_store import LatentStore
+from hmgdm_monai.data.tile_embeddings_file import read_tile_embeddings
 from hmgdm_monai.engines import embed as embed_module
 from hmgdm_monai.engines.cohort import build_graph_stores
-from hmgdm_monai.engines.embed import CohortEmbedding, embed_slides, read_tile_embeddings
+from hmgdm_monai.engines.embed import CohortEmbedding, embed_slides
 from hmgdm_monai.engines.encode import encode_stores
 from hmgdm_monai.engines.recipe import recipe_of
 from hmgdm_monai.errors import InputError
