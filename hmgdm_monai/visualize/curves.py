@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 History = Sequence[Mapping[str, float]]
 _LOSSES = {"loss": ("training", "C0"), "val_loss": ("validation", "C1")}
 _COLLAPSE = {"collapse": ("collapse", "C3"), "collapse_rank": ("collapse of the rank", "C1")}
+_ATTENTION = {
+    "attention_entropy": ("entropy", "C0"),
+    "attention_gini": ("Gini coefficient", "C3"),
+    "attention_share_60": ("share for 60 %", "C2"),
+    "attention_head_cosine": ("cosine of heads", "C4"),
+}
 _LOG_RATIO = 20  # losses that span more than this stand on a logarithmic axis
 _MANY = 40  # epochs from which on points are left out
 
@@ -28,7 +34,8 @@ def draw_curves(
 
     Keys are ``epoch`` (where missing: 1, 2, ...), ``loss`` and ``val_loss``, ``probe_balanced_accuracy`` (a linear
     probe on frozen embeddings), ``collapse`` and ``collapse_rank`` (aggregate and effective rank score of MONAI's
-    EmbeddingCollapseMetric, 0 spread to 1 collapsed), ``effective_rank``, ``lr``; other keys are passed over. An epoch
+    EmbeddingCollapseMetric, 0 spread to 1 collapsed), ``effective_rank``, ``attention_entropy``, ``attention_gini``,
+    ``attention_share_60`` and ``attention_head_cosine``, ``lr``; other keys are passed over. An epoch
     may lack any of them: curves join the epochs that have a value. A value that is not finite breaks the curve, and a
     line in the panel names its epochs.
 
@@ -50,6 +57,7 @@ def draw_curves(
         (tuple(_LOSSES), _draw_losses),
         (("probe_balanced_accuracy",), partial(_draw_probe, chance=probe_chance)),
         ((*_COLLAPSE, "effective_rank"), _draw_collapse),
+        (tuple(_ATTENTION), _draw_attention),
         (("lr",), _draw_rate),
     ]
     present = {key for record in history for key in record}
@@ -114,6 +122,15 @@ def _draw_collapse(axes: Axes, history: History) -> None:
         rank_axes.tick_params(labelsize=8)
     names = {key: name for key, (name, _) in _COLLAPSE.items()}
     _tell_not_finite(axes, history, {**names, "effective_rank": "effective rank"})
+
+
+def _draw_attention(axes: Axes, history: History) -> None:
+    for key, (name, colour) in _ATTENTION.items():
+        _plot(axes, history, key, name, colour)
+    axes.set_ylim(-0.03, 1.03)
+    axes.set_title("Attention", fontsize=10)
+    _legend(axes)
+    _tell_not_finite(axes, history, {key: name for key, (name, _) in _ATTENTION.items()})
 
 
 def _draw_rate(axes: Axes, history: History) -> None:

@@ -114,3 +114,11 @@ def test_nothing_to_draw() -> None:
         draw_curves([])
     with pytest.raises(InputError, match=r"seconds.*none of loss, val_loss"):
         draw_curves([{"epoch": 1, "seconds": 3.0}])
+
+
+def test_attention_has_a_panel_on_its_whole_scale() -> None:
+    history = [{"epoch": e, "loss": 1.0, "attention_entropy": 1 - e / 10, "attention_gini": e / 10} for e in (1, 2, 3)]
+    attention = panel(draw_curves(history), "Attention")
+    assert points(attention, "entropy") == [(e, 1 - e / 10) for e in (1, 2, 3)]
+    assert points(attention, "Gini coefficient") == [(e, e / 10) for e in (1, 2, 3)]
+    assert attention.get_ylim()[0] <= 0 and attention.get_ylim()[1] >= 1
