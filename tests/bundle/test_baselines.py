@@ -151,3 +151,18 @@ def test_a_killed_run_goes_on_and_other_settings_do_not_get_in(
     with pytest.raises(RuntimeError) as caught:
         image_workflow("diffmae", tmp_path / "killed", max_epochs=2, mask_ratio=0.5).run()
     assert "dirl.mask_ratio 0.75, not 0.5" in str(input_error_in(caught.value))
+
+
+def test_clocks_count_both_stages_and_a_budget_ends_the_second(workflow: Callable[..., Any], tmp_path: Path) -> None:
+    from hmgdm_monai.data.checkpoint_file import read_checkpoint
+
+    configs = (*GRAPHS["graphmae"], "baselines/clock.json", "baselines/clock_graphs.json")
+    short = {"autoencoder_epochs": 1, "max_epochs": 50, "budget_cpu_min": 1e-6}
+    workflow(tmp_path, configs, **short).run()
+    assert json.loads((tmp_path / "metrics.json").read_text())["graphmae"]["epochs"] == 1
+    for name in ("autoencoder", "hmgdm"):
+        clock = read_checkpoint(tmp_path / "checkpoints" / f"{name}.pt")["state"]["clock"]
+        assert clock["epochs"] == 1 and clock["samples"] == 18 and clock["cpu_s"] >= clock["training_cpu_s"] > 0
+    with pytest.raises(RuntimeError) as caught:  # a run that a smaller budget ended is no run of a larger one
+        workflow(tmp_path, configs, **{**short, "budget_cpu_min": 1.0}).run()
+    assert "budget.cpu_min" in str(input_error_in(caught.value))
