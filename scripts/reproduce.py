@@ -61,7 +61,7 @@ def _plan(given: argparse.Namespace, arguments: list[str]) -> Plan:
         settings.append(f"max_epochs={epochs}")
         budget = f"{epochs} epochs at most; stage 1 of graphs on top"
     command = shlex.join(["python", "scripts/reproduce.py", *arguments])
-    return Plan(given.methods, given.seeds, given.stains, settings, budget, command, not given.no_robustness)
+    return Plan(given.methods, given.seeds, given.stains, settings, budget, command, given.robustness)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,7 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     budget.add_argument("--budget-cpu-min", type=float, help="minutes of CPU time of each training, instead")
     parser.add_argument("--max-tiles", type=int, help="of each biopsy or patient; for a trial run")
     parser.add_argument("--negative", nargs="+", metavar="CLASS", help="classes that are not cancer, for the AUC")
-    parser.add_argument("--no-robustness", action="store_true", help="leave the spoilt tiles out")
+    spoilt = "score spoilt tiles, too; or leave them out"
+    parser.add_argument("--robustness", action=argparse.BooleanOptionalAction, default=True, help=spoilt)
     parser.add_argument("--output", type=Path, help="folder; the same one resumes (runs/reproduce/<data>)")
     parser.add_argument(
         "--set",

@@ -86,7 +86,10 @@ def spoil(image: np.ndarray, kind: str, number: int = 0) -> np.ndarray:
 
 
 def encoder_function(model: Path, batch_size: int = 32) -> tuple[str, Callable[[Iterator[np.ndarray]], np.ndarray]]:
-    """What names an encoder's weights, and its function from tiles to embeddings (N, S), which normalises stains."""
+    """What names an encoder and how it takes tiles, and its function from tiles to embeddings (N, S).
+
+    The function normalises stains where the encoder was trained so.
+    """
     import torch
 
     from hmgdm_monai.networks.pretrained import load_pretrained
@@ -110,7 +113,8 @@ def encoder_function(model: Path, batch_size: int = 32) -> tuple[str, Callable[[
             empty()
         return np.concatenate(parts).astype(np.float64)
 
-    return encoder.digest(), embed
+    data = {name: value for name, value in encoder.run_settings["data"].items() if name not in ("manifest", "seed")}
+    return f"{encoder.digest()} {data}", embed
 
 
 def floor_function(name: str, data: Any, stain: Any) -> Callable[[Iterator[np.ndarray]], np.ndarray]:

@@ -23,24 +23,24 @@ class Method:
         family: "images" or "graphs", or "features" of a representation without a network.
         configs: of the bundle; those of an untrained encoder say what it is built from.
         trained: whether it is trained.
-        checkpoint: file of the stage that its clock is in.
+        stage: of the checkpoint that its clock is in.
     """
 
     title: str
     family: str
     configs: tuple[str, ...] = ()
     trained: bool = True
-    checkpoint: str = ""
+    stage: str = ""
 
 
 def _image(title: str, *overrides: str) -> Method:
     configs = ("dirl.json", *(f"baselines/{name}.json" for name in overrides))
-    return Method(title, "images", configs, checkpoint="dirl.pt")
+    return Method(title, "images", configs, stage=overrides[-1] if overrides else "dirl")
 
 
 METHODS: dict[str, Method] = {
-    "hmgdm": Method("H-MGDM", "graphs", ("train.json",), checkpoint="hmgdm.pt"),
-    "graphmae": Method("GraphMAE", "graphs", ("train.json", "baselines/graphmae.json"), checkpoint="hmgdm.pt"),
+    "hmgdm": Method("H-MGDM", "graphs", ("train.json",), stage="hmgdm"),
+    "graphmae": Method("GraphMAE", "graphs", ("train.json", "baselines/graphmae.json"), stage="graphmae"),
     "dirl": _image("DiRL"),
     "simclr": _image("SimCLR", "simclr"),
     "dino": _image("DINO", "dino"),
@@ -88,18 +88,17 @@ def train(method: Method, manifest: Path, run: Path, stores: Path, seed: int, se
         seed: of the run.
         settings: NAME=VALUE.
     """
-    model = run / "model.pt"
-    if not method.trained:
-        if not model.exists():
-            run.mkdir(parents=True, exist_ok=True)
-            _save_untrained(method, manifest, run, stores, seed, settings)
+    model, done = run / "model.pt", run / "done.json"
+    told = {"settings": sorted(settings), "configs": list(method.configs), "manifest": manifest.read_text()}
+    if model.exists() and done.exists() and json.loads(done.read_text()) == told:
         return model
-    clocks = ["baselines/clock.json", *(["baselines/clock_graphs.json"] if method.family == "graphs" else [])]
-    told = {"settings": sorted(settings), "configs": list(method.configs)}
-    done = run / "done.json"
-    if not (model.exists() and done.exists() and json.loads(done.read_text()) == told):
+    if method.trained:
+        clocks = ["baselines/clock.json", *(["baselines/clock_graphs.json"] if method.family == "graphs" else [])]
         pretrain(manifest, run, stores, seed, settings, *method.configs, *clocks)
-        write_json(done, told)
+    else:
+        run.mkdir(parents=True, exist_ok=True)
+        _save_untrained(method, manifest, run, stores, seed, settings)
+    write_json(done, told)
     return model
 
 
@@ -107,10 +106,8 @@ def clock_of(method: Method, run: Path) -> dict[str, dict[str, float]]:
     """What the clocks of a trained method's stages counted: "training" and, of graphs, "autoencoder"."""
     from hmgdm_monai.data.checkpoint_file import read_checkpoint
 
-    files = {"training": method.checkpoint}
-    if method.family == "graphs":
-        files["autoencoder"] = "autoencoder.pt"
-    return {name: read_checkpoint(run / "checkpoints" / file)["state"]["clock"] for name, file in files.items()}
+    stages = {"training": method.stage} | ({"autoencoder": "autoencoder"} if method.family == "graphs" else {})
+    return {name: read_checkpoint(run / f"checkpoints/{stage}.pt")["state"]["clock"] for name, stage in stages.items()}
 
 
 def parsed_config(configs: Sequence[str], overrides: Mapping[str, Any]) -> Any:

@@ -162,7 +162,7 @@ def _row(
             with parts("features"):
                 data = _data(manifest, output, output / "stores", plan, stain)
                 function = floor_function(name, data, data.stain)
-            key = [name, stain, data.fingerprint()]
+            key = [name, stain, data.fingerprint(), *sorted(settings)]
         with parts("features"):
             values = kept_features(cache, key, tiles, CLEAN, function)
             spoilt = {kind: kept_features(cache, key, tiles, kind, function) for kind in kinds}

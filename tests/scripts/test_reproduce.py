@@ -194,8 +194,10 @@ def test_the_smallest_version_from_tiles_to_table(manifest: Path, tmp_path: Path
     blocks = [block for block in table.split("\n\n") if block.startswith("|")]
     assert len(blocks) >= 4 and all(len({line.count("|") for line in block.splitlines()}) == 1 for block in blocks)
     # Again: nothing is trained, and with spoilt tiles and an untrained network beside it.
-    more = [*arguments, "--methods", "mae", "colour", "untrained_vit", "pca"]
+    more = [*arguments, "--methods", "mae", "colour", "untrained_vit", "pca", "--robustness"]
     assert reproduce.main(more) == 0
     again = json.loads((tmp_path / "out" / "results.json").read_text())["stains"]["plain"]
     assert again["mae"]["scores"] == rows["mae"]["scores"] and again["mae"]["cost"] == rows["mae"]["cost"]
+    assert all(set(row["robustness"]) == set(features.PERTURBATIONS) for row in again.values())
+    assert not any(row["robustness"] for row in rows.values())
     assert again["pca"]["features"] > 16 and again["untrained_vit"]["features"] == 32
