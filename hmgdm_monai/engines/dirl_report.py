@@ -1,4 +1,4 @@
-"""What a DiRL run leaves behind: the encoder, its numbers and its figures."""
+"""What a run on images leaves behind: the encoder, its numbers and its figures."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from hmgdm_monai.engines.pretraining_report import cohort_metrics, stage_metrics
 from hmgdm_monai.engines.run_folder import write_json
 from hmgdm_monai.handlers.stage_checkpoint import StageCheckpoint
 from hmgdm_monai.networks.dirl import DiRL
+from hmgdm_monai.networks.masked_autoencoder import MaskedAutoencoder
 from hmgdm_monai.networks.pretrained import save_pretrained
 from hmgdm_monai.networks.vit_tile_encoder import ViTTileEncoder
 from hmgdm_monai.transforms.paired_views import PairedViews
@@ -32,21 +33,24 @@ class DiRLReport:
         output_dir: of the run. data: what it was trained on. network: trained.
         vit_settings: what its transformer was built from. views: those of training.
         checkpoint: of the stage, for its history. run_settings: kept in the model file.
+        name: of the method, in ``metrics.json``. title: the same, on figures.
     """
 
     def __init__(
         self,
         output_dir: Path | str,
         data: DiRLData,
-        network: DiRL,
+        network: DiRL | MaskedAutoencoder,
         vit_settings: Mapping[str, Any],
         views: PairedViews,
         checkpoint: StageCheckpoint,
         run_settings: Mapping[str, Any],
+        name: str = "dirl",
+        title: str = "DiRL",
     ) -> None:
         self.output_dir, self.data, self.network, self.views = Path(output_dir), data, network, views
         self.vit_settings, self.run_settings = dict(vit_settings), dict(run_settings)
-        self.checkpoint = checkpoint
+        self.checkpoint, self.name, self.title = checkpoint, name, title
 
     @property
     def note(self) -> str | None:
@@ -78,7 +82,7 @@ class DiRLReport:
                 "prior": self.data.prior.settings(),
                 "notes": list(self.data.regions.notes()),
             },
-            "dirl": stage_metrics(self.checkpoint),
+            self.name: stage_metrics(self.checkpoint),
         }
 
     @torch.no_grad()
@@ -91,7 +95,7 @@ class DiRLReport:
         labels = {row.label for row in self.data.tiles.labelled_tiles()[1]}
         chance = 1.0 / len(labels) if labels else None
         if self.checkpoint.history:
-            save_figure(draw_curves(self.checkpoint.history, "DiRL", chance, self.note), folder / "curves.png")
+            save_figure(draw_curves(self.checkpoint.history, self.title, chance, self.note), folder / "curves.png")
         tiles = self.data.with_regions("validation")
         chosen = [tiles[len(tiles) * i // TILES_DRAWN] for i in range(min(TILES_DRAWN, len(tiles)))]
         images, regions = (torch.cat([getattr(tile, name) for tile in chosen]) for name in ("image", "regions"))

@@ -24,6 +24,7 @@ from hmgdm_monai.engines.recipe import noising_of
 from hmgdm_monai.engines.run_folder import write_json
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder, latent_graph
+from hmgdm_monai.networks.hmgdm import HMGDM
 from hmgdm_monai.networks.survival_file import SurvivalModel, load_survival_model
 from hmgdm_monai.networks.tile_classifier import GatedTileClassifier
 from hmgdm_monai.transforms.tile_graph import TileGraph
@@ -183,7 +184,7 @@ class InferenceReport:
         from hmgdm_monai.visualize.save import save_figure
 
         encoder, recipe = self.embedding.encoder, self.embedding.recipe
-        if not isinstance(encoder, GraphTileEncoder):
+        if not isinstance(encoder, GraphTileEncoder) or not isinstance(encoder.hmgdm, HMGDM):
             return
         row, location = self._some_tiles(1)[0]
         tile = read_tile(row, location, recipe.tile_spec, encoder.to_sample)

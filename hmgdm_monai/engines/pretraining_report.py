@@ -17,6 +17,7 @@ from hmgdm_monai.engines.run_folder import write_json
 from hmgdm_monai.handlers.stage_checkpoint import StageCheckpoint
 from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
 from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder
+from hmgdm_monai.networks.graph_trunk import GraphTrunk
 from hmgdm_monai.networks.hmgdm import HMGDM
 from hmgdm_monai.networks.pretrained import save_pretrained
 from hmgdm_monai.ranks import is_first_rank
@@ -30,32 +31,38 @@ class PretrainingReport:
     Figures are drawn from the first validation tile with five vertices or more.
 
     Args:
-        output_dir: of the run. data: what it was trained on. noising: of stage 2.
-        autoencoder, hmgdm: the trained networks. autoencoder_settings, hmgdm_settings: what they were built from.
+        output_dir: of the run. data: what it was trained on.
+        noising: of stage 2; None for a method without, which has no figure of denoising.
+        autoencoder, hmgdm: the trained networks. autoencoder_settings, hmgdm_settings: what they were built from; of a
+            network of graphs that is no H-MGDM, the settings of its trunk, and only that is kept.
         autoencoder_checkpoint, hmgdm_checkpoint: of the stages, for their history.
         run_settings: kept in the model file.
         sampling_steps: of the denoising figure.
+        name: of stage 2, in ``metrics.json``. title: the same, on its figure.
     """
 
     def __init__(
         self,
         output_dir: Path | str,
         data: PretrainingData,
-        noising: GraphNoising,
+        noising: GraphNoising | None,
         autoencoder: EntityAutoencoder,
-        hmgdm: HMGDM,
+        hmgdm: GraphTrunk,
         autoencoder_settings: Mapping[str, Any],
         hmgdm_settings: Mapping[str, Any],
         autoencoder_checkpoint: StageCheckpoint,
         hmgdm_checkpoint: StageCheckpoint,
         run_settings: Mapping[str, Any],
         sampling_steps: int = 50,
+        name: str = "hmgdm",
+        title: str = "masked graph diffusion",
     ) -> None:
         self.output_dir, self.data, self.noising = Path(output_dir), data, noising
         self.autoencoder, self.hmgdm = autoencoder, hmgdm
         self.autoencoder_settings, self.hmgdm_settings = dict(autoencoder_settings), dict(hmgdm_settings)
         self.autoencoder_checkpoint, self.hmgdm_checkpoint = autoencoder_checkpoint, hmgdm_checkpoint
         self.run_settings, self.sampling_steps = dict(run_settings), sampling_steps
+        self.name, self.title = name, title
 
     @property
     def note(self) -> str | None:
@@ -67,8 +74,7 @@ class PretrainingReport:
         if not is_first_rank():
             return
         model, metrics, figures = (self.output_dir / name for name in ("model.pt", "metrics.json", "figures"))
-        settings = {"autoencoder": self.autoencoder_settings, "hmgdm": self.hmgdm_settings}
-        save_pretrained(model, GraphTileEncoder(self.autoencoder, self.hmgdm, settings, self.run_settings))
+        save_pretrained(model, self.encoder())
         write_json(metrics, self.metrics())
         self._draw(figures)
         cohort = self.data.cohort
@@ -77,14 +83,22 @@ class PretrainingReport:
         logger.info("metrics:    %s", metrics)
         logger.info("figures:    %s", figures)
 
+    def encoder(self) -> GraphTileEncoder:
+        """The trained encoder, as downstream takes it."""
+        whole = isinstance(self.hmgdm, HMGDM)
+        settings = {"autoencoder": self.autoencoder_settings, "hmgdm" if whole else "trunk": self.hmgdm_settings}
+        return GraphTileEncoder(
+            self.autoencoder, self.hmgdm if whole else self.hmgdm.trunk(), settings, self.run_settings
+        )
+
     def metrics(self) -> dict[str, Any]:
         """Histories and best epochs of both stages, the cohort with what was left out, and the noise schedule's end."""
         return {
             "data": self.note or str(self.data.manifest),
             "cohort": cohort_metrics(self.data),
-            "abar_at_last_timestep": self.noising.signal_at_end,
+            **({} if self.noising is None else {"abar_at_last_timestep": self.noising.signal_at_end}),
             "autoencoder": stage_metrics(self.autoencoder_checkpoint),
-            "hmgdm": stage_metrics(self.hmgdm_checkpoint),
+            self.name: stage_metrics(self.hmgdm_checkpoint),
         }
 
     @torch.no_grad()
@@ -98,7 +112,7 @@ class PretrainingReport:
         chance = 1.0 / len(labels) if labels else None
         for name, checkpoint, title in (
             ("curves_autoencoder", self.autoencoder_checkpoint, "Stage 1: entity autoencoder"),
-            ("curves", self.hmgdm_checkpoint, "Stage 2: masked graph diffusion"),
+            ("curves", self.hmgdm_checkpoint, f"Stage 2: {self.title}"),
         ):
             if checkpoint.history:
                 save_figure(draw_curves(checkpoint.history, title, chance, self.note), folder / f"{name}.png")
@@ -114,6 +128,8 @@ class PretrainingReport:
         is_edge = torch.arange(len(windows)) >= graph.num_vertices
         save_figure(draw_windows(windows, decoded, is_edge, note=self.note), folder / "windows.png")
 
+        if self.noising is None or not isinstance(self.hmgdm, HMGDM):
+            return
         figure = denoising_figure(
             self.autoencoder,
             self.hmgdm,

@@ -11,7 +11,8 @@ from hmgdm_monai.engines.pretraining_data import PretrainingData
 from hmgdm_monai.handlers.stage_checkpoint import StageCheckpoint
 from hmgdm_monai.networks.dirl import DiRL
 from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
-from hmgdm_monai.networks.hmgdm import HMGDM
+from hmgdm_monai.networks.graph_trunk import GraphTrunk
+from hmgdm_monai.networks.masked_autoencoder import MaskedAutoencoder
 from hmgdm_monai.ranks import copy_from_first
 
 logger = logging.getLogger(__name__)
@@ -32,8 +33,8 @@ def train_autoencoder(
     network.requires_grad_(False).eval()
 
 
-def train_hmgdm(data: PretrainingData, network: HMGDM, trainer: Trainer, checkpoint: StageCheckpoint) -> None:
-    """Stage 2: fit the scale of the latents, then train, or go on training."""
+def train_hmgdm(data: PretrainingData, network: GraphTrunk, trainer: Trainer, checkpoint: StageCheckpoint) -> None:
+    """Stage 2, H-MGDM or another network of graphs: fit the scale of the latents, then train, or go on training."""
     if not _take_up(data, trainer, checkpoint):
         network.standardizer.fit(data.sample_latents().to(next(network.parameters()).device))
     copy_from_first(network)
@@ -41,8 +42,10 @@ def train_hmgdm(data: PretrainingData, network: HMGDM, trainer: Trainer, checkpo
     network.eval()
 
 
-def train_dirl(data: DiRLData, network: DiRL, trainer: Trainer, checkpoint: StageCheckpoint) -> None:
-    """DiRL: train, or go on training."""
+def train_dirl(
+    data: DiRLData, network: DiRL | MaskedAutoencoder, trainer: Trainer, checkpoint: StageCheckpoint
+) -> None:
+    """DiRL, or another method on images: train, or go on training."""
     _take_up(data.tiles, trainer, checkpoint)
     run_stage(trainer, checkpoint)
     network.eval()

@@ -1,11 +1,14 @@
-"""H-MGDM from plain settings, for configs and checkpoints."""
+"""Networks of graphs from plain settings, for configs and checkpoints."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from hmgdm_monai.networks.graph_denoiser import GraphDenoiser
 from hmgdm_monai.networks.graph_encoder import GraphEncoder
+from hmgdm_monai.networks.graph_mae import GraphMAE
+from hmgdm_monai.networks.graph_trunk import GraphTrunk
 from hmgdm_monai.networks.hmgdm import HMGDM
 from hmgdm_monai.networks.readout import StatisticsReadout
 
@@ -45,3 +48,29 @@ def build_hmgdm(
         latent_dim, hidden_dim, num_layers, heads, self_attention_depth, edge_latents, skip_connections
     )
     return HMGDM(encoder, denoiser, mask_ratio, StatisticsReadout(readout))
+
+
+def build_trunk(
+    latent_dim: int,
+    hidden_dim: int = 256,
+    num_layers: int = 3,
+    edge_latents: bool = True,
+    hidden_entities: str = "token",
+    use_positions: bool = True,
+    readout: Sequence[str] = ("mean",),
+) -> GraphTrunk:
+    """Encoder and readout alone, for encoders that another method than H-MGDM has trained, or none; see above."""
+    encoder = GraphEncoder(latent_dim, hidden_dim, num_layers, edge_latents, hidden_entities, use_positions)
+    return GraphTrunk(encoder, StatisticsReadout(readout))
+
+
+def build_graph_mae(trunk: Mapping[str, Any], mask_ratio: float = 0.5, decoder_layers: int = 1) -> GraphMAE:
+    """A masked autoencoder of graphs.
+
+    Args:
+        trunk: arguments of :func:`build_trunk`.
+        mask_ratio: share of the vertices to hide.
+        decoder_layers: graph layers of the decoder.
+    """
+    parts = build_trunk(**trunk)
+    return GraphMAE(parts.encoder, mask_ratio, decoder_layers, parts.readout)

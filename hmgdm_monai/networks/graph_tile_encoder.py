@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hmgdm_monai.data.entity_graph import EntityGraph
-from hmgdm_monai.networks.build import build_hmgdm
+from hmgdm_monai.networks.build import build_hmgdm, build_trunk
 from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
 from hmgdm_monai.networks.graph_trunk import GraphTrunk, num_graphs
 from hmgdm_monai.networks.tile_encoder import TileEncoder
@@ -47,7 +47,9 @@ class GraphTileEncoder(TileEncoder):
     Args:
         autoencoder: of stage 1, the frozen part.
         hmgdm: of stage 2, or its trunk.
-        settings: ``{"autoencoder": ..., "hmgdm": ...}``, arguments of both constructors.
+        settings: ``{"autoencoder": ..., "hmgdm": ...}``, arguments of both constructors; or ``{"autoencoder": ...,
+            "trunk": ...}``, arguments of :func:`~hmgdm_monai.networks.build.build_trunk`, of an encoder that has no
+            denoiser.
         run_settings: see the base class.
     """
 
@@ -67,8 +69,8 @@ class GraphTileEncoder(TileEncoder):
     @classmethod
     def build(cls, settings: Mapping[str, Any], run_settings: Mapping[str, Any]) -> GraphTileEncoder:
         """An untrained one."""
-        networks = EntityAutoencoder(**settings["autoencoder"]), build_hmgdm(**settings["hmgdm"])
-        return cls(*networks, settings, run_settings)
+        graph = build_trunk(**settings["trunk"]) if "trunk" in settings else build_hmgdm(**settings["hmgdm"])
+        return cls(EntityAutoencoder(**settings["autoencoder"]), graph, settings, run_settings)
 
     @cached_property
     def to_sample(self) -> TileToGraph:

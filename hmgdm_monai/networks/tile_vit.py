@@ -65,13 +65,22 @@ class TileViT(nn.Module):
             block.attn.use_flash_attention = True  # the same numbers, faster and in less memory
             block.norm_cross_attn = nn.Identity()  # has weights that nothing uses
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor, keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Class token (B, D) and patch tokens (B, N, D), row by row, of images (B, 3, H, W) in [0, 1].
+
+        Args:
+            images: to look at.
+            keep: (B, K) int64, the patches of each image that are seen; tokens are then (B, K, D), in this order, and
+                the pixels of all others reach nothing. None for all.
 
         Raises:
             ValueError: H or W is no multiple of the patch.
         """
-        tokens = self.vit.norm(self._through(self._embedded(images), len(self.vit.blocks)))
+        embedded = self._embedded(images)
+        if keep is not None:
+            kept = embedded[:, 1:].gather(1, keep.unsqueeze(-1).expand(-1, -1, embedded.shape[-1]))
+            embedded = torch.cat((embedded[:, :1], kept), 1)
+        tokens = self.vit.norm(self._through(embedded, len(self.vit.blocks)))
         return tokens[:, 0], tokens[:, 1:]
 
     def attention(self, images: Tensor) -> Tensor:

@@ -59,9 +59,7 @@ def write_pretraining_manifest(tiles: Sequence[ProstateTile], path: Path) -> Pat
     return path
 
 
-def pretrain(
-    manifest: Path, run: Path, stores: Path, seed: int, settings: Sequence[str] = (), config: str = "train.json"
-) -> Path:
+def pretrain(manifest: Path, run: Path, stores: Path, seed: int, settings: Sequence[str] = (), *configs: str) -> Path:
     """Run the bundle's training in a process of its own, or resume it; returns the run's folder.
 
     Args:
@@ -70,7 +68,7 @@ def pretrain(
         stores: shared between runs: tiles and graphs are the same for all of them.
         seed: of the run.
         settings: NAME=VALUE.
-        config: of the bundle.
+        configs: of the bundle, later ones overriding earlier ones; train.json where none is given.
 
     Raises:
         InputError: a setting is not NAME=VALUE, or training ended with an error, which stands on the screen.
@@ -84,7 +82,8 @@ def pretrain(
     given = {"manifest": manifest, "output_dir": run, "dataset_dir": stores, "seed": seed}
     for name, value in given.items():
         options += [f"--{name}", str(value.resolve() if isinstance(value, Path) else value)]
-    command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", f"bundle/configs/{config}"]
+    files = [f"bundle/configs/{name}" for name in configs or ("train.json",)]
+    command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", str(files)]
     if subprocess.run([*command, *options], cwd=ROOT, check=False).returncode:
         raise InputError(f"pretraining with seed {seed} ended with an error (above); the same command resumes {run}")
     return run

@@ -1,0 +1,77 @@
+"""Time that a stage's training takes, kept with its checkpoint, and the end of it when a budget is spent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from ignite.engine import Engine, Events
+
+
+class TrainingClock:
+    """Count CPU time, time and samples of the epochs that are done; end training with the epoch that spends a budget.
+
+    As a part of a :class:`~hmgdm_monai.handlers.stage_checkpoint.StageCheckpoint`'s state it is attached behind
+    validation and counts on in a resumed run; of an epoch that was broken off nothing is counted. CPU time is that of
+    all threads of this process, not of a data loader's workers, and not of a GPU.
+
+    Args:
+        cpu_min: minutes of CPU time, validation included, of this stage and those before; None counts only.
+        before: clocks of earlier stages, whose time is part of the budget.
+
+    Raises:
+        ValueError: a budget that is not positive.
+    """
+
+    def __init__(self, cpu_min: float | None = None, before: Sequence[TrainingClock] = ()) -> None:
+        if cpu_min is not None and cpu_min <= 0:
+            raise ValueError(f"cpu_min must be positive, got {cpu_min}")
+        self.cpu_min, self.before = cpu_min, list(before)
+        self.counts = {"epochs": 0, "samples": 0, "cpu_s": 0.0, "wall_s": 0.0, "training_cpu_s": 0.0}
+        self.counts["training_wall_s"] = 0.0
+        self._start = self._trained = (0.0, 0.0)
+        self._samples = 0
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU time of this stage's epochs, in seconds."""
+        return self.counts["cpu_s"]
+
+    def attach(self, engine: Engine) -> None:
+        """Register on the trainer, behind validation."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self._begin)
+        # Before the step: MONAI takes the batch apart after it.
+        engine.add_event_handler(Events.ITERATION_STARTED, self._count)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._note)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._end)
+
+    def state_dict(self) -> dict[str, float]:
+        """Epochs and samples; seconds of whole epochs, and (``training_...``) of those without validation."""
+        return dict(self.counts)
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Count on from there."""
+        self.counts = dict(state)
+
+    def _begin(self, engine: Engine) -> None:
+        self._start = self._trained = _now()
+        self._samples = 0
+
+    def _count(self, engine: Engine) -> None:
+        self._samples += int(engine.state.batch.num_graphs)
+
+    def _note(self, engine: Engine) -> None:
+        self._trained = _now()
+
+    def _end(self, engine: Engine) -> None:
+        for name, end in (("", _now()), ("training_", self._trained)):
+            for unit, begun, ended in zip(("cpu_s", "wall_s"), self._start, end, strict=True):
+                self.counts[name + unit] += ended - begun
+        self.counts["epochs"] += 1
+        self.counts["samples"] += self._samples
+        if self.cpu_min is not None and self.cpu_s + sum(c.cpu_s for c in self.before) >= 60 * self.cpu_min:
+            engine.terminate()
+
+
+def _now() -> tuple[float, float]:
+    return time.process_time(), time.perf_counter()

@@ -1,0 +1,107 @@
+"""Which tiles are trained on, and which of them are scored, for each data set that the table can be made of."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark_parts.common import ROOT, need, real_data_folder
+from benchmark_parts.representation import prostate_cohort
+
+from hmgdm_monai.errors import InputError
+
+DATA_SETS = ("prostate", "glas", "demo")
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image to train on: its file, whose it is (biopsy or patient), its class where it has one, its scale."""
+
+    path: Path
+    group: str
+    label: str | None = None
+    mpp: float | None = None
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """A data set: its name, its images, and the classes that stand against all others in the AUC."""
+
+    name: str
+    images: tuple[Image, ...]
+    negatives: tuple[str, ...]
+
+    @property
+    def labels(self) -> dict[Path, str]:
+        """Class of each labelled image."""
+        return {image.path: image.label for image in self.images if image.label is not None}
+
+
+def read_cohort(data: str, max_tiles: int | None = None, negatives: Sequence[str] | None = None) -> Cohort:
+    """The images of "prostate", "glas" or "demo", or of a manifest, at most ``max_tiles`` of each group.
+
+    Of the prostate tiles as many labelled and as many unlabelled ones are taken. ``negatives`` are classes; without,
+    those that have "benign" in their name, or, of the demo cohort, all but the tumour.
+
+    Raises:
+        InputError: no such data, or classes of which none or all are negative.
+    """
+    if data == "prostate":
+        tiles = prostate_cohort(real_data_folder(), max_tiles)
+        images = [Image(tile.path.resolve(), tile.biopsy, tile.label) for tile in tiles]
+    elif data == "glas":
+        folder = need(real_data_folder() / "glas" / "labelled")
+        with (folder / "manifest.csv").open(newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        images = _thin([Image((folder / row["file"]).resolve(), row["group"], row["class"]) for row in rows], max_tiles)
+    else:
+        images = _thin(_of_manifest(_demo() if data == "demo" else need(Path(data))), max_tiles)
+    classes = sorted({image.label for image in images if image.label is not None})
+    if negatives is None:
+        demo = [name for name in classes if name != "tumour"] if data == "demo" else []
+        negatives = demo or [name for name in classes if "benign" in name]
+    unknown = set(negatives) - set(classes)
+    if unknown or not 0 < len(set(negatives)) < len(classes):
+        raise InputError(
+            f"{data}: has the classes {', '.join(classes) or 'none'}; name with --negative those that are not cancer, "
+            "some of them and not all"
+        )
+    return Cohort(data if data in DATA_SETS else Path(data).stem, tuple(images), tuple(sorted(negatives)))
+
+
+def write_manifest(cohort: Cohort, path: Path) -> Path:
+    """The manifest of pretraining: image, patient and scale. Labels stay out."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("image", "patient", "mpp"))
+    writer.writerows((image.path, image.group, "" if image.mpp is None else image.mpp) for image in cohort.images)
+    content = text.getvalue()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists() or path.read_text() != content:
+        path.write_text(content)
+    return path
+
+
+def _of_manifest(path: Path) -> list[Image]:
+    from hmgdm_monai.data.manifest import read_manifest
+
+    return [Image(row.image.resolve(), row.patient, row.label, row.mpp) for row in read_manifest(path).rows]
+
+
+def _demo() -> Path:
+    from hmgdm_monai.data.demo import make_demo_cohort
+
+    return make_demo_cohort(ROOT / "demo_cohort").tiles
+
+
+def _thin(images: Sequence[Image], most: int | None) -> list[Image]:
+    taken: dict[str, int] = {}
+    kept = []
+    for image in images:
+        taken[image.group] = taken.get(image.group, 0) + 1
+        if most is None or taken[image.group] <= most:
+            kept.append(image)
+    return kept

@@ -1,0 +1,169 @@
+"""The methods of the table: how each one's encoder comes about."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark_parts.common import ROOT
+from benchmark_parts.representation import pretrain, write_json
+
+from hmgdm_monai.errors import InputError
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the table.
+
+    Attributes:
+        title: as it stands in the table.
+        family: "images" or "graphs", or "features" of a representation without a network.
+        configs: of the bundle; those of an untrained encoder say what it is built from.
+        trained: whether it is trained.
+        stage: of the checkpoint that its clock is in.
+    """
+
+    title: str
+    family: str
+    configs: tuple[str, ...] = ()
+    trained: bool = True
+    stage: str = ""
+
+
+def _image(title: str, *overrides: str) -> Method:
+    configs = ("dirl.json", *(f"baselines/{name}.json" for name in overrides))
+    return Method(title, "images", configs, stage=overrides[-1] if overrides else "dirl")
+
+
+METHODS: dict[str, Method] = {
+    "hmgdm": Method("H-MGDM", "graphs", ("train.json",), stage="hmgdm"),
+    "graphmae": Method("GraphMAE", "graphs", ("train.json", "baselines/graphmae.json"), stage="graphmae"),
+    "dirl": _image("DiRL"),
+    "simclr": _image("SimCLR", "simclr"),
+    "dino": _image("DINO", "dino"),
+    "mae": _image("MAE", "mae"),
+    "diffmae": _image("DiffMAE", "mae", "diffmae"),
+    "untrained_graph": Method("untrained graph encoder", "graphs", ("train.json", "baselines/graphmae.json"), False),
+    "untrained_vit": Method("untrained ViT", "images", ("dirl.json",), False),
+    "colour": Method("colour + texture", "features", trained=False),
+    "pca": Method("PCA-96 windows, pooled", "features", trained=False),
+}
+
+
+def chosen_methods(names: Sequence[str]) -> dict[str, Method]:
+    """The methods of these names.
+
+    Raises:
+        InputError: there is no such method.
+    """
+    unknown = [name for name in names if name not in METHODS]
+    if unknown:
+        raise InputError(f"no method {', '.join(unknown)}; there are {', '.join(METHODS)}")
+    return {name: METHODS[name] for name in names}
+
+
+def settings_for(method: Method, settings: Sequence[str]) -> list[str]:
+    """Those of NAME=VALUE, images:NAME=VALUE and graphs:NAME=VALUE that are for a method, without their prefix."""
+    found = []
+    for setting in settings:
+        family, sign, rest = setting.partition(":")
+        prefixed = bool(sign) and family in ("images", "graphs")
+        if not prefixed:
+            found.append(setting)
+        elif family == method.family:
+            found.append(rest)
+    return found
+
+
+def train(method: Method, manifest: Path, run: Path, stores: Path, seed: int, settings: Sequence[str]) -> Path:
+    """Train, or resume, or build without training; returns the model file.
+
+    Args:
+        method: with a network.
+        manifest: of the tiles, without labels.
+        run: folder of the run. stores: of tiles and graphs, shared by all runs.
+        seed: of the run.
+        settings: NAME=VALUE.
+    """
+    model, done = run / "model.pt", run / "done.json"
+    told = {"settings": sorted(settings), "configs": list(method.configs), "manifest": manifest.read_text()}
+    if model.exists() and done.exists() and json.loads(done.read_text()) == told:
+        return model
+    if method.trained:
+        clocks = ["baselines/clock.json", *(["baselines/clock_graphs.json"] if method.family == "graphs" else [])]
+        pretrain(manifest, run, stores, seed, settings, *method.configs, *clocks)
+    else:
+        run.mkdir(parents=True, exist_ok=True)
+        _save_untrained(method, manifest, run, stores, seed, settings)
+    write_json(done, told)
+    return model
+
+
+def clock_of(method: Method, run: Path) -> dict[str, dict[str, float]]:
+    """What the clocks of a trained method's stages counted: "training" and, of graphs, "autoencoder"."""
+    from hmgdm_monai.data.checkpoint_file import read_checkpoint
+
+    stages = {"training": method.stage} | ({"autoencoder": "autoencoder"} if method.family == "graphs" else {})
+    return {name: read_checkpoint(run / f"checkpoints/{stage}.pt")["state"]["clock"] for name, stage in stages.items()}
+
+
+def parsed_config(configs: Sequence[str], overrides: Mapping[str, Any]) -> Any:
+    """A bundle's config with overrides, whose parts can be asked for: ``parsed_config(...).get_parsed_content(id)``."""
+    from monai.bundle import ConfigWorkflow
+
+    return ConfigWorkflow(
+        workflow_type="train",
+        config_file=[str(ROOT / "bundle/configs" / name) for name in configs],
+        meta_file=str(ROOT / "bundle/configs/metadata.json"),
+        logging_file=False,
+        **overrides,
+    ).parser
+
+
+def overrides_of(manifest: Path, run: Path, stores: Path, seed: int, settings: Sequence[str]) -> dict[str, Any]:
+    """What :func:`train` gives on the command line, as values for :func:`parsed_config`."""
+    import ast
+
+    given: dict[str, Any] = {"manifest": manifest, "output_dir": run, "dataset_dir": stores}
+    overrides: dict[str, Any] = {name: str(path.resolve()) for name, path in given.items()} | {"seed": seed}
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        try:
+            overrides[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):  # a plain word
+            overrides[name] = value
+    return overrides
+
+
+def _save_untrained(
+    method: Method, manifest: Path, run: Path, stores: Path, seed: int, settings: Sequence[str]
+) -> None:
+    import torch
+
+    from hmgdm_monai.networks.graph_tile_encoder import latent_graph
+    from hmgdm_monai.networks.pretrained import build_tile_encoder, save_pretrained
+
+    parser = parsed_config(method.configs, overrides_of(manifest, run, stores, seed, settings))
+    run_settings = parser.get_parsed_content("settings")
+    if method.family == "images":
+        torch.manual_seed(seed)
+        own = {"vit": parser.get_parsed_content("vit_settings"), "readout": parser.get_parsed_content("readout")}
+        save_pretrained(run / "model.pt", build_tile_encoder("vit", own, run_settings))
+        return
+    own = {name: parser.get_parsed_content(f"{name}_settings") for name in ("autoencoder", "trunk")}
+    data = parser.get_parsed_content("data")
+    data.prepare()
+    torch.manual_seed(seed)
+    encoder = build_tile_encoder("hmgdm", own, run_settings)
+    # What has a closed form is no training: filters, components, and the scale of the latents.
+    encoder.autoencoder.fit(data.sample_windows(8192))
+    encoder.eval()
+    graphs = data.window_graphs("training")
+    with torch.inference_mode():
+        some = [latent_graph(encoder.autoencoder, graphs[i]) for i in range(0, len(graphs), max(1, len(graphs) // 128))]
+        values = torch.cat([torch.cat((graph.vertex_latents, graph.edge_latents)) for graph in some])
+    encoder.hmgdm.standardizer.fit(values.clone())
+    save_pretrained(run / "model.pt", encoder)

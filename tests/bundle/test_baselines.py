@@ -1,0 +1,169 @@
+"""The baselines as a user runs them, in miniature: each an override of dirl.json or train.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hmgdm_monai.engines.masked_image_iteration import MaskedImageIteration
+from hmgdm_monai.errors import input_error_in
+from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder
+from hmgdm_monai.networks.pretrained import load_pretrained
+from hmgdm_monai.networks.vit_tile_encoder import ViTTileEncoder
+
+CONFIGS = Path(__file__).parents[2] / "bundle/configs"
+IMAGES = {
+    "simclr": ("dirl.json", "baselines/simclr.json"),
+    "dino": ("dirl.json", "baselines/dino.json"),
+    "mae": ("dirl.json", "baselines/mae.json"),
+    "diffmae": ("dirl.json", "baselines/mae.json", "baselines/diffmae.json"),
+}
+GRAPHS = {"graphmae": ("train.json", "baselines/graphmae.json")}
+TINY = {
+    "max_epochs": 1,
+    "tile_size_px": 128,
+    "max_tiles_per_slide": 6,
+    "n_segments": 16,
+    "view_px": 64,
+    "batch_size": 6,
+    "head_hidden": 16,
+    "projection_dim": 8,
+    "num_prototypes": 16,
+    "warmup_steps": 2,
+    "device": "cpu",
+    "vit_settings::hidden_dim": 16,
+    "vit_settings::num_layers": 2,
+    "vit_settings::heads": 2,
+}
+
+
+@pytest.fixture(scope="session")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stores that all runs share."""
+    return tmp_path_factory.mktemp("baseline_stores")
+
+
+@pytest.fixture(scope="session")
+def image_workflow(small_cohort: Path, stores: Path) -> Callable[..., Any]:
+    """Function (method, output_dir, **overrides) -> its workflow."""
+
+    def build(method: str, output_dir: Path, **settings: Any) -> Any:
+        from monai.bundle import ConfigWorkflow
+
+        torch.set_num_threads(1)
+        built = ConfigWorkflow(
+            workflow_type="train",
+            config_file=[str(CONFIGS / name) for name in IMAGES[method]],
+            meta_file=str(CONFIGS / "metadata.json"),
+            logging_file=False,
+            run_id="training",
+            **{"manifest": str(small_cohort), "output_dir": str(output_dir), "dataset_dir": str(stores)},
+            **{**TINY, **settings},
+        )
+        built.initialize()
+        return built
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def baseline_run(
+    image_workflow: Callable[..., Any], workflow: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """Function method -> the folder of its run in miniature, which is made once."""
+    made: dict[str, Path] = {}
+
+    def run(method: str) -> Path:
+        if method not in made:
+            made[method] = tmp_path_factory.mktemp(method) / "run"
+            if method in IMAGES:
+                image_workflow(method, made[method]).run()
+            else:
+                short = {"autoencoder_epochs": 1, "max_epochs": 1}
+                workflow(made[method], GRAPHS[method], **short).run()
+        return made[method]
+
+    return run
+
+
+@pytest.mark.parametrize("method", [*IMAGES, *GRAPHS])
+def test_a_run_leaves_numbers_figures_and_a_model_that_loads(method: str, baseline_run: Callable[[str], Path]) -> None:
+    folder = baseline_run(method)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    (record,) = metrics[method]["history"]
+    assert record["loss"] > 0 and record["val_loss"] > 0 and "probe_balanced_accuracy" in record
+    assert ("attention_entropy" in record) == (method in IMAGES)
+    assert (folder / "checkpoints" / f"{method}.pt").is_file()
+    figures = {path.name for path in (folder / "figures").iterdir()}
+    assert "curves.png" in figures and "denoising.png" not in figures
+    encoder = load_pretrained(folder / "model.pt")
+    assert isinstance(encoder, ViTTileEncoder if method in IMAGES else GraphTileEncoder)
+    tiles = torch.randint(0, 256, (2, 3, 128, 128), generator=torch.Generator().manual_seed(0)).float()
+    embeddings = encoder(tiles)
+    assert embeddings.shape == (2, 32 if method in IMAGES else 16) and not torch.equal(embeddings[0], embeddings[1])
+    # What serves the pretext task alone is not kept; the decoder of stage 1 is another matter.
+    assert not any(
+        name.startswith(("hmgdm.dec", "hmgdm.denoiser", "decoder", "blocks")) for name in encoder.state_dict()
+    )
+
+
+@pytest.mark.parametrize("method", ["diffmae", "graphmae"])
+def test_its_encoder_classifies(
+    method: str, baseline_run: Callable[[str], Path], stained: Callable, tmp_path: Path
+) -> None:
+    from monai.bundle import ConfigWorkflow
+    from skimage.io import imsave
+
+    for number in range(12):
+        imsave(tmp_path / f"{number}.png", np.roll(stained(128, 128), 9 * number, 1), check_contrast=False)
+    rows = [f"{number}.png,p{number // 2},{'ab'[number // 2 % 2]}" for number in range(12)]
+    (tmp_path / "m.csv").write_text("\n".join(["image,patient,label", *rows]) + "\n")
+    given = {"manifest": tmp_path / "m.csv", "model": baseline_run(method) / "model.pt", "output_dir": tmp_path}
+    run = ConfigWorkflow(
+        workflow_type="train",
+        config_file=str(CONFIGS / "classify.json"),
+        logging_file=False,
+        run_id="run",
+        **{name: str(path) for name, path in given.items()},
+        **{"mode": "finetune", "device": "cpu", "max_epochs": 1, "n_folds": 3, "val_fraction": 0.34},
+    )
+    run.initialize()
+    run.run()
+    assert 0 <= json.loads((tmp_path / "metrics.json").read_text())["overall"]["balanced_accuracy"] <= 1
+
+
+def test_a_killed_run_goes_on_and_other_settings_do_not_get_in(
+    image_workflow: Callable[..., Any], kill_at: Callable, killed: type, tmp_path: Path
+) -> None:
+    image_workflow("diffmae", tmp_path / "whole", max_epochs=2).run()
+    torch.manual_seed(5)  # another process begins with another state
+    kill_at(MaskedImageIteration, 5)
+    with pytest.raises(killed):
+        image_workflow("diffmae", tmp_path / "killed", max_epochs=2).run()
+    image_workflow("diffmae", tmp_path / "killed", max_epochs=2).run()
+    whole, resumed = (load_pretrained(tmp_path / name / "model.pt").state_dict() for name in ("whole", "killed"))
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+    with pytest.raises(RuntimeError) as caught:
+        image_workflow("diffmae", tmp_path / "killed", max_epochs=2, mask_ratio=0.5).run()
+    assert "dirl.mask_ratio 0.75, not 0.5" in str(input_error_in(caught.value))
+
+
+def test_clocks_count_both_stages_and_a_budget_ends_the_second(workflow: Callable[..., Any], tmp_path: Path) -> None:
+    from hmgdm_monai.data.checkpoint_file import read_checkpoint
+
+    configs = (*GRAPHS["graphmae"], "baselines/clock.json", "baselines/clock_graphs.json")
+    short = {"autoencoder_epochs": 1, "max_epochs": 50, "budget_cpu_min": 1e-6}
+    workflow(tmp_path, configs, **short).run()
+    assert json.loads((tmp_path / "metrics.json").read_text())["graphmae"]["epochs"] == 1
+    for name in ("autoencoder", "graphmae"):
+        clock = read_checkpoint(tmp_path / "checkpoints" / f"{name}.pt")["state"]["clock"]
+        assert clock["epochs"] == 1 and clock["samples"] == 18 and clock["cpu_s"] >= clock["training_cpu_s"] > 0
+    with pytest.raises(RuntimeError) as caught:  # a run that a smaller budget ended is no run of a larger one
+        workflow(tmp_path, configs, **{**short, "budget_cpu_min": 1.0}).run()
+    assert "budget.cpu_min" in str(input_error_in(caught.value))
