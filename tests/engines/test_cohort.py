@@ -4,6 +4,7 @@ import csv
 import multiprocessing
 import os
 import signal
+import threading
 import time
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import tifffile
 import torch
 from PIL import Image
+from tqdm import tqdm
 
 from hmgdm_monai.data.graph_store import GraphStore
 from hmgdm_monai.data.manifest import read_manifest
@@ -364,6 +366,7 @@ def test_workers_build_the_same_stores_in_the_same_order(build, write_manifest, 
 
 
 def build_slowly(manifest, folder, num_workers):
+    tqdm.set_lock(threading.RLock())  # killed, the process would take the lock that it shares with its parent along
     os.setsid()
     build = graph_unit.build_entity_graph
 

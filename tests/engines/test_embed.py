@@ -3,6 +3,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from torch_geometric.data import Batch
+from tqdm import tqdm
 
 from hmgdm_monai.data.features_file import read_features
 from hmgdm_monai.data.graph_store import GraphStore
@@ -157,6 +159,7 @@ def test_a_plain_tile_that_has_become_readable_is_taken_in(tmp_path, cohort, tin
 
 
 def _embed_slowly(model, cohort, folder):
+    tqdm.set_lock(threading.RLock())  # killed, the process would take the lock that it shares with its parent along
     encoder = load_pretrained(model)
     forward = type(encoder).forward
 

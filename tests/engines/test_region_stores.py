@@ -7,11 +7,13 @@ import logging
 import multiprocessing
 import os
 import signal
+import threading
 import time
 
 import numpy as np
 import pytest
 from PIL import Image
+from tqdm import tqdm
 
 from hmgdm_monai.data.region_store import RegionStore
 from hmgdm_monai.data.tiling import TileSpec
@@ -157,6 +159,7 @@ def test_other_faults_of_a_prior_surface(cohort, tmp_path):
 
 
 def build_slowly(cohort, folder):
+    tqdm.set_lock(threading.RLock())  # killed, the process would take the lock that it shares with its parent along
     regions = region_stores.tile_regions
 
     def slowly(*args):
