@@ -63,7 +63,17 @@ def test_the_defaults_told_are_those_of_the_config(section: str) -> None:
         "bundle/docs/README.md",
         *(
             f"docs/{n}"
-            for n in ("architecture.md", "settings.md", "own_data.md", "benchmarks.md", "dirl.md", "qupath.md")
+            for n in (
+                "architecture.md",
+                "settings.md",
+                "own_data.md",
+                "benchmarks.md",
+                "dirl.md",
+                "qupath.md",
+                "reproduce.md",
+                "distribution.md",
+                "monailabel.md",
+            )
         ),
     ],
 )
