@@ -8,6 +8,7 @@ from monai.engines import Trainer
 
 from hmgdm_monai.engines.dirl_data import DiRLData
 from hmgdm_monai.engines.pretraining_data import PretrainingData
+from hmgdm_monai.errors import InputError
 from hmgdm_monai.handlers.stage_checkpoint import StageCheckpoint
 from hmgdm_monai.networks.dirl import DiRL
 from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
@@ -45,7 +46,14 @@ def train_hmgdm(data: PretrainingData, network: GraphTrunk, trainer: Trainer, ch
 def train_dirl(
     data: DiRLData, network: DiRL | MaskedAutoencoder, trainer: Trainer, checkpoint: StageCheckpoint
 ) -> None:
-    """DiRL, or another method on images: train, or go on training."""
+    """DiRL, or another method on images: train, or go on training.
+
+    Raises:
+        InputError: there are too few tiles for a single batch.
+    """
+    if len(trainer.data_loader) == 0:  # the last batch is left out where it is not whole
+        tiles, size = len(trainer.data_loader.dataset), trainer.data_loader.batch_size
+        raise InputError(f"training has {tiles} tiles, fewer than a batch of {size}; set batch_size to {tiles} or less")
     _take_up(data.tiles, trainer, checkpoint)
     run_stage(trainer, checkpoint)
     network.eval()

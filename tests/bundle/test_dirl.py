@@ -141,6 +141,13 @@ def test_imported_cells_and_what_is_wrong_with_them(small_cohort: Path, tmp_path
     assert "100 x 100" in note and "512 x 512" in note and "\n" not in note
 
 
+def test_too_few_tiles_for_a_batch_are_told(small_cohort: Path, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError) as caught:
+        workflow(small_cohort, tmp_path, batch_size=100).run()
+    assert "18 tiles, fewer than a batch of 100; set batch_size to 18 or less" in str(input_error_in(caught.value))
+    assert not (tmp_path / "model.pt").exists()
+
+
 def test_monai_finds_every_property(dirl_run: Path, small_cohort: Path) -> None:
     assert workflow(small_cohort, dirl_run, method="dino").check_properties() == []
 
