@@ -367,6 +367,7 @@ def test_workers_build_the_same_stores_in_the_same_order(build, write_manifest, 
 
 def build_slowly(manifest, folder, num_workers):
     tqdm.set_lock(threading.RLock())  # killed, the process would take the lock that it shares with its parent along
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell may have switched off
     os.setsid()
     build = graph_unit.build_entity_graph
 

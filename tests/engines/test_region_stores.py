@@ -160,6 +160,7 @@ def test_other_faults_of_a_prior_surface(cohort, tmp_path):
 
 def build_slowly(cohort, folder):
     tqdm.set_lock(threading.RLock())  # killed, the process would take the lock that it shares with its parent along
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell may have switched off
     regions = region_stores.tile_regions
 
     def slowly(*args):
