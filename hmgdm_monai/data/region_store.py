@@ -15,6 +15,8 @@ from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.data.ragged_store import RaggedStore
 from hmgdm_monai.data.ragged_unit import Field, StoredTile, write_ragged_unit
 
+NO_REGION = 255  # pixels of a region map that belong to no region
+
 _KIND = "region maps"
 _REGIONS = Field("regions", "tile", "uint8", lambda tile: tile.regions)
 

@@ -13,7 +13,6 @@ from hmgdm_monai.data.region_store import RegionStore
 from hmgdm_monai.engines.pretraining_data import PretrainingData
 from hmgdm_monai.engines.region_stores import build_region_stores
 from hmgdm_monai.engines.stored_samples import StoredImages
-from hmgdm_monai.networks.tile_sample import image_sample
 from hmgdm_monai.transforms.cell_prior import RegionPrior
 
 logger = logging.getLogger(__name__)
@@ -64,4 +63,6 @@ class _TilesWithRegions(Dataset):
 
     def __getitem__(self, index: int) -> Data:
         place = self.indices[index]
-        return image_sample(self.data.images[place].image[0], regions=self.data.regions[place][None])
+        sample = self.data.images[place]
+        sample.regions = self.data.regions[place][None]
+        return sample

@@ -12,7 +12,7 @@ import torch
 
 from hmgdm_monai.engines.dirl_data import DiRLData
 from hmgdm_monai.engines.figure_note import synthetic_note
-from hmgdm_monai.engines.pretraining_report import cohort_metrics, stage_metrics
+from hmgdm_monai.engines.pretraining_report import cohort_metrics, probe_chance, stage_metrics
 from hmgdm_monai.engines.run_folder import write_json
 from hmgdm_monai.handlers.stage_checkpoint import StageCheckpoint
 from hmgdm_monai.networks.dirl import DiRL
@@ -92,8 +92,7 @@ class DiRLReport:
         from hmgdm_monai.visualize.save import save_figure
         from hmgdm_monai.visualize.views import draw_views
 
-        labels = {row.label for row in self.data.tiles.labelled_tiles()[1]}
-        chance = 1.0 / len(labels) if labels else None
+        chance = probe_chance(self.data.tiles)
         if self.checkpoint.history:
             save_figure(draw_curves(self.checkpoint.history, self.title, chance, self.note), folder / "curves.png")
         tiles = self.data.with_regions("validation")

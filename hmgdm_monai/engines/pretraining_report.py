@@ -108,8 +108,7 @@ class PretrainingReport:
         from hmgdm_monai.visualize.save import save_figure
         from hmgdm_monai.visualize.windows import draw_windows
 
-        labels = {row.label for row in self.data.labelled_tiles()[1]}
-        chance = 1.0 / len(labels) if labels else None
+        chance = probe_chance(self.data)
         for name, checkpoint, title in (
             ("curves_autoencoder", self.autoencoder_checkpoint, "Stage 1: entity autoencoder"),
             ("curves", self.hmgdm_checkpoint, f"Stage 2: {self.title}"),
@@ -156,6 +155,12 @@ def cohort_metrics(data: PretrainingData) -> dict[str, Any]:
         "patients": {name: len(data.patients(name)) for name in SECTIONS},
         "skipped": [{"what": what, "reason": reason} for what, reason in data.cohort.skipped],
     }
+
+
+def probe_chance(data: PretrainingData) -> float | None:
+    """Balanced accuracy of guessing the labels; None without any."""
+    labels = {row.label for row in data.labelled_tiles()[1]}
+    return 1.0 / len(labels) if labels else None
 
 
 def stage_metrics(checkpoint: StageCheckpoint) -> dict[str, Any]:

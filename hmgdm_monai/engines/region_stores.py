@@ -17,11 +17,11 @@ from hmgdm_monai.data.cell_maps import CellMapError
 from hmgdm_monai.data.graph_store import GraphStore
 from hmgdm_monai.data.manifest import ManifestRow
 from hmgdm_monai.data.ragged_unit import unit_path
-from hmgdm_monai.data.region_store import RegionStore, TileRegions, tile_regions, write_region_unit
+from hmgdm_monai.data.region_store import NO_REGION, RegionStore, TileRegions, tile_regions, write_region_unit
 from hmgdm_monai.engines.cohort import CohortGraphs
 from hmgdm_monai.engines.processes import raise_if_stopped, run_all
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.transforms.cell_prior import NO_REGION, RegionPrior
+from hmgdm_monai.transforms.cell_prior import RegionPrior
 
 logger = logging.getLogger(__name__)
 

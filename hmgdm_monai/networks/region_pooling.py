@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from hmgdm_monai.data.region_store import NO_REGION
 from hmgdm_monai.errors import InputError
-
-NO_REGION = 255  # pixels of a region map that belong to none
 
 
 def token_weights(regions: Tensor, patch_px: int, num_regions: int) -> Tensor:

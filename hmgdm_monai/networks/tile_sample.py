@@ -66,9 +66,9 @@ class TileToImage:
         return sample
 
 
-def image_sample(image: Tensor, **fields: Tensor) -> Data:
-    """An image (3, S, S) uint8 as a sample that batches with PyG's loader to (B, 3, S, S); likewise more fields."""
-    return Data(image=image[None], num_nodes=1, **fields)
+def image_sample(image: Tensor) -> Data:
+    """An image (3, S, S) uint8 as a sample that batches with PyG's loader to (B, 3, S, S)."""
+    return Data(image=image[None], num_nodes=1)
 
 
 def stain_of(run_settings: Mapping[str, Any]) -> NormalizeStain | None:

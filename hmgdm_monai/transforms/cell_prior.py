@@ -15,12 +15,12 @@ from monai.utils.enums import TransformBackends
 
 from hmgdm_monai.data.cell_maps import UNKNOWN, CellMap, CellMapError, open_cell_map
 from hmgdm_monai.data.manifest import ManifestRow
+from hmgdm_monai.data.region_store import NO_REGION
 from hmgdm_monai.data.slide import Slide, open_slide
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.transforms.nuclei import SegmentNuclei, check_mpp, glass_mask, mpp_of
 from hmgdm_monai.transforms.superpixels import image_as_hwc, one_key_each
 
-NO_REGION = 255  # pixels that belong to no region
 MOST_REGIONS = NO_REGION
 BACKGROUND, OTHER_TISSUE, FIRST_CELL = 0, 1, 2
 TISSUE_NAMES = ("background", "other tissue")

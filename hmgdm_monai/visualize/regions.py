@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from hmgdm_monai.data.region_store import NO_REGION
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.visualize.note import add_note
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Colour = tuple[int, int, int]
-NO_REGION = 255
 # Background, other tissue, cell, and further cell types, told apart by the colour-blind as well (Okabe & Ito).
 COLOURS: tuple[Colour, ...] = (
     (235, 235, 235),
