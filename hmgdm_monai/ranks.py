@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import logging
 import os
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,6 +20,9 @@ from hmgdm_monai.errors import InputError
 
 # Ranks wait while the first one builds the stores of a cohort, which may take a day.
 _PATIENCE = datetime.timedelta(days=7)
+
+# Those that keep the process group, and so its threads, alive.
+_parallel: weakref.WeakSet[nn.parallel.DistributedDataParallel] = weakref.WeakSet()
 
 
 def num_ranks() -> int:
@@ -58,9 +62,14 @@ def join() -> None:
 
 
 def leave() -> None:
-    """End what :func:`join` began."""
-    if _joined():
-        dist.destroy_process_group()
+    """End what :func:`join` began. Networks of :func:`data_parallel` can train no more."""
+    if not _joined():
+        return
+    dist.barrier()  # a rank that is done must not take the meeting place from one that is not
+    # Otherwise Gloo's threads run on and now and then abort the process while the interpreter ends.
+    for network in _parallel:
+        network.process_group = network.reducer = network.logger = None
+    dist.destroy_process_group()
 
 
 def device_of_rank() -> torch.device:
@@ -93,12 +102,14 @@ def data_parallel(network: nn.Module, some_unused: bool = False) -> nn.Module:
     if not _joined():
         return network
     device = next(network.parameters()).device
-    return nn.parallel.DistributedDataParallel(
+    parallel = nn.parallel.DistributedDataParallel(
         network,
         device_ids=[device] if device.type == "cuda" else None,
         forward_sync_buffers=False,  # none of them changes in training
         find_unused_parameters=some_unused,
     )
+    _parallel.add(parallel)
+    return parallel
 
 
 @contextmanager
