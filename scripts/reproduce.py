@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         arguments = [*SMALLEST, *(argument for argument in arguments if argument != "--smallest")]
     given = _parser().parse_args(arguments)
     try:
-        chosen_methods(given.methods)
+        chosen_methods([*given.methods, *given.finetune])
         plan = _plan(given, arguments)
         cohort = read_cohort(given.data, given.max_tiles, given.negative)
         output = given.output or Path("runs/reproduce") / cohort.name
@@ -47,6 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _plan(given: argparse.Namespace, arguments: list[str]) -> Plan:
+    if given.jobs < 1:
+        raise InputError(f"--jobs {given.jobs}: must be at least 1")
     settings = [*given.set, f"probe_interval={NO_END}"]  # labels have no part in training, nor in its time
     if given.budget_cpu_min is not None:
         if given.budget_cpu_min <= 0:
@@ -60,8 +62,14 @@ def _plan(given: argparse.Namespace, arguments: list[str]) -> Plan:
             raise InputError(f"--epochs {epochs}: must be at least 1")
         settings.append(f"max_epochs={epochs}")
         budget = f"{epochs} epochs at most; stage 1 of graphs on top"
+    if given.finetune_epochs < 0:
+        raise InputError(f"--finetune-epochs {given.finetune_epochs}: must not be negative")
+    encoders = [name for name in given.finetune or given.methods if METHODS[name].family != "features"]
+    finetune = {name: given.finetune_epochs for name in encoders if given.finetune_epochs}
     command = shlex.join(["python", "scripts/reproduce.py", *arguments])
-    return Plan(given.methods, given.seeds, given.stains, settings, budget, command, given.robustness)
+    return Plan(
+        given.methods, given.seeds, given.stains, settings, budget, command, given.robustness, given.jobs, finetune
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -77,6 +85,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--negative", nargs="+", metavar="CLASS", help="classes that are not cancer, for the AUC")
     spoilt = "score spoilt tiles, too; or leave them out"
     parser.add_argument("--robustness", action=argparse.BooleanOptionalAction, default=True, help=spoilt)
+    parser.add_argument("--finetune-epochs", type=int, default=0, help="train encoders on with labels, so long (0)")
+    tuned = "only these; without, all that are networks"
+    parser.add_argument("--finetune", nargs="+", default=[], metavar="NAME", help=tuned)
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, each on one core (1)")
     parser.add_argument("--output", type=Path, help="folder; the same one resumes (runs/reproduce/<data>)")
     parser.add_argument(
         "--set",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -38,37 +39,39 @@ class EntityAutoencoder(nn.Module):
     first convolution, so that convolutions see (w / patch_px)^2 positions instead of w^2. Beside it runs a linear
     shortcut, which :meth:`fit` sets to the principal components, so that the network starts from the best linear code
     and learns what that lacks. *Texture* is a linear Gaussian code of :class:`TextureStatistics`. The latent is both,
-    side by side.
+    side by side. Without ``widths`` there are no convolutions, and the linear path is the code of form.
 
     Departs from the paper, whose AutoencoderKL works on pixels and has a code of form alone: set ``patch_px=1``,
-    ``shortcut=False`` and ``texture_dim=0`` for that. docs/benchmarks.md has what each change buys.
+    ``shortcut=False``, ``texture_dim=0`` and widths for that. docs/benchmarks.md has what each change buys.
 
     Args:
         window_px: w.
         patch_px: side of the patches that become channels; 1 for none.
-        widths: channels of AutoencoderKL's blocks; each after the first halves the side.
+        widths: channels of AutoencoderKL's blocks; each after the first halves the side. Empty for none.
         form_channels: channels of the form code, at the side that the blocks leave.
         texture_dim: size of the texture code; 0 for none.
         num_filters: filters behind the texture statistics.
         shortcut: add the linear path.
 
     Raises:
-        ValueError: where w does not divide by patches and halvings, a width is no multiple of 8, or the texture code is
-            larger than the statistics that it stands for.
+        ValueError: where w does not divide by patches and halvings, a width is no multiple of 8, the texture code is
+            larger than the statistics that it stands for, or there is neither a convolution nor a linear path.
     """
 
     def __init__(
         self,
         window_px: int = 32,
         patch_px: int = 4,
-        widths: tuple[int, ...] | list[int] = (16, 32),
+        widths: Sequence[int] = (16, 32),
         form_channels: int = 1,
         texture_dim: int = 48,
         num_filters: int = 64,
         shortcut: bool = True,
     ) -> None:
         super().__init__()
-        shrink = patch_px * 2 ** (len(widths) - 1)
+        if not widths and not shortcut:
+            raise ValueError("without widths and without shortcut nothing would encode the form of a window")
+        shrink = patch_px * 2 ** max(0, len(widths) - 1)
         if window_px % shrink:
             raise ValueError(f"window_px must be a multiple of {shrink} (patches and halvings), got {window_px}")
         if any(width % 8 for width in widths):
@@ -79,17 +82,9 @@ class EntityAutoencoder(nn.Module):
         self.form_shape = (form_channels, window_px // shrink, window_px // shrink)
         self.form_dim = form_channels * (window_px // shrink) ** 2
         self.texture_dim = texture_dim
-        self.form = AutoencoderKL(
-            in_channels=3 * patch_px**2,
-            out_channels=3 * patch_px**2,
-            down_block_types=("DownEncoderBlock2D",) * len(widths),
-            up_block_types=("UpDecoderBlock2D",) * len(widths),
-            block_out_channels=tuple(widths),
-            layers_per_block=1,
-            latent_channels=form_channels,
-            norm_num_groups=8,
-            mid_block_add_attention=False,
-        )
+        self.form = _convolutions(patch_px, widths, form_channels) if widths else None
+        if not widths:
+            self.form_log_variance = nn.Parameter(torch.full((self.form_dim,), _INITIAL_LOG_VARIANCE))
         pixels = 3 * window_px**2
         self.linear_in = nn.Linear(pixels, self.form_dim) if shortcut else None
         self.linear_out = nn.Linear(self.form_dim, pixels) if shortcut else None
@@ -122,6 +117,8 @@ class EntityAutoencoder(nn.Module):
         if self.linear_in is not None:
             mean, axes, scale = _principal_components(windows.flatten(1), self.form_dim)
             _set_linear(self.linear_in, self.linear_out, mean, axes, scale)
+            if self.form is None:
+                return
             # The convolutional path begins at zero: mean and reconstruction are those of the principal components.
             for layer in (self.form.quant_conv, self.form.decoder.conv_out):
                 nn.init.zeros_(layer.weight)
@@ -138,10 +135,7 @@ class EntityAutoencoder(nn.Module):
             raise ValueError(
                 f"expected windows of (3, {self.window_px}, {self.window_px}), got {tuple(windows.shape[1:])}"
             )
-        form = self.form.encode(F.pixel_unshuffle(2.0 * windows - 1.0, self.patch_px)).latent_dist
-        mean, log_variance = form.mean.flatten(1), form.logvar.flatten(1)
-        if self.linear_in is not None:
-            mean = mean + self.linear_in(windows.flatten(1))
+        mean, log_variance = self._form_moments(windows)
         if self.statistics is None or self.texture_moments is None:
             return mean, log_variance, None
         if not torch.compiler.is_exporting() and not self.statistics.fitted:  # an export has no values to ask
@@ -181,13 +175,37 @@ class EntityAutoencoder(nn.Module):
         texture_hat = None if self.texture_decoder is None else self.texture_decoder(latents[:, self.form_dim :])
         return EntityAutoencoderOutput(reconstruction, texture, texture_hat, kl, mean)
 
+    def _form_moments(self, windows: Tensor) -> tuple[Tensor, Tensor]:
+        if self.form is None:
+            mean = self.linear_in(windows.flatten(1))
+            return mean, self.form_log_variance.clamp(-30.0, 20.0).expand_as(mean)
+        form = self.form.encode(F.pixel_unshuffle(2.0 * windows - 1.0, self.patch_px)).latent_dist
+        mean = form.mean.flatten(1)
+        if self.linear_in is not None:
+            mean = mean + self.linear_in(windows.flatten(1))
+        return mean, form.logvar.flatten(1)
+
     def _reconstruct(self, latents: Tensor) -> Tensor:
-        form = latents[:, : self.form_dim]
+        form, shape = latents[:, : self.form_dim], (3, self.window_px, self.window_px)
+        linear = 0.5 if self.linear_out is None else self.linear_out(form).unflatten(1, shape)
+        if self.form is None:
+            return linear
         patches = self.form.decode(form.unflatten(1, self.form_shape)).sample
-        pixels = F.pixel_shuffle(patches, self.patch_px)
-        if self.linear_out is None:
-            return 0.5 * pixels + 0.5
-        return 0.5 * pixels + self.linear_out(form).unflatten(1, pixels.shape[1:])
+        return 0.5 * F.pixel_shuffle(patches, self.patch_px) + linear
+
+
+def _convolutions(patch_px: int, widths: Sequence[int], channels: int) -> AutoencoderKL:
+    return AutoencoderKL(
+        in_channels=3 * patch_px**2,
+        out_channels=3 * patch_px**2,
+        down_block_types=("DownEncoderBlock2D",) * len(widths),
+        up_block_types=("UpDecoderBlock2D",) * len(widths),
+        block_out_channels=tuple(widths),
+        layers_per_block=1,
+        latent_channels=channels,
+        norm_num_groups=8,
+        mid_block_add_attention=False,
+    )
 
 
 def _principal_components(values: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -14,7 +14,6 @@ PACKAGE = "hmgdm_monai"
 IMPORTS = ("imports", "+imports")
 # What the configs look for where our own runs leave it, and where it lies in a bundle.
 MODELS = {
-    "runs/pretraining/model.pt": "$os.path.join(@bundle_root, 'models', 'model.pt')",
     "runs/classification/finetune/checkpoints/classifier_fold0.pt": (
         "$os.path.join(@bundle_root, 'models', 'classifier.pt')"
     ),

@@ -5,32 +5,18 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from benchmark_parts.representation import write_json
 from reproduce_parts.cohorts import Cohort, write_manifest
-from reproduce_parts.features import (
-    CLEAN,
-    PERTURBATIONS,
-    ScoredTiles,
-    encoder_function,
-    floor_function,
-    kept_features,
-)
-from reproduce_parts.methods import (
-    METHODS,
-    chosen_methods,
-    clock_of,
-    overrides_of,
-    parsed_config,
-    settings_for,
-    train,
-)
+from reproduce_parts.features import CLEAN, PERTURBATIONS, ScoredTiles
+from reproduce_parts.finetuning import read_predictions
+from reproduce_parts.methods import METHODS, chosen_methods, clock_of
 from reproduce_parts.scoring import (
     METRICS,
     GroupScores,
@@ -40,9 +26,12 @@ from reproduce_parts.scoring import (
     resampled_groups,
     summarise,
 )
-from reproduce_parts.table import PLAIN, markdown
+from reproduce_parts.table import markdown
+from reproduce_parts.work import Work, do_all, do_work, scored_tiles, shared_data
 
 from hmgdm_monai.errors import InputError
+
+PROBES = ("linear", "knn", "finetune")
 
 
 @dataclass(frozen=True)
@@ -55,6 +44,8 @@ class Plan:
         settings: NAME=VALUE for the bundle, the budget among them.
         budget: the same in words. command: that makes the table.
         robustness: whether tiles are spoilt, too.
+        jobs: how many trainings at a time.
+        finetune: epochs of training on with labels, by method; for those that are not there, none.
     """
 
     methods: Sequence[str]
@@ -64,6 +55,8 @@ class Plan:
     budget: str
     command: str
     robustness: bool = True
+    jobs: int = 1
+    finetune: Mapping[str, int] = field(default_factory=dict)
 
 
 class Parts:
@@ -91,19 +84,24 @@ def reproduce(cohort: Cohort, output: Path, plan: Plan) -> dict[str, Any]:
     """
     output, start, parts = output.resolve(), time.perf_counter(), Parts()
     methods = chosen_methods(plan.methods)
-    manifest, stores = write_manifest(cohort, output / "manifest.csv"), output / "stores"
+    works = _works(cohort, output, plan)
     with parts("tiles"):
-        tiles = ScoredTiles(_data(manifest, output, stores, plan, PLAIN), cohort)
-    if not len(tiles):
-        raise InputError(f"{manifest}: none of the tiles has a label; there is nothing to score")
+        tiles = scored_tiles(works[0])
+        if not len(tiles):
+            raise InputError(f"{cohort.name}: none of the tiles has a label; there is nothing to score")
+        _prepare(works)
+    with parts("training and features"):
+        do_all(works, plan.jobs)
     weights = resampled_groups(len(np.unique(tiles.groups)))
     stains = {}
-    for stain in plan.stains:
-        rows: dict[str, Any] = {}
-        for name in methods:
-            rows[name] = _row(name, cohort, manifest, output, plan, stain, tiles, weights, parts)
-        _compare(rows)
-        stains[stain] = rows
+    with parts("scoring"):
+        for stain in plan.stains:
+            rows: dict[str, Any] = {}
+            for name in methods:
+                of_row = [work for work in works if (work.name, work.stain) == (name, stain)]
+                rows[name] = _row(of_row, plan.seeds, tiles, weights)
+            _compare(rows)
+            stains[stain] = rows
     classes, counts = np.unique(tiles.labels, return_counts=True)
     results = {
         "data": {
@@ -130,51 +128,51 @@ def reproduce(cohort: Cohort, output: Path, plan: Plan) -> dict[str, Any]:
     return results
 
 
-def _row(
-    name: str,
-    cohort: Cohort,
-    manifest: Path,
-    output: Path,
-    plan: Plan,
-    stain: str,
-    tiles: ScoredTiles,
-    weights: np.ndarray,
-    parts: Parts,
-) -> dict[str, Any]:
-    method, cache = METHODS[name], output / "features"
-    settings = [*settings_for(method, plan.settings), *([] if stain == PLAIN else [f"stain_method={stain}"])]
+def _works(cohort: Cohort, output: Path, plan: Plan) -> list[Work]:
+    """All there is to do, by seed first: a table of fewer seeds can be made of what an interrupted run leaves."""
+    manifest = write_manifest(cohort, output / "manifest.csv")
     kinds = PERTURBATIONS if plan.robustness else ()
+    return [
+        Work(name, stain, seed, cohort, manifest, output, plan.settings, kinds, plan.finetune.get(name, 0))
+        for seed in plan.seeds
+        for stain in plan.stains
+        for name in plan.methods
+        if METHODS[name].family != "features" or seed == plan.seeds[0]  # these have no training
+    ]
+
+
+def _prepare(works: Sequence[Work]) -> None:
+    """Build the stores that several of the works read, so that no two build the same."""
+    for stain in dict.fromkeys(work.stain for work in works):
+        some = [work for work in works if work.stain == stain]
+        shared_data(some[0]).prepare()
+        for work in [work for work in some if METHODS[work.name].family == "images"][:1]:
+            shared_data(work, "dirl.json").prepare()
+
+
+def _row(works: Sequence[Work], seeds: Sequence[int], tiles: ScoredTiles, weights: np.ndarray) -> dict[str, Any]:
+    """Scores of a method whose features are there: one work for each seed, or a single one for all of them."""
+    method, kinds, negatives = METHODS[works[0].name], works[0].kinds, works[0].cohort.negatives
     scores: dict[str, list[GroupScores]] = {}
     shares: dict[str, list[float]] = {}
     cost: dict[str, list[float]] = {}
-    function = key = None
-    for seed in plan.seeds:
-        print(f"== {method.title}, {stain}, seed {seed}", flush=True)
-        if method.family != "features":
-            run = output / stain / name / f"seed_{seed}"
-            with parts("training"):
-                model = train(method, manifest, run, output / "stores", seed, settings)
-            digest, function = encoder_function(model)
-            key = [name, stain, digest]
-            if method.trained:
-                _add_cost(cost, clock_of(method, run))
-        elif function is None:
-            with parts("features"):
-                data = _data(manifest, output, output / "stores", plan, stain)
-                function = floor_function(name, data, data.stain)
-            key = [name, stain, data.fingerprint(), *sorted(settings)]
-        with parts("features"):
-            values = kept_features(cache, key, tiles, CLEAN, function)
-            spoilt = {kind: kept_features(cache, key, tiles, kind, function) for kind in kinds}
-        with parts("scoring"):
-            for probe, found in predictions(values, spoilt, tiles.labels, tiles.groups, seed).items():
-                scores.setdefault(probe, []).append(GroupScores(found, tiles.labels, tiles.groups, cohort.negatives))
-            for share, value in label_efficiency(values, tiles.labels, tiles.groups, seed).items():
-                shares.setdefault(share, []).append(value)
+    for number, seed in enumerate(seeds):
+        work = works[min(number, len(works) - 1)]
+        spoilt = do_work(work, tiles)
+        values = spoilt.pop(CLEAN)
+        for probe, found in predictions(values, spoilt, tiles.labels, tiles.groups, seed).items():
+            scores.setdefault(probe, []).append(GroupScores(found, tiles.labels, tiles.groups, negatives))
+        for share, value in label_efficiency(values, tiles.labels, tiles.groups, seed).items():
+            shares.setdefault(share, []).append(value)
+        if work.finetune_epochs:
+            tuned = read_predictions(work.finetune_folder / "predictions.csv", negatives)
+            scores.setdefault("finetune", []).append(tuned)
+        if method.trained:
+            _add_cost(cost, clock_of(method, work.folder))
     return {
         "title": method.title,
         "features": int(values.shape[1]),
-        "scores": {probe: summarise(scores[probe], weights) for probe in ("linear", "knn")},
+        "scores": {probe: summarise(scores[probe], weights) for probe in PROBES if probe in scores},
         "robustness": {
             kind: {metric: [float(score()[metric][0]) for score in scores[kind]] for metric in METRICS}
             for kind in kinds
@@ -208,14 +206,6 @@ def _compare(rows: dict[str, Any]) -> None:
             others = {other: told["scores"]["linear"][metric] for other, told in rows.items() if other != name}
             best = max(others, key=lambda other: others[other]["mean"])
             row["paired"][metric] = {"against": best, **paired(row["scores"]["linear"][metric], others[best])}
-
-
-def _data(manifest: Path, output: Path, stores: Path, plan: Plan, stain: str) -> Any:
-    """Tiles of the manifest under a stain normalisation, as the bundle makes them."""
-    settings = [s for s in plan.settings if not s.startswith(("images:", "graphs:"))]
-    settings += [] if stain == PLAIN else [f"stain_method={stain}"]
-    overrides = overrides_of(manifest, output / "unused", stores, plan.seeds[0], settings)
-    return parsed_config(("train.json",), overrides).get_parsed_content("data")
 
 
 def _without_draws(value: Any) -> Any:

@@ -36,13 +36,16 @@ def _about(results: Mapping[str, Any]) -> list[str]:
 
 
 def _scores(rows: Mapping[str, Any]) -> list[str]:
+    told = {"linear": "linear", "knn": "kNN", "finetune": "fine-tuned"}
+    probes = [name for name in told if any(name in row["scores"] for row in rows.values())]
     head = ["method", "features"]
-    head += [f"{probe} {metric}" for probe in ("linear", "kNN") for metric in ("balanced accuracy", "AUC")]
+    head += [f"{told[probe]} {metric}" for probe in probes for metric in ("balanced accuracy", "AUC")]
     body = []
     for row in rows.values():
         cells = [row["title"], str(row["features"])]
-        for probe in ("linear", "knn"):
-            cells += [_value(row["scores"][probe][metric]) for metric in ("balanced_accuracy", "auc")]
+        for probe in probes:
+            scores = row["scores"].get(probe)
+            cells += [_value(scores[metric]) if scores else "-" for metric in ("balanced_accuracy", "auc")]
         body.append(cells)
     return _table(head, body)
 

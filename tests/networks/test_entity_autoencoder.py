@@ -25,11 +25,17 @@ def windows() -> Tensor:
     return draw_windows(200)
 
 
-@pytest.fixture
-def fitted(windows: Tensor) -> EntityAutoencoder:
-    network = EntityAutoencoder(**SMALL).eval()
+@pytest.fixture(params=[(8, 8), ()], ids=["convolutions", "linear"])
+def fitted(request: pytest.FixtureRequest, windows: Tensor) -> EntityAutoencoder:
+    network = like_fitted(request.param)
     network.fit(windows, generator=torch.Generator().manual_seed(0))
     return network
+
+
+def like_fitted(widths: tuple[int, ...]) -> EntityAutoencoder:
+    """Codes of one size, with convolutions or without: without, nothing halves the side."""
+    size = {"patch_px": 4} if widths else {"patch_px": 8}
+    return EntityAutoencoder(**{**SMALL, **size, "widths": widths}).eval()
 
 
 def test_a_fresh_fit_reconstructs_like_pca(fitted: EntityAutoencoder, windows: Tensor) -> None:
@@ -105,7 +111,7 @@ def test_kl_is_that_of_diagonal_gaussians(fitted: EntityAutoencoder, windows: Te
 
 
 def test_a_state_dict_carries_the_fit(fitted: EntityAutoencoder, windows: Tensor) -> None:
-    other = EntityAutoencoder(**SMALL).eval()
+    other = like_fitted((8, 8) if fitted.form else ())
     assert not other.fitted
     with pytest.raises(ValueError, match="not fitted"):
         other.encode(windows)
@@ -113,7 +119,7 @@ def test_a_state_dict_carries_the_fit(fitted: EntityAutoencoder, windows: Tensor
     assert other.fitted and torch.equal(other.encode(windows), fitted.encode(windows))
 
 
-@pytest.mark.parametrize("kind", [{"patch_px": 1, "shortcut": False, "texture_dim": 0}, {"texture_dim": 0}, {}])
+@pytest.mark.parametrize("kind", [{"patch_px": 1, "shortcut": False, "texture_dim": 0}, {"texture_dim": 0}, {"widths": ()}, {}])
 def test_every_parameter_learns(kind: dict, windows: Tensor) -> None:
     network = EntityAutoencoder(**{**SMALL, **kind})
     network.fit(windows)
@@ -143,6 +149,8 @@ def test_what_cannot_be_built_or_fitted_says_so(windows: Tensor) -> None:
         EntityAutoencoder(window_px=16, widths=(12,))
     with pytest.raises(ValueError, match="no code of 20"):
         EntityAutoencoder(window_px=16, widths=(8,), texture_dim=20, num_filters=8)
+    with pytest.raises(ValueError, match="nothing would encode"):
+        EntityAutoencoder(window_px=16, widths=(), shortcut=False)
     with pytest.raises(InputError, match="give more windows"):
         EntityAutoencoder(**SMALL).fit(windows[:3])
     with pytest.raises(InputError, match="give more windows"):

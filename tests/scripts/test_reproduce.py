@@ -188,15 +188,18 @@ def test_the_smallest_version_from_tiles_to_table(manifest: Path, tmp_path: Path
     assert rows["colour"]["scores"]["linear"]["auc"]["mean"] == 1  # the classes differ in colour
     assert rows["mae"]["paired"]["auc"]["against"] == "colour" and not rows["colour"]["cost"]
     assert rows["mae"]["cost"]["tiles_per_s"][0] > 0 and rows["mae"]["cost"]["epochs"] == [1]
-    assert set(results["parts_s"]) == {"tiles", "training", "features", "scoring"}
+    assert set(results["parts_s"]) == {"tiles", "training and features", "scoring"}
     table = (tmp_path / "out" / "table.md").read_text()
     assert table in capsys.readouterr().out
     blocks = [block for block in table.split("\n\n") if block.startswith("|")]
     assert len(blocks) >= 4 and all(len({line.count("|") for line in block.splitlines()}) == 1 for block in blocks)
     # Again: nothing is trained, and with spoilt tiles and an untrained network beside it.
-    more = [*arguments, "--methods", "mae", "colour", "untrained_vit", "pca", "--robustness"]
+    more = [*arguments, "--methods", "mae", "colour", "untrained_vit", "pca", "--robustness", "--jobs", "2"]
+    more += ["--finetune", "mae", "--finetune-epochs", "1"]
     assert reproduce.main(more) == 0
     again = json.loads((tmp_path / "out" / "results.json").read_text())["stains"]["plain"]
+    tuned = again["mae"]["scores"].pop("finetune")
+    assert 0 <= tuned["auc"]["mean"] <= 1 and all("finetune" not in row["scores"] for row in again.values())
     assert again["mae"]["scores"] == rows["mae"]["scores"] and again["mae"]["cost"] == rows["mae"]["cost"]
     assert all(set(row["robustness"]) == set(features.PERTURBATIONS) for row in again.values())
     assert not any(row["robustness"] for row in rows.values())
