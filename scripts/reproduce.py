@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from reproduce_parts.cohorts import read_cohort
-from reproduce_parts.methods import METHODS, chosen_methods
+from reproduce_parts.methods import ABLATIONS, DEFAULT_METHODS, METHODS, chosen_methods
 from reproduce_parts.run import Plan, reproduce
 
 from hmgdm_monai.errors import InputError
@@ -29,6 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
     if "--smallest" in arguments:  # what else is given wins
         arguments = [*SMALLEST, *(argument for argument in arguments if argument != "--smallest")]
     given = _parser().parse_args(arguments)
+    if given.methods == ["ablations"]:
+        given.methods = ["hmgdm", *ABLATIONS]
     try:
         chosen_methods([*given.methods, *given.finetune])
         plan = _plan(given, arguments)
@@ -75,7 +77,8 @@ def _plan(given: argparse.Namespace, arguments: list[str]) -> Plan:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="prostate", help="prostate, glas, demo, or a manifest with labels")
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), metavar="NAME", help=", ".join(METHODS))
+    told = f"{', '.join(METHODS)}; or ablations, for H-MGDM and what can be switched off in it"
+    parser.add_argument("--methods", nargs="+", default=list(DEFAULT_METHODS), metavar="NAME", help=told)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of training and folds (0 1 2)")
     parser.add_argument("--stains", nargs="+", default=["plain", "macenko"], choices=["plain", "macenko"])
     budget = parser.add_mutually_exclusive_group()

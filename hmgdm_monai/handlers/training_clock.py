@@ -6,6 +6,9 @@ import time
 from collections.abc import Mapping, Sequence
 
 from ignite.engine import Engine, Events
+from monai.engines.utils import IterationEvents
+
+PARTS = ("data", "forward", "backward", "update")  # of a training step; the loss is part of forward
 
 
 class TrainingClock:
@@ -13,7 +16,8 @@ class TrainingClock:
 
     As a part of a :class:`~hmgdm_monai.handlers.stage_checkpoint.StageCheckpoint`'s state it is attached behind
     validation and counts on in a resumed run; of an epoch that was broken off nothing is counted. CPU time is that of
-    all threads of this process, not of a data loader's workers, and not of a GPU.
+    all threads of this process, not of a data loader's workers, and not of a GPU. That of training steps is counted by
+    part, too: waiting for data, forward with loss, backward, and update (clipping, optimiser, momentum teacher).
 
     Args:
         cpu_min: minutes of CPU time, validation included, of this stage and those before; None counts only.
@@ -29,8 +33,9 @@ class TrainingClock:
         self.cpu_min, self.before = cpu_min, list(before)
         self.counts = {"epochs": 0, "samples": 0, "cpu_s": 0.0, "wall_s": 0.0, "training_cpu_s": 0.0}
         self.counts["training_wall_s"] = 0.0
+        self.counts |= {f"{part}_cpu_s": 0.0 for part in PARTS}
         self._start = self._trained = (0.0, 0.0)
-        self._samples = 0
+        self._samples, self._mark, self._parts = 0, 0.0, dict.fromkeys(PARTS, 0.0)
 
     @property
     def cpu_s(self) -> float:
@@ -42,11 +47,16 @@ class TrainingClock:
         engine.add_event_handler(Events.EPOCH_STARTED, self._begin)
         # Before the step: MONAI takes the batch apart after it.
         engine.add_event_handler(Events.ITERATION_STARTED, self._count)
+        ends = (Events.GET_BATCH_COMPLETED, IterationEvents.LOSS_COMPLETED, IterationEvents.BACKWARD_COMPLETED)
+        engine.add_event_handler(Events.GET_BATCH_STARTED, self._set_mark)
+        engine.add_event_handler(Events.ITERATION_STARTED, self._set_mark)
+        for part, event in zip(PARTS, (*ends, IterationEvents.MODEL_COMPLETED), strict=True):
+            engine.add_event_handler(event, self._end_part, part)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._note)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._end)
 
     def state_dict(self) -> dict[str, float]:
-        """Epochs and samples; seconds of whole epochs, and (``training_...``) of those without validation."""
+        """Epochs and samples; seconds of whole epochs, (``training_...``) of those without validation, and by part."""
         return dict(self.counts)
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
@@ -55,10 +65,19 @@ class TrainingClock:
 
     def _begin(self, engine: Engine) -> None:
         self._start = self._trained = _now()
-        self._samples = 0
+        self._samples, self._parts = 0, dict.fromkeys(PARTS, 0.0)
+        self._mark = self._start[0]
 
     def _count(self, engine: Engine) -> None:
         self._samples += int(engine.state.batch.num_graphs)
+
+    def _set_mark(self, engine: Engine) -> None:
+        self._mark = time.process_time()
+
+    def _end_part(self, engine: Engine, part: str) -> None:
+        now = time.process_time()
+        self._parts[part] += now - self._mark
+        self._mark = now
 
     def _note(self, engine: Engine) -> None:
         self._trained = _now()
@@ -67,6 +86,8 @@ class TrainingClock:
         for name, end in (("", _now()), ("training_", self._trained)):
             for unit, begun, ended in zip(("cpu_s", "wall_s"), self._start, end, strict=True):
                 self.counts[name + unit] += ended - begun
+        for part, spent in self._parts.items():
+            self.counts[f"{part}_cpu_s"] += spent
         self.counts["epochs"] += 1
         self.counts["samples"] += self._samples
         if self.cpu_min is not None and self.cpu_s + sum(c.cpu_s for c in self.before) >= 60 * self.cpu_min:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hmgdm_monai.losses.gathering import gather
-from hmgdm_monai.ranks import num_ranks, rank
+from hmgdm_monai.ranks import rank
 
 
 class GlobalContrastiveLoss(nn.Module):
@@ -34,8 +34,11 @@ class GlobalContrastiveLoss(nn.Module):
             raise ValueError(f"temperature must be above 0, not {temperature}")
         self.temperature = temperature
 
-    def forward(self, view_1: Tensor, view_2: Tensor) -> Tensor:
-        """Loss of B images, from projections (B, D) of their two views -> scalar. One image alone gives 0."""
+    def forward(self, view_1: Tensor, view_2: Tensor, shared: bool = True) -> Tensor:
+        """Loss of B images, from projections (B, D) of their two views -> scalar. One image alone gives 0.
+
+        ``shared`` says whether processes hold parts of one batch; otherwise each has the whole one for itself.
+        """
         if view_1.shape != view_2.shape or view_1.ndim != 2:
             raise ValueError(f"need two tensors of one shape (B, D), got {tuple(view_1.shape)}, {tuple(view_2.shape)}")
         count = len(view_1)
@@ -43,8 +46,8 @@ class GlobalContrastiveLoss(nn.Module):
         anchors = F.normalize(
             torch.stack((view_1, view_2), 1).to(dtype), dim=-1
         )  # (B, 2, D): an image's views together
-        candidates = gather(anchors).flatten(0, 1)
+        candidates = (gather(anchors) if shared else anchors).flatten(0, 1)
         logits = anchors.flatten(0, 1) @ candidates.T / self.temperature
-        own = torch.arange(2 * count, device=logits.device) + 2 * count * rank()
-        logits = logits.masked_fill(F.one_hot(own, 2 * count * num_ranks()).bool(), -torch.inf)
+        own = torch.arange(2 * count, device=logits.device) + (2 * count * rank() if shared else 0)
+        logits = logits.masked_fill(F.one_hot(own, len(candidates)).bool(), -torch.inf)
         return F.cross_entropy(logits, own ^ 1)  # views 2 i and 2 i + 1 are partners

@@ -26,6 +26,7 @@ def build_hmgdm(
     use_positions: bool = True,
     bottleneck: bool = False,
     readout: Sequence[str] = ("mean",),
+    agreement: bool = False,
 ) -> HMGDM:
     """Encoder and denoiser of matching sizes.
 
@@ -41,13 +42,14 @@ def build_hmgdm(
         hidden_entities: how hidden entities take part in the encoder, "token", "adjacency" or "induced".
         use_positions: whether the encoder sees positions.
         bottleneck: whether the encoder ends in a Gaussian bottleneck.
-        readout: statistics that pool the vertices' states into the embedding.
+        readout: statistics that pool the states into the embedding.
+        agreement: whether both halves of a graph are projected, for the agreement of the loss.
     """
     encoder = GraphEncoder(latent_dim, hidden_dim, num_layers, edge_latents, hidden_entities, use_positions, bottleneck)
     denoiser = GraphDenoiser(
         latent_dim, hidden_dim, num_layers, heads, self_attention_depth, edge_latents, skip_connections
     )
-    return HMGDM(encoder, denoiser, mask_ratio, StatisticsReadout(readout))
+    return HMGDM(encoder, denoiser, mask_ratio, StatisticsReadout(readout), agreement)
 
 
 def build_trunk(

@@ -23,7 +23,7 @@ class GraphTrunk(nn.Module):
 
     Args:
         encoder: of graphs.
-        readout: pools vertex states for :meth:`embed`; their mean where None.
+        readout: pools states for :meth:`embed`; the mean over vertices where None.
     """
 
     def __init__(self, encoder: GraphEncoder, readout: StatisticsReadout | None = None) -> None:
@@ -50,11 +50,14 @@ class GraphTrunk(nn.Module):
         return self.encode(graph).vertex_states[-1]
 
     def embed(self, graph: EntityGraph) -> Tensor:
-        """Embedding of whole graphs, (B, S): readout of :meth:`states`.
+        """Embedding of whole graphs, (B, S): readout of the last states.
 
         The paper pools by a gate that is learnt with labels; without any, plain statistics stand in its place.
         """
-        return self.readout(self.states(graph), graph.vertex_batch, num_graphs(graph))
+        encoding = self.encode(graph)
+        edges = None if encoding.edge_states is None else encoding.edge_states[-1]
+        batches = graph.vertex_batch, num_graphs(graph)
+        return self.readout(encoding.vertex_states[-1], *batches, edges, None if edges is None else graph.edge_batch)
 
     def _latents(self, graph: EntityGraph) -> tuple[Tensor, Tensor | None]:
         edges = self.standardizer(graph.edge_latents) if self.encoder.edge_latents else None

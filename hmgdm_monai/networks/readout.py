@@ -6,14 +6,15 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.utils import scatter
 
-STATISTICS = ("mean", "std", "max")
+STATISTICS = ("mean", "std", "max", "edge_mean")
 
 
 class StatisticsReadout(nn.Module):
-    """Pool entity states per graph by statistics over its entities.
+    """Pool entity states per graph by statistics over its vertices, and over its edges.
 
     Args:
-        statistics: any of "mean", "std" (population) and "max", concatenated in this order.
+        statistics: any of "mean", "std" (population) and "max" over vertices, and "edge_mean", concatenated in this
+            order.
 
     Raises:
         ValueError: for an unknown statistic or none.
@@ -25,13 +26,30 @@ class StatisticsReadout(nn.Module):
             raise ValueError(f"statistics must be some of {STATISTICS}, got {tuple(statistics)}")
         self.statistics = tuple(statistics)
 
-    def forward(self, states: Tensor, batch: Tensor, num_graphs: int) -> Tensor:
-        """Pool states (N, D) by batch (N,) -> (B, D * number of statistics). A graph without entities gives zeros."""
+    def forward(
+        self,
+        states: Tensor,
+        batch: Tensor,
+        num_graphs: int,
+        edge_states: Tensor | None = None,
+        edge_batch: Tensor | None = None,
+    ) -> Tensor:
+        """Pool states (V, D) by batch (V,), edge_states (E, D) by edge_batch (E,) -> (B, D * number of statistics).
+
+        A graph without entities of a kind gives zeros.
+
+        Raises:
+            ValueError: edges are asked for, and carry no states.
+        """
         mean = scatter(states, batch, dim_size=num_graphs, reduce="mean")
         parts = []
         for name in self.statistics:
             if name == "mean":
                 parts.append(mean)
+            elif name == "edge_mean":
+                if edge_states is None or edge_batch is None:
+                    raise ValueError("edge_mean needs edges that carry states; leave it out of the readout")
+                parts.append(scatter(edge_states, edge_batch, dim_size=num_graphs, reduce="mean"))
             elif name == "std":
                 variance = scatter((states - mean[batch]).square(), batch, dim_size=num_graphs, reduce="mean")
                 # The root's slope at zero is infinite: a lone entity has no variance, and must have no gradient.

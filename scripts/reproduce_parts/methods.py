@@ -24,6 +24,7 @@ class Method:
         configs: of the bundle; those of an untrained encoder say what it is built from.
         trained: whether it is trained.
         stage: of the checkpoint that its clock is in.
+        settings: NAME=VALUE, in which it differs from what its configs say.
     """
 
     title: str
@@ -31,12 +32,31 @@ class Method:
     configs: tuple[str, ...] = ()
     trained: bool = True
     stage: str = ""
+    settings: tuple[str, ...] = ()
 
 
 def _image(title: str, *overrides: str) -> Method:
     configs = ("dirl.json", *(f"baselines/{name}.json" for name in overrides))
     return Method(title, "images", configs, stage=overrides[-1] if overrides else "dirl")
 
+
+def _without(title: str, *settings: str) -> Method:
+    return Method(f"H-MGDM, {title}", "graphs", ("train.json",), stage="hmgdm", settings=settings)
+
+
+# H-MGDM with one thing changed. Squares: where nearness is all that counts, superpixels are the cells of their grid.
+ABLATIONS: dict[str, Method] = {
+    "no_edge_latents": _without("no edge latents", "edge_latents=False"),
+    "no_skips": _without("no skip connections", "skip_connections=False"),
+    "fixed_noise": _without("noise intensity fixed", "noise_intensity=fixed"),
+    "epsilon": _without("target epsilon", "prediction_type=epsilon"),
+    "squares": _without("square tiles as entities", "compactness=1000000.0"),
+    "mask_30": _without("30 % hidden", "mask_ratio=0.3"),
+    "mask_80": _without("80 % hidden", "mask_ratio=0.8"),
+    "timesteps_100": _without("100 timesteps", "num_timesteps=100"),
+    "one_layer": _without("1 layer", "num_layers=1"),
+    "four_layers": _without("4 layers", "num_layers=4"),
+}
 
 METHODS: dict[str, Method] = {
     "hmgdm": Method("H-MGDM", "graphs", ("train.json",), stage="hmgdm"),
@@ -51,6 +71,8 @@ METHODS: dict[str, Method] = {
     "colour": Method("colour + texture", "features", trained=False),
     "pca": Method("PCA-96 windows, pooled", "features", trained=False),
 }
+DEFAULT_METHODS = tuple(METHODS)
+METHODS |= ABLATIONS
 
 
 def chosen_methods(names: Sequence[str]) -> dict[str, Method]:
@@ -66,7 +88,7 @@ def chosen_methods(names: Sequence[str]) -> dict[str, Method]:
 
 
 def settings_for(method: Method, settings: Sequence[str]) -> list[str]:
-    """Those of NAME=VALUE, images:NAME=VALUE and graphs:NAME=VALUE that are for a method, without their prefix."""
+    """Its own, and those of NAME=VALUE, images:NAME=VALUE and graphs:NAME=VALUE that are for it, without prefix."""
     found = []
     for setting in settings:
         family, sign, rest = setting.partition(":")
@@ -75,7 +97,7 @@ def settings_for(method: Method, settings: Sequence[str]) -> list[str]:
             found.append(setting)
         elif family == method.family:
             found.append(rest)
-    return found
+    return [*found, *method.settings]
 
 
 def train(method: Method, manifest: Path, run: Path, stores: Path, seed: int, settings: Sequence[str]) -> Path:

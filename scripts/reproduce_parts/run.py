@@ -30,6 +30,7 @@ from reproduce_parts.table import markdown
 from reproduce_parts.work import Work, do_all, do_work, scored_tiles, shared_data
 
 from hmgdm_monai.errors import InputError
+from hmgdm_monai.handlers.training_clock import PARTS
 
 PROBES = ("linear", "knn", "finetune")
 
@@ -43,7 +44,7 @@ class Plan:
         stains: "plain" and methods of stain normalisation.
         settings: NAME=VALUE for the bundle, the budget among them.
         budget: the same in words. command: that makes the table.
-        robustness: whether tiles are spoilt, too.
+        robustness: whether tiles are spoilt, too; by the first seed alone, since embedding them takes long.
         jobs: how many trainings at a time.
         finetune: epochs of training on with labels, by method; for those that are not there, none.
     """
@@ -130,14 +131,15 @@ def reproduce(cohort: Cohort, output: Path, plan: Plan) -> dict[str, Any]:
 
 def _works(cohort: Cohort, output: Path, plan: Plan) -> list[Work]:
     """All there is to do, by seed first: a table of fewer seeds can be made of what an interrupted run leaves."""
-    manifest = write_manifest(cohort, output / "manifest.csv")
-    kinds = PERTURBATIONS if plan.robustness else ()
+    manifest, first = write_manifest(cohort, output / "manifest.csv"), plan.seeds[0]
+    kinds = {first: PERTURBATIONS if plan.robustness else ()}
+    tuned = plan.finetune
     return [
-        Work(name, stain, seed, cohort, manifest, output, plan.settings, kinds, plan.finetune.get(name, 0))
+        Work(name, stain, seed, cohort, manifest, output, plan.settings, kinds.get(seed, ()), tuned.get(name, 0))
         for seed in plan.seeds
         for stain in plan.stains
         for name in plan.methods
-        if METHODS[name].family != "features" or seed == plan.seeds[0]  # these have no training
+        if METHODS[name].family != "features" or seed == first  # these have no training
     ]
 
 
@@ -191,6 +193,7 @@ def _add_cost(cost: dict[str, list[float]], clocks: dict[str, dict[str, float]])
         "autoencoder_cpu_min": stage_1,
         "tiles_per_s": training["samples"] / training["training_wall_s"],
         "tiles_per_cpu_s": training["samples"] / training["training_cpu_s"],
+        **{f"{part}_share": training[f"{part}_cpu_s"] / training["training_cpu_s"] for part in PARTS},
     }
     for name, value in told.items():
         cost.setdefault(name, []).append(value)

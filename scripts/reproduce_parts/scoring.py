@@ -14,7 +14,7 @@ from hmgdm_monai.errors import InputError
 FOLDS = 5
 NEIGHBOURS = 10
 SHARES = (0.01, 0.05, 0.1, 1.0)
-SHARE_STRENGTH = 1e-2  # C of the probe where labels are few: nothing is left to choose it by
+STRENGTH = 1e-2  # C of every probe
 DRAWS = 3  # of the labelled groups, for each share below all
 METRICS = ("balanced_accuracy", "auc")
 
@@ -62,10 +62,7 @@ def predictions(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="sklearn")  # a probe that has not converged is still a probe
         for train, test in grouped_folds(labels, groups, seed):
-            splittable = _fewest_groups(labels[train], groups[train]) > 1
-            inner = grouped_folds(labels[train], groups[train], seed, 3) if splittable else []
-            strengths = {} if splittable else {"strengths": (SHARE_STRENGTH,)}
-            probe, _ = fit_probe(features[train], labels[train], inner, **strengths)
+            probe, _ = fit_probe(features[train], labels[train], [], (STRENGTH,))
             columns = np.searchsorted(classes, probe.classes_)
             for name, values in {"linear": features, **spoilt}.items():
                 found[name][np.ix_(test, columns)] = probe.predict_proba(values[test])
@@ -93,7 +90,7 @@ def label_efficiency(features: np.ndarray, labels: np.ndarray, groups: np.ndarra
                 for number, (train, test) in enumerate(folds):
                     rng = np.random.default_rng((seed, draw, number))
                     some = train[np.isin(groups[train], some_groups(labels[train], groups[train], share, rng))]
-                    probe, _ = fit_probe(features[some], labels[some], [], (SHARE_STRENGTH,))
+                    probe, _ = fit_probe(features[some], labels[some], [], (STRENGTH,))
                     columns = np.searchsorted(classes, probe.classes_)
                     found[np.ix_(test, columns)] = probe.predict_proba(features[test])
                 scores.append(balanced_accuracy(labels, ProbePredictions(classes, found)))

@@ -89,19 +89,23 @@ def _robustness(rows: Mapping[str, Any]) -> list[str]:
 
 
 def _cost(rows: Mapping[str, Any]) -> list[str]:
-    head = ["method", "epochs", "CPU min of training", "of it stage 1", "tiles a second of training"]
+    columns = {
+        "epochs": ("epochs", ".0f", 1),
+        "CPU min of training": ("cpu_min", ".2f", 1),
+        "of it stage 1": ("autoencoder_cpu_min", ".2f", 1),
+        "tiles a second": ("tiles_per_s", ".1f", 1),
+        "tiles a CPU second": ("tiles_per_cpu_s", ".1f", 1),
+        "data %": ("data_share", ".0f", 100),
+        "forward %": ("forward_share", ".0f", 100),
+        "backward %": ("backward_share", ".0f", 100),
+        "update %": ("update_share", ".0f", 100),
+    }
     body = [
-        [
-            row["title"],
-            _spread(row["cost"]["epochs"], ".0f"),
-            _spread(row["cost"]["cpu_min"], ".2f"),
-            _spread(row["cost"]["autoencoder_cpu_min"], ".2f"),
-            _spread(row["cost"]["tiles_per_s"], ".1f"),
-        ]
+        [row["title"], *(_spread([times * v for v in row["cost"][key]], form) for key, form, times in columns.values())]
         for row in rows.values()
         if row["cost"]
     ]
-    return _table(head, body) if body else []
+    return _table(["method", *columns], body) if body else []
 
 
 def _table(head: list[str], body: list[list[str]]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from hmgdm_monai.handlers.training_clock import TrainingClock
+from hmgdm_monai.handlers.training_clock import PARTS, TrainingClock
 
 
 def add(stage: object, clock: TrainingClock) -> TrainingClock:
@@ -21,6 +21,8 @@ def test_it_counts_tiles_and_epochs_and_goes_on_after_a_break(toy_stage: Callabl
     first.trainer.run()
     assert clock.counts["epochs"] == 2 and clock.counts["samples"] == 24
     assert clock.counts["wall_s"] > clock.counts["training_wall_s"] > 0 and clock.cpu_s > 0
+    parts = [clock.counts[f"{part}_cpu_s"] for part in PARTS]
+    assert min(parts) >= 0 and 0 < sum(parts) <= clock.counts["training_cpu_s"] * 1.001
     first.checkpoint._save(first.trainer)  # attached here behind the checkpoint, which a config's part is not
     second = toy_stage(3)
     again = add(second, TrainingClock())

@@ -119,7 +119,9 @@ def test_a_state_dict_carries_the_fit(fitted: EntityAutoencoder, windows: Tensor
     assert other.fitted and torch.equal(other.encode(windows), fitted.encode(windows))
 
 
-@pytest.mark.parametrize("kind", [{"patch_px": 1, "shortcut": False, "texture_dim": 0}, {"texture_dim": 0}, {"widths": ()}, {}])
+@pytest.mark.parametrize(
+    "kind", [{"patch_px": 1, "shortcut": False, "texture_dim": 0}, {"texture_dim": 0}, {"widths": ()}, {}]
+)
 def test_every_parameter_learns(kind: dict, windows: Tensor) -> None:
     network = EntityAutoencoder(**{**SMALL, **kind})
     network.fit(windows)

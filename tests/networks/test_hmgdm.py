@@ -19,14 +19,20 @@ from hmgdm_monai.networks.graph_encoder import GraphEncoder
 from hmgdm_monai.networks.hmgdm import HMGDM, MaskedDiffusionOutput
 from hmgdm_monai.networks.latent_standardizer import LatentStandardizer
 
+SWITCHES = [{}, {"bottleneck": True}, {"edge_latents": False}, {"skip_connections": False}, {"agreement": True}]
+
 
 def build(
-    edge_latents: bool = True, skip_connections: bool = True, bottleneck: bool = False, mode: str = "token"
+    edge_latents: bool = True,
+    skip_connections: bool = True,
+    bottleneck: bool = False,
+    mode: str = "token",
+    agreement: bool = False,
 ) -> HMGDM:
     torch.manual_seed(0)
     encoder = GraphEncoder(5, 8, 2, edge_latents=edge_latents, bottleneck=bottleneck, hidden_entities=mode)
     denoiser = GraphDenoiser(5, 8, 2, heads=2, edge_latents=edge_latents, skip_connections=skip_connections)
-    return HMGDM(encoder, denoiser)
+    return HMGDM(encoder, denoiser, agreement=agreement)
 
 
 def noising(prediction_type: str = "sample", **options: object) -> GraphNoising:
@@ -42,26 +48,27 @@ def step(model: HMGDM, graph: EntityGraph, forward_process: GraphNoising, seed: 
 
 @pytest.mark.parametrize("mode", ["token", "adjacency", "induced"])
 @pytest.mark.parametrize("sizes", [[(1, 0)], [(2, 1)], [(1, 0), (3, 0), (1, 0)], [(1, 0), (9, 14), (4, 0), (2, 1)]])
-@pytest.mark.parametrize("switches", [{}, {"bottleneck": True}, {"edge_latents": False}, {"skip_connections": False}])
+@pytest.mark.parametrize("switches", SWITCHES)
 def test_degenerate_graphs_train(
     random_graph: Callable[..., EntityGraph], sizes: list[tuple[int, int]], switches: dict[str, bool], mode: str
 ) -> None:
     """No edges, one vertex, or no edge in the whole batch: loss and every gradient are finite."""
     graph = Batch.from_data_list([random_graph(*size, seed) for seed, size in enumerate(sizes)])
     model = build(**switches, mode=mode)
-    loss = MaskedGraphLoss()(*step(model, graph, noising()))
+    loss = MaskedGraphLoss(agreement_weight=1.0)(*step(model, graph, noising()))
     loss.backward()
     assert loss.isfinite()
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
     assert model.eval().embed(graph).isfinite().all()
 
 
-@pytest.mark.parametrize("switches", [{}, {"bottleneck": True}, {"edge_latents": False}, {"skip_connections": False}])
+@pytest.mark.parametrize("switches", SWITCHES)
 @pytest.mark.parametrize("prediction_type", ["sample", "epsilon", "v_prediction"])
 def test_every_parameter_learns(graph_list: list[EntityGraph], switches: dict[str, bool], prediction_type: str) -> None:
     """What a switch turns off holds no idle parameters."""
     model = build(**switches)
-    MaskedGraphLoss()(*step(model, Batch.from_data_list(graph_list), noising(prediction_type))).backward()
+    loss = MaskedGraphLoss(agreement_weight=1.0)
+    loss(*step(model, Batch.from_data_list(graph_list), noising(prediction_type))).backward()
     idle = {name for name, p in model.named_parameters() if p.grad is None or p.grad.abs().max() == 0}
     assert idle == set()
 
@@ -75,6 +82,26 @@ def test_output_is_the_hidden_half(graph_list: list[EntityGraph]) -> None:
     assert output.vertex_prediction.shape == output.vertex_target.shape
     assert output.edge_prediction.shape == output.edge_target.shape
     assert build(edge_latents=False)(graph, noising()).edge_target is None
+
+
+def test_views_are_of_complementary_halves_and_change_no_prediction(graph_list: list[EntityGraph]) -> None:
+    """Each view changes with its own half and not with the other; the draws are those of a model without views."""
+    graph, model = Batch.from_data_list(graph_list), build(agreement=True).eval()
+    vertex_visible, edge_visible = model.split(graph, torch.Generator().manual_seed(3))
+    output, plain = step(model, graph, noising()), build().eval()
+    plain.load_state_dict(model.state_dict(), strict=False)
+    without = step(plain, graph, noising())
+    assert torch.equal(output.vertex_prediction, without.vertex_prediction) and without.visible_view is None
+    assert torch.equal(output.edge_prediction, without.edge_prediction)
+    assert output.visible_view.shape == output.hidden_view.shape == (graph.num_graphs, 64)
+    hidden_changed, visible_changed = graph.clone(), graph.clone()
+    hidden_changed.vertex_latents[~vertex_visible] += 1.0
+    hidden_changed.edge_latents[~edge_visible] += 1.0
+    visible_changed.vertex_latents[vertex_visible] += 1.0
+    other = step(model, hidden_changed, noising())
+    assert torch.equal(other.visible_view, output.visible_view)
+    assert not torch.allclose(other.hidden_view, output.hidden_view)
+    assert torch.equal(step(model, visible_changed, noising()).hidden_view, output.hidden_view)
 
 
 def test_targets_are_standardised(graph_list: list[EntityGraph]) -> None:
@@ -124,7 +151,7 @@ def test_prediction_has_no_gradient_on_clean_hidden_latents(
 
 
 def test_same_seed_same_step(graph_list: list[EntityGraph]) -> None:
-    graph, model = Batch.from_data_list(graph_list), build()
+    graph, model = Batch.from_data_list(graph_list), build(agreement=True)
     one, two, other = (step(model, graph, noising(), seed) for seed in (3, 3, 4))
     assert all(torch.equal(x, y) for x, y in zip(one, two, strict=True))
     assert not torch.equal(one.vertex_target, other.vertex_target)
@@ -146,7 +173,7 @@ def test_noise_intensity_switch(graph_list: list[EntityGraph]) -> None:
 def test_autocast_trains(graph_list: list[EntityGraph]) -> None:
     graph, model = Batch.from_data_list(graph_list), build(bottleneck=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = MaskedGraphLoss()(*step(model, graph, noising()))
+        loss = MaskedGraphLoss(agreement_weight=1.0)(*step(model, graph, noising()))
     loss.backward()
     assert loss.isfinite() and all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
 
@@ -163,7 +190,10 @@ def test_embedding(graph_list: list[EntityGraph], reorder: Callable[..., tuple[E
 
 def test_single_graph_trains(random_graph: Callable[..., EntityGraph]) -> None:
     graph = random_graph(11, 20)
-    alone, batch = step(build(), graph, noising()), step(build(), Batch.from_data_list([graph]), noising())
+    alone, batch = (
+        step(build(agreement=True), graph, noising()),
+        step(build(agreement=True), Batch.from_data_list([graph]), noising()),
+    )
     assert all(torch.equal(x, y) for x, y in zip(alone, batch, strict=True))
 
 

@@ -19,6 +19,19 @@ def test_equals_numpy() -> None:
     np.testing.assert_allclose(pooled[1], 0, atol=1e-7)
 
 
+def test_edges_are_pooled_by_themselves_and_asked_for_only_where_they_are() -> None:
+    states, edges = torch.randn(3, 4), torch.randn(5, 4)
+    batch, edge_batch = torch.tensor([0, 0, 1]), torch.tensor([0, 0, 2, 2, 0])
+    pooled = StatisticsReadout(("mean", "edge_mean"))(states, batch, 3, edges, edge_batch)
+    for graph in range(3):
+        for part, rows in zip(
+            pooled[graph].split(4), (states[batch == graph], edges[edge_batch == graph]), strict=True
+        ):
+            assert torch.allclose(part, rows.mean(0) if len(rows) else torch.zeros(4), atol=1e-6)
+    with pytest.raises(ValueError, match="edge_mean"):
+        StatisticsReadout(("mean", "edge_mean"))(states, batch, 3)
+
+
 def test_lone_entity_has_finite_gradient() -> None:
     states = torch.randn(1, 4, requires_grad=True)
     StatisticsReadout(("std",))(states, torch.zeros(1, dtype=torch.long), 1).sum().backward()

@@ -137,6 +137,14 @@ def test_settings_go_to_their_family() -> None:
             assert (Path(__file__).parents[2] / "bundle/configs" / config).is_file()
 
 
+def test_each_ablation_changes_a_setting_that_is_there() -> None:
+    config = json.loads((Path(__file__).parents[2] / "bundle/configs/train.json").read_text())
+    for method in methods.ABLATIONS.values():
+        (setting,) = methods.settings_for(method, [])
+        name, _, value = setting.partition("=")
+        assert json.dumps(config[name]) != value and str(config[name]) != value
+
+
 def test_pretraining_is_given_no_labels_and_classes_must_stand_against_others(manifest: Path, tmp_path: Path) -> None:
     cohort = cohorts.read_cohort(str(manifest), max_tiles=3)
     assert len(cohort.images) == 18 and cohort.negatives == ("benign",) and len(cohort.labels) == 18
@@ -187,6 +195,8 @@ def test_the_smallest_version_from_tiles_to_table(manifest: Path, tmp_path: Path
         assert set(row["label_efficiency"]) == {"1 %", "5 %", "10 %", "100 %"}
     assert rows["colour"]["scores"]["linear"]["auc"]["mean"] == 1  # the classes differ in colour
     assert rows["mae"]["paired"]["auc"]["against"] == "colour" and not rows["colour"]["cost"]
+    shares = [rows["mae"]["cost"][f"{part}_share"][0] for part in ("data", "forward", "backward", "update")]
+    assert min(shares) > 0 and 0.5 < sum(shares) < 1.01
     assert rows["mae"]["cost"]["tiles_per_s"][0] > 0 and rows["mae"]["cost"]["epochs"] == [1]
     assert set(results["parts_s"]) == {"tiles", "training and features", "scoring"}
     table = (tmp_path / "out" / "table.md").read_text()

@@ -1,0 +1,141 @@
+"""Where attention falls, on images in which somebody has outlined every nucleus: mass on nuclei over their area.
+
+    python scripts/benchmark_parts/nuclei_attention.py --gate runs/.../classifier_fold*.pt --vit runs/.../model.pt
+
+A gate is that of a fine-tuned classifier of H-MGDM, which labels have taught; a ViT's attention is its class token's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmark_parts.cell_prior import nuclei_images
+from benchmark_parts.common import one_thread, real_data_folder
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TILE_PX = 256
+FIELD_UM = 250.0  # side of an image: 1000 px of 0.25 um
+
+
+def shrunk(image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A whole image (3, H, W) uint8 as one tile, and the share (S, S) of each of its pixels that is nucleus."""
+    from skimage.transform import resize
+
+    size = (TILE_PX, TILE_PX)
+    tile = resize(image.transpose(1, 2, 0) / 255.0, size, order=1, anti_aliasing=True)
+    nuclei = resize((labels > 0).astype(float), size, order=1, anti_aliasing=True)
+    return np.rint(255 * tile).astype(np.uint8), nuclei.clip(0, 1)
+
+
+def mass_over_area(density: np.ndarray, share: np.ndarray) -> float:
+    """Attention that falls on what a share (S, S) of each pixel is, over its area; 1 is no preference.
+
+    Args:
+        density: (S, S), attention of each pixel, of any scale.
+        share: (S, S) in [0, 1].
+    """
+    return float((density * share).sum() / density.sum() / share.mean())
+
+
+def gate_map(path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """Function from a tile (S, S, 3) to the gate's weight by pixel, 1 being an even share of the area."""
+    import torch
+
+    from hmgdm_monai.networks.classifier_file import load_classifier
+    from hmgdm_monai.networks.tile_classifier import GatedTileClassifier
+
+    network = load_classifier(path).network
+    if not isinstance(network, GatedTileClassifier):
+        raise SystemExit(f"{path}: has no gate; it is of another mode than finetune")
+
+    def paint(tile: np.ndarray) -> np.ndarray:
+        planes = np.ascontiguousarray(tile.transpose(2, 0, 1))
+        sample = network.encoder.to_sample(planes, keep_label_map=True)
+        superpixels = sample.label_map[0].long()
+        with torch.inference_mode():
+            weights = network.attention(network.prepared(_batch(tile)))
+        areas = torch.bincount(superpixels.flatten(), minlength=len(weights))
+        return (weights / (areas / areas.sum()))[superpixels].numpy()
+
+    return paint
+
+
+def vit_map(path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """The same of a ViT's class token, the mean over heads."""
+    import torch
+
+    from hmgdm_monai.networks.pretrained import load_pretrained
+
+    encoder = load_pretrained(path)
+
+    def paint(tile: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            attention = encoder.attention(encoder.prepare(encoder.samples(_batch(tile)))).mean(1)[0]
+        side = int(len(attention) ** 0.5)
+        return np.kron((attention * len(attention)).reshape(side, side).numpy(), np.ones((TILE_PX // side,) * 2))
+
+    return paint
+
+
+def measure(
+    painters: Mapping[str, Sequence[Callable[[np.ndarray], np.ndarray]]], tiles: Mapping[str, tuple]
+) -> tuple[list[str], dict[str, list[np.ndarray]]]:
+    """Rows of a markdown table, and the mean map of each kind of attention on each tile."""
+    lines = [f"| attention | {' | '.join(tiles)} | mean |", f"|---{'|---' * len(tiles)}|---|"]
+    lines.append(f"| area of nuclei | {' | '.join(f'{share.mean():.3f}' for _, share in tiles.values())} | |")
+    maps = {}
+    for name, several in painters.items():
+        painted = [[paint(tile) for paint in several] for tile, _ in tiles.values()]
+        pairs = zip(painted, tiles.values(), strict=True)
+        ratios = np.array([[mass_over_area(one, share) for one in ones] for ones, (_, share) in pairs])
+        cells = [f"{row.mean():.2f}{_spread(row)}" for row in ratios]
+        lines.append(f"| {name} | {' | '.join(cells)} | {ratios.mean():.2f}{_spread(ratios.mean(0))} |")
+        maps[name] = [np.mean(ones, axis=0) for ones in painted]
+    return lines, maps
+
+
+def main(gates: Sequence[Path], vits: Sequence[Path], output: Path) -> None:
+    """Measure, print, and draw the maps side by side."""
+    from hmgdm_monai.visualize.attention import draw_attention
+    from hmgdm_monai.visualize.save import save_figure
+
+    one_thread()
+    tiles = {name[:12]: shrunk(*pair) for name, pair in nuclei_images(real_data_folder()).items()}
+    painters = {"H-MGDM's gate": [gate_map(path) for path in gates], "ViT's class token": [vit_map(p) for p in vits]}
+    lines, maps = measure({name: several for name, several in painters.items() if several}, tiles)
+    print("\n".join(lines))
+    print(f"mass on nuclei over their area; ± over {len(gates)} gates and {len(vits)} ViTs")
+    outlined = {"nuclei, annotated": [3.0 * share for _, share in tiles.values()], **maps}
+    labels = [f"{name}, {FIELD_UM:g} um" for name in tiles]
+    figure = draw_attention([tile for tile, _ in tiles.values()], outlined, "Attention and nuclei", labels)
+    save_figure(figure, output)
+    print(output)
+
+
+def _batch(tile: np.ndarray) -> Tensor:
+    import torch
+
+    return torch.from_numpy(tile.transpose(2, 0, 1).copy())[None].float()
+
+
+def _spread(values: np.ndarray) -> str:
+    return f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else ""
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gate", type=Path, nargs="*", default=[], help="classifiers of classify.json, mode finetune")
+    parser.add_argument("--vit", type=Path, nargs="*", default=[], help="model.pt of dirl.json or a baseline over it")
+    parser.add_argument("--output", type=Path, default=Path("runs/benchmark/nuclei_attention.png"))
+    given = parser.parse_args()
+    main(given.gate, given.vit, given.output)
