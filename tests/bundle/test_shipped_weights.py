@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
+from monai.bundle import ConfigParser
 
 from hmgdm_monai.data.checkpoint_file import read_checkpoint
 from hmgdm_monai.networks.classifier_file import load_classifier
@@ -44,3 +46,12 @@ def test_the_classifier_is_of_this_encoder_and_classifies(stained) -> None:
     tiles = torch.from_numpy(np.ascontiguousarray(stained(256, 256).transpose(2, 0, 1)))[None]
     with torch.inference_mode():
         assert torch.allclose(classifier.network(tiles).softmax(1).sum(1), torch.ones(1))
+
+
+@pytest.mark.parametrize(
+    ("config", "name"), [("classify", "model"), ("inference", "model"), ("survival", "pretrained")]
+)
+def test_it_is_the_encoder_where_no_other_is_given(config: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(BUNDLE.parent)
+    parser = ConfigParser(ConfigParser.load_config_file(BUNDLE / f"configs/{config}.json"))
+    assert Path(parser.get_parsed_content(name)).resolve() == MODEL
