@@ -165,7 +165,8 @@ def probe_chance(data: PretrainingData) -> float | None:
 
 def stage_metrics(checkpoint: StageCheckpoint) -> dict[str, Any]:
     """History and best epoch of a stage."""
-    best = {name: checkpoint.best[name] for name in ("epoch", "value")}
+    epoch = checkpoint.best["epoch"]
+    best = {"epoch": epoch, "value": checkpoint.best["value"] if epoch else None}  # infinity is no JSON
     return {
         "epochs": len(checkpoint.history),
         "stopped_early": checkpoint.stopped_early,

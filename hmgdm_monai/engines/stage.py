@@ -26,7 +26,13 @@ def train_autoencoder(
     checkpoint: StageCheckpoint,
     fit_windows: int = 8192,
 ) -> None:
-    """Stage 1: fit filters and components to ``fit_windows`` training windows, then train, or go on training."""
+    """Stage 1: fit filters and components to ``fit_windows`` training windows, then train, or go on training.
+
+    Raises:
+        InputError: no epochs for an autoencoder of which the form has no closed fit.
+    """
+    if network.linear_in is None and trainer.state.max_epochs == 0:
+        raise InputError("autoencoder_epochs is 0, but without shortcut only training shapes the form code; raise it")
     if not _take_up(data, trainer, checkpoint):
         network.fit(data.sample_windows(fit_windows).to(next(network.parameters()).device))
     copy_from_first(network)

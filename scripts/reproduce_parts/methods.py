@@ -129,7 +129,9 @@ def clock_of(method: Method, run: Path) -> dict[str, dict[str, float]]:
     from hmgdm_monai.data.checkpoint_file import read_checkpoint
 
     stages = {"training": method.stage} | ({"autoencoder": "autoencoder"} if method.family == "graphs" else {})
-    return {name: read_checkpoint(run / f"checkpoints/{stage}.pt")["state"]["clock"] for name, stage in stages.items()}
+    files = {name: run / f"checkpoints/{stage}.pt" for name, stage in stages.items()}
+    # A stage of no epochs has no checkpoint.
+    return {name: read_checkpoint(path)["state"]["clock"] for name, path in files.items() if path.exists()}
 
 
 def parsed_config(configs: Sequence[str], overrides: Mapping[str, Any]) -> Any:

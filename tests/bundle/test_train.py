@@ -94,7 +94,30 @@ def test_a_finished_run_trains_nothing_and_goes_on_when_given_more(
     with pytest.raises(RuntimeError) as caught:
         workflow(tmp_path, learning_rate=0.01).run()
     message = str(input_error_in(caught.value))
-    assert "hmgdm.learning_rate 0.0005, not 0.01" in message and "\n" not in message and "network" not in message
+    assert "hmgdm.learning_rate 0.001, not 0.01" in message and "\n" not in message and "network" not in message
+
+
+def test_without_epochs_stage_one_is_its_closed_form_also_after_a_break(
+    killed: type, workflow: Callable[..., Any], outcome: type, kill_at: Callable, tmp_path: Path
+) -> None:
+    settings = {"autoencoder_epochs": 0, "autoencoder_settings::widths": [], "max_epochs": 1}
+    workflow(tmp_path / "whole", **settings).run()
+    found = outcome(tmp_path / "whole")
+    assert found.metrics["autoencoder"] == {
+        "epochs": 0,
+        "stopped_early": False,
+        "best": {"epoch": 0, "value": None, "metric": "val_loss"},
+        "history": [],
+    }
+    assert not (tmp_path / "whole/figures/curves_autoencoder.png").exists()
+    kill_at(MaskedDiffusionIteration, 1)
+    with pytest.raises(killed):
+        workflow(tmp_path / "broken", **settings).run()
+    workflow(tmp_path / "broken", **settings, run_id="run").run()
+    assert outcome(tmp_path / "broken").same_weights(found)
+    with pytest.raises(RuntimeError) as caught:
+        workflow(tmp_path / "other", autoencoder_epochs=0, **{"autoencoder_settings::shortcut": False}).run()
+    assert "without shortcut" in str(input_error_in(caught.value))
 
 
 def test_a_mistyped_manifest_does_not_claim_the_folder(workflow: Callable[..., Any], tmp_path: Path) -> None:
