@@ -56,6 +56,8 @@ ABLATIONS: dict[str, Method] = {
     "timesteps_100": _without("100 timesteps", "num_timesteps=100"),
     "one_layer": _without("1 layer", "num_layers=1"),
     "four_layers": _without("4 layers", "num_layers=4"),
+    "no_agreement": _without("no agreement", "agreement_weight=0"),
+    "vertices_alone": _without("readout of vertices alone", "hmgdm_settings::readout=['mean']"),
 }
 
 METHODS: dict[str, Method] = {
