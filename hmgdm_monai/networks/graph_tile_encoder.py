@@ -54,7 +54,7 @@ class GraphTileEncoder(TileEncoder):
     """
 
     kind = "hmgdm"
-    pretext_weights = ("hmgdm.denoiser.",)
+    pretext_weights = ("hmgdm.denoiser.", "hmgdm.projection.")
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class GraphTileEncoder(TileEncoder):
         )
 
     def trunk(self) -> GraphTileEncoder:
-        """A copy without the denoiser."""
+        """A copy without what only pretraining needs: denoiser and projection."""
         networks = copy.deepcopy(self.autoencoder), self.hmgdm.trunk()
         return GraphTileEncoder(*networks, self.settings, self.run_settings).train(self.training)
 

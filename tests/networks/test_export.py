@@ -15,10 +15,11 @@ from hmgdm_monai.networks.pretrained import build_tile_encoder
 from hmgdm_monai.networks.tile_classifier import TileClassifier
 
 DATA = {"tile_size_px": 64, "stain_method": None, "n_segments": 12, "compactness": 20.0, "merge_threshold": None}
+READOUT = ["mean", "std", "edge_mean"]
 SETTINGS = {
     "hmgdm": {
         "autoencoder": {"window_px": 16, "widths": [8, 8], "form_channels": 1, "texture_dim": 4, "num_filters": 8},
-        "hmgdm": {"latent_dim": 8, "hidden_dim": 16, "num_layers": 2, "heads": 2, "readout": ["mean", "std"]},
+        "hmgdm": {"latent_dim": 8, "hidden_dim": 16, "num_layers": 2, "heads": 2, "readout": READOUT},
     },
     "vit": {
         "vit": {"image_px": 64, "patch_px": 16, "hidden_dim": 16, "num_layers": 2, "heads": 2},

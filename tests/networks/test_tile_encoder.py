@@ -22,7 +22,14 @@ AUTOENCODER = {"window_px": 16, "widths": [8], "form_channels": 1, "texture_dim"
 SETTINGS = {
     "hmgdm": {
         "autoencoder": AUTOENCODER,
-        "hmgdm": {"latent_dim": 16, "hidden_dim": 8, "num_layers": 1, "heads": 2},
+        "hmgdm": {
+            "latent_dim": 16,
+            "hidden_dim": 8,
+            "num_layers": 1,
+            "heads": 2,
+            "readout": ["mean", "edge_mean"],
+            "agreement": True,
+        },
     },
     "vit": {
         "vit": {"image_px": 32, "patch_px": 16, "hidden_dim": 8, "num_layers": 1, "heads": 2},
