@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.utils import scatter
+
+_CLOSED = -1e4  # logarithm of a gate through which nothing passes; half precision can hold it
 
 
 class EdgeGatedConv(nn.Module):
@@ -13,9 +16,9 @@ class EdgeGatedConv(nn.Module):
     For an edge e between i and j the gate is g_e = sigmoid(MLP([h_e, h_i + h_j, |h_i - h_j|])), D values in [0, 1], the
     same from either end, and
 
-        out_i = W_self h_i + sum_j g_e * (W_near h_j + W_edge h_e) / max(sum_j g_e, eps).
+        out_i = W_self h_i + sum_j g_e * (W_near h_j + W_edge h_e) / sum_j g_e.
 
-    Sums run over the edges that pass. Without edge states the terms in h_e fall away.
+    Sums run over the edges that pass; without any the second term is 0. Without edge states the terms in h_e fall away.
 
     Args:
         channels: D, size of the states, in and out.
@@ -28,7 +31,7 @@ class EdgeGatedConv(nn.Module):
         self.near = nn.Linear(channels, channels, bias=False)
         self.edge = nn.Linear(channels, channels, bias=False) if edge_states else None
         gate_in = channels * (3 if edge_states else 2)
-        self.gate = nn.Sequential(nn.Linear(gate_in, channels), nn.SiLU(), nn.Linear(channels, channels), nn.Sigmoid())
+        self.gate = nn.Sequential(nn.Linear(gate_in, channels), nn.SiLU(), nn.Linear(channels, channels))
 
     def forward(
         self,
@@ -58,15 +61,20 @@ class EdgeGatedConv(nn.Module):
         ends = (near[kept[0]] + near[kept[1]], (near[kept[0]] - near[kept[1]]).abs())
         message = self.near(near)[there]
         if self.edge is None or edges is None:
-            gate = self.gate(torch.cat(ends, dim=-1))
+            opening = self.gate(torch.cat(ends, dim=-1))
         else:
             own = edges if edge_sends is None else edges * edge_sends.unsqueeze(-1)
             own = own if edge_passes is None else own[edge_passes]
-            gate = self.gate(torch.cat((own, *ends), dim=-1))
+            opening = self.gate(torch.cat((own, *ends), dim=-1))
             message = message + self.edge(own).repeat(2, 1)
-        gate = gate.repeat(2, 1)
-        gate = gate if vertex_sends is None else gate * vertex_sends[there].unsqueeze(-1)
-        size = vertices.shape[0]
+        size, log_gate = vertices.shape[0], -F.softplus(-opening).repeat(2, 1)  # softplus: exports keep its digits
+        sends = None if vertex_sends is None else vertex_sends[there].unsqueeze(-1)
+        if sends is not None:
+            log_gate = log_gate.masked_fill(~sends, _CLOSED)
+        # Only ratios of a vertex's gates count, and where all are nearly closed those of sigmoids lose their digits.
+        widest = scatter(log_gate.detach(), here, dim_size=size, reduce="max")
+        gate = (log_gate - widest[here]).exp()
+        gate = gate if sends is None else gate * sends
         total = scatter(gate * message, here, dim_size=size, reduce="sum")
         weight = scatter(gate, here, dim_size=size, reduce="sum")
         return self.own(vertices) + total / weight.clamp(min=1e-6)

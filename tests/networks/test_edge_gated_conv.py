@@ -29,7 +29,7 @@ def by_loops(
             if not sends[there]:
                 continue
             own = [graph.edge_latents[e] if edge_sends[e] else zero] if with_edges else []
-            gate = conv.gate(torch.cat([*own, heard[i] + heard[j], (heard[i] - heard[j]).abs()]))
+            gate = conv.gate(torch.cat([*own, heard[i] + heard[j], (heard[i] - heard[j]).abs()])).sigmoid()
             message = conv.near.weight @ heard[there]
             if with_edges:
                 message = message + conv.edge.weight @ own[0]
@@ -55,3 +55,17 @@ def test_gates_weight_neighbours(random_graph: Callable[..., EntityGraph]) -> No
     flow = (torch.ones(5, dtype=torch.bool), torch.ones(4, dtype=torch.bool), torch.ones(4, dtype=torch.bool))
     expected = conv.own(states[0]) + conv.near(states[1])
     torch.testing.assert_close(conv(states, None, star, *flow)[0], expected)
+
+
+def test_nearly_closed_gates_keep_their_ratios(random_graph: Callable[..., EntityGraph]) -> None:
+    """In single precision as in double, also where every sigmoid would be below its resolution."""
+    graph, conv = random_graph(6, 9), EdgeGatedConv(DIM, edge_states=False)
+    with torch.no_grad():
+        conv.gate[2].bias.fill_(-40.0)
+        found = conv(graph.vertex_latents, None, graph.edge_index)
+        expected = conv.double()(graph.vertex_latents.double(), None, graph.edge_index)
+        open_gates = conv.float()
+        open_gates.gate[2].bias.fill_(-20.0)
+        assert torch.allclose(found.double(), expected, atol=1e-4)
+        # exp(x - 40) and exp(x - 20) stand in the same ratios.
+        assert torch.allclose(found, open_gates(graph.vertex_latents, None, graph.edge_index), atol=1e-3)
