@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
 import signal
@@ -50,8 +51,10 @@ class Work:
 
     @property
     def finetune_folder(self) -> Path:
-        """Of the run that trains on with labels."""
-        return self.folder / f"finetuning_{self.finetune_epochs}"
+        """Of the run that trains on with labels: another one for another model."""
+        with (self.folder / "model.pt").open("rb") as model:
+            digest = hashlib.file_digest(model, "sha256").hexdigest()
+        return self.folder / f"finetuning_{self.finetune_epochs}_{digest[:8]}"
 
     @property
     def stores(self) -> Path:
