@@ -11,7 +11,6 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,8 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmark_parts.cell_prior import nuclei_images
 from benchmark_parts.common import one_thread, real_data_folder
 
-if TYPE_CHECKING:
-    from torch import Tensor
+from hmgdm_monai.errors import InputError, one_line_errors
 
 TILE_PX = 256
 FIELD_UM = 250.0  # side of an image: 1000 px of 0.25 um
@@ -44,7 +42,12 @@ def mass_over_area(density: np.ndarray, share: np.ndarray) -> float:
         density: (S, S), attention of each pixel, of any scale.
         share: (S, S) in [0, 1].
     """
-    return float((density * share).sum() / density.sum() / share.mean())
+    import torch
+
+    from hmgdm_monai.metrics.attention import region_mass_ratio
+
+    weights, shares = (torch.from_numpy(np.asarray(values, dtype=float).ravel()) for values in (density, share))
+    return float(region_mass_ratio(weights[None, None], shares[None, :, None]))
 
 
 def gate_map(path: Path) -> Callable[[np.ndarray], np.ndarray]:
@@ -56,14 +59,14 @@ def gate_map(path: Path) -> Callable[[np.ndarray], np.ndarray]:
 
     network = load_classifier(path).network
     if not isinstance(network, GatedTileClassifier):
-        raise SystemExit(f"{path}: has no gate; it is of another mode than finetune")
+        raise InputError(f"{path}: has no gate; it is of another mode than finetune")
 
     def paint(tile: np.ndarray) -> np.ndarray:
         planes = np.ascontiguousarray(tile.transpose(2, 0, 1))
         sample = network.encoder.to_sample(planes, keep_label_map=True)
         superpixels = sample.label_map[0].long()
         with torch.inference_mode():
-            weights = network.attention(network.prepared(_batch(tile)))
+            weights = network.attention(network.encoder.prepare(sample))
         areas = torch.bincount(superpixels.flatten(), minlength=len(weights))
         return (weights / (areas / areas.sum()))[superpixels].numpy()
 
@@ -80,7 +83,8 @@ def vit_map(path: Path) -> Callable[[np.ndarray], np.ndarray]:
 
     def paint(tile: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            attention = encoder.attention(encoder.prepare(encoder.samples(_batch(tile)))).mean(1)[0]
+            batch = torch.from_numpy(tile.transpose(2, 0, 1).copy())[None].float()
+            attention = encoder.attention(encoder.prepare(encoder.samples(batch))).mean(1)[0]
         side = int(len(attention) ** 0.5)
         return np.kron((attention * len(attention)).reshape(side, side).numpy(), np.ones((TILE_PX // side,) * 2))
 
@@ -109,10 +113,10 @@ def main(gates: Sequence[Path], vits: Sequence[Path], output: Path) -> None:
     from hmgdm_monai.visualize.attention import draw_attention
     from hmgdm_monai.visualize.save import save_figure
 
-    one_thread()
     tiles = {name[:12]: shrunk(*pair) for name, pair in nuclei_images(real_data_folder()).items()}
     painters = {"H-MGDM's gate": [gate_map(path) for path in gates], "ViT's class token": [vit_map(p) for p in vits]}
-    lines, maps = measure({name: several for name, several in painters.items() if several}, tiles)
+    with one_thread():
+        lines, maps = measure({name: several for name, several in painters.items() if several}, tiles)
     print("\n".join(lines))
     print(f"mass on nuclei over their area; ± over {len(gates)} gates and {len(vits)} ViTs")
     outlined = {"nuclei, annotated": [3.0 * share for _, share in tiles.values()], **maps}
@@ -120,12 +124,6 @@ def main(gates: Sequence[Path], vits: Sequence[Path], output: Path) -> None:
     figure = draw_attention([tile for tile, _ in tiles.values()], outlined, "Attention and nuclei", labels)
     save_figure(figure, output)
     print(output)
-
-
-def _batch(tile: np.ndarray) -> Tensor:
-    import torch
-
-    return torch.from_numpy(tile.transpose(2, 0, 1).copy())[None].float()
 
 
 def _spread(values: np.ndarray) -> str:
@@ -138,4 +136,5 @@ if __name__ == "__main__":
     parser.add_argument("--vit", type=Path, nargs="*", default=[], help="model.pt of dirl.json or a baseline over it")
     parser.add_argument("--output", type=Path, default=Path("runs/benchmark/nuclei_attention.png"))
     given = parser.parse_args()
+    one_line_errors()
     main(given.gate, given.vit, given.output)
