@@ -126,10 +126,10 @@ class StageCheckpoint:
         epoch = self.best["epoch"]
         if self.keep == "last":
             epoch = len(self.history)
-        elif self.best["weights"] is None and self.history:
-            logger.warning("%s: no epoch was validated; the last one's weights are kept", self.path.name)
         elif self.best["weights"] is not None:
             network.load_state_dict(self.best["weights"])
+        elif self.history:
+            logger.warning("%s: no epoch was validated; the last one's weights are kept", self.path.name)
         if is_first_rank():
             write_checkpoint(self.best_path, {"epoch": epoch, "weights": _weights(network)})
 

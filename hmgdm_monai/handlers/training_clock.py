@@ -66,7 +66,6 @@ class TrainingClock:
     def _begin(self, engine: Engine) -> None:
         self._start = self._trained = _now()
         self._samples, self._parts = 0, dict.fromkeys(PARTS, 0.0)
-        self._mark = self._start[0]
 
     def _count(self, engine: Engine) -> None:
         self._samples += int(engine.state.batch.num_graphs)
