@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch_geometric.utils import scatter
+from torch_geometric.utils import scatter, softmax
 
 _CLOSED = -1e4  # logarithm of a gate through which nothing passes; half precision can hold it
 
@@ -71,10 +71,7 @@ class EdgeGatedConv(nn.Module):
         sends = None if vertex_sends is None else vertex_sends[there].unsqueeze(-1)
         if sends is not None:
             log_gate = log_gate.masked_fill(~sends, _CLOSED)
-        # Only ratios of a vertex's gates count, and where all are nearly closed those of sigmoids lose their digits.
-        widest = scatter(log_gate.detach(), here, dim_size=size, reduce="max")
-        gate = (log_gate - widest[here]).exp()
-        gate = gate if sends is None else gate * sends
-        total = scatter(gate * message, here, dim_size=size, reduce="sum")
-        weight = scatter(gate, here, dim_size=size, reduce="sum")
-        return self.own(vertices) + total / weight.clamp(min=1e-6)
+        # g_e / sum_j g_e. Where all of a vertex are nearly closed, ratios of the sigmoids would lose their digits.
+        share = softmax(log_gate, here, num_nodes=size)
+        share = share if sends is None else share * sends
+        return self.own(vertices) + scatter(share * message, here, dim_size=size, reduce="sum")
