@@ -29,10 +29,10 @@ def finetune(model: Path, cohort: Cohort, folder: Path, stores: Path, seed: int,
     Raises:
         InputError: the run ended with an error, which stands on the screen.
     """
-    manifest = _write_manifest(cohort, folder / "manifest.csv", seed)
     predictions = folder / "predictions.csv"
     if predictions.exists():
         return predictions
+    manifest = _write_manifest(cohort, folder / "manifest.csv", seed)
     given = {"mode": "finetune", "model": model, "manifest": manifest, "output_dir": folder, "dataset_dir": stores}
     options = [text for name, value in given.items() for text in (f"--{name}", str(value))]
     options += ["--seed", str(seed), "--max_epochs", str(epochs)]

@@ -92,7 +92,7 @@ def reproduce(cohort: Cohort, output: Path, plan: Plan) -> dict[str, Any]:
             raise InputError(f"{cohort.name}: none of the tiles has a label; there is nothing to score")
         _prepare(works)
     with parts("training and features"):
-        do_all(works, plan.jobs)
+        do_all(works, plan.jobs, tiles)
     weights = resampled_groups(len(np.unique(tiles.groups)))
     stains = {}
     with parts("scoring"):

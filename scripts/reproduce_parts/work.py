@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmark_parts.common import one_thread
 from reproduce_parts.cohorts import Cohort
 from reproduce_parts.features import CLEAN, ScoredTiles, encoder_function, floor_function, kept_features
 from reproduce_parts.finetuning import finetune
@@ -64,14 +65,17 @@ class Work:
     @property
     def own_settings(self) -> list[str]:
         """The settings that are for this method, its stain among them."""
-        stain = [] if self.stain == PLAIN else [f"stain_method={self.stain}"]
-        return [*settings_for(METHODS[self.name], self.settings), *stain]
+        return [*settings_for(METHODS[self.name], self.settings), *self.stain_settings]
+
+    @property
+    def stain_settings(self) -> list[str]:
+        """None for tiles as they are."""
+        return [] if self.stain == PLAIN else [f"stain_method={self.stain}"]
 
 
 def shared_data(work: Work, config: str = "train.json") -> Any:
     """Tiles of the manifest under a stain normalisation, as the bundle makes them by a config."""
-    settings = [s for s in work.settings if not s.startswith(("images:", "graphs:"))]
-    settings += [] if work.stain == PLAIN else [f"stain_method={work.stain}"]
+    settings = [s for s in work.settings if not s.startswith(("images:", "graphs:"))] + work.stain_settings
     overrides = overrides_of(work.manifest, work.output / "unused", work.stores, 0, settings)
     return parsed_config((config,), overrides).get_parsed_content("data")
 
@@ -81,19 +85,14 @@ def scored_tiles(work: Work) -> ScoredTiles:
     return ScoredTiles(shared_data(replace(work, stain=PLAIN)), work.cohort)
 
 
-def do_work(work: Work, tiles: ScoredTiles | None = None) -> dict[str, np.ndarray]:
+def do_work(work: Work, tiles: ScoredTiles) -> dict[str, np.ndarray]:
     """Train, or resume, embed, and keep; what is there already is read. Features (N, D) by how the tiles were spoilt.
 
     Args:
         work: what to do.
-        tiles: the scored ones, where they are at hand.
+        tiles: the scored ones.
     """
     method = METHODS[work.name]
-    if tiles is None:
-        import torch
-
-        torch.set_num_threads(1)
-        tiles = scored_tiles(work)
     if method.family == "features":
         data = shared_data(work)
         key = [work.name, work.stain, data.fingerprint(), *sorted(work.own_settings)]
@@ -112,19 +111,20 @@ def do_work(work: Work, tiles: ScoredTiles | None = None) -> dict[str, np.ndarra
     return {kind: kept_features(folder, key, tiles, kind, embed) for kind in (CLEAN, *work.kinds)}
 
 
-def do_all(works: Sequence[Work], jobs: int) -> None:
-    """Do all of the work, ``jobs`` at a time, each in a process with one thread.
+def do_all(works: Sequence[Work], jobs: int, tiles: ScoredTiles) -> None:
+    """Do all of the work, ``jobs`` at a time, each on one thread; several at a time in processes of their own.
 
     Raises:
         InputError: that of the first work that fails; what has begun by then is ended, and the rest not begun.
     """
     if jobs == 1:
-        for work in works:
-            do_work(work)
+        with one_thread():
+            for work in works:
+                do_work(work, tiles)
         return
     pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
     try:
-        for done in as_completed([pool.submit(_quietly, work) for work in works]):
+        for done in as_completed([pool.submit(_in_a_worker, work) for work in works]):
             done.result()
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
@@ -135,6 +135,7 @@ def do_all(works: Sequence[Work], jobs: int) -> None:
         pool.shutdown()
 
 
-def _quietly(work: Work) -> None:
+def _in_a_worker(work: Work) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    do_work(work)
+    with one_thread():
+        do_work(work, scored_tiles(work))
