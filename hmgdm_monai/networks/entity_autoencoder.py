@@ -15,7 +15,7 @@ from hmgdm_monai.networks.texture_statistics import TextureStatistics
 
 
 class EntityAutoencoderOutput(NamedTuple):
-    """reconstruction (N, 3, w, w); texture (N, 2F), its estimate texture_hat (N, 2F); kl; latents (N, Z).
+    """reconstruction (N, 3, w, w); texture (N, T), its estimate texture_hat (N, T); kl; latents (N, Z).
 
     ``latents`` are the posterior's means; ``kl`` is summed over latent channels and averaged over windows. Both
     textures are None without a texture code.
@@ -50,7 +50,8 @@ class EntityAutoencoder(nn.Module):
         widths: channels of AutoencoderKL's blocks; each after the first halves the side. Empty for none.
         form_channels: channels of the form code, at the side that the blocks leave.
         texture_dim: size of the texture code; 0 for none.
-        num_filters: filters behind the texture statistics.
+        num_filters: filters behind the texture statistics, at each scale.
+        texture_scales: by how much windows are shrunk before the filters see them, one number for each scale.
         shortcut: add the linear path.
 
     Raises:
@@ -66,6 +67,7 @@ class EntityAutoencoder(nn.Module):
         form_channels: int = 1,
         texture_dim: int = 48,
         num_filters: int = 64,
+        texture_scales: Sequence[int] = (1,),
         shortcut: bool = True,
     ) -> None:
         super().__init__()
@@ -76,8 +78,9 @@ class EntityAutoencoder(nn.Module):
             raise ValueError(f"window_px must be a multiple of {shrink} (patches and halvings), got {window_px}")
         if any(width % 8 for width in widths):
             raise ValueError(f"widths must be multiples of 8 (groups of the normalisation), got {tuple(widths)}")
-        if texture_dim > 2 * num_filters:
-            raise ValueError(f"{num_filters} filters give {2 * num_filters} statistics, no code of {texture_dim}")
+        num_statistics = 2 * num_filters * len(texture_scales)
+        if texture_dim > num_statistics:
+            raise ValueError(f"{num_filters} filters give {num_statistics} statistics, no code of {texture_dim}")
         self.window_px, self.patch_px = window_px, patch_px
         self.form_shape = (form_channels, window_px // shrink, window_px // shrink)
         self.form_dim = form_channels * (window_px // shrink) ** 2
@@ -88,9 +91,9 @@ class EntityAutoencoder(nn.Module):
         pixels = 3 * window_px**2
         self.linear_in = nn.Linear(pixels, self.form_dim) if shortcut else None
         self.linear_out = nn.Linear(self.form_dim, pixels) if shortcut else None
-        self.statistics = TextureStatistics(num_filters) if texture_dim else None
-        self.texture_moments = nn.Linear(2 * num_filters, 2 * texture_dim) if texture_dim else None
-        self.texture_decoder = nn.Linear(texture_dim, 2 * num_filters) if texture_dim else None
+        self.statistics = TextureStatistics(num_filters, scales=texture_scales) if texture_dim else None
+        self.texture_moments = nn.Linear(num_statistics, 2 * texture_dim) if texture_dim else None
+        self.texture_decoder = nn.Linear(texture_dim, num_statistics) if texture_dim else None
 
     @property
     def latent_dim(self) -> int:
@@ -126,7 +129,7 @@ class EntityAutoencoder(nn.Module):
             self.form.quant_conv.bias[self.form_shape[0] :] = _INITIAL_LOG_VARIANCE
 
     def moments(self, windows: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Windows (N, 3, w, w) in [0, 1] -> mean (N, Z), log-variance (N, Z), texture (N, 2F) or None.
+        """Windows (N, 3, w, w) in [0, 1] -> mean (N, Z), log-variance (N, Z), texture (N, T) or None.
 
         Raises:
             ValueError: if the windows have another size, or the texture statistics are not fitted.

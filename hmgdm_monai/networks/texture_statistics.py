@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,25 +19,38 @@ class TextureStatistics(nn.Module):
     position. The filters are fitted once, to patches of the training windows (principal components, scaled to unit
     variance), and are part of the checkpoint; so are mean and scale of the statistics, which come out standardised.
 
+    At a scale above 1 the window is shrunk first, by means over squares of so many px: coarser texture, of which blur
+    and compression leave more.
+
     Args:
-        num_filters: F.
+        num_filters: F, at each scale.
         filter_px: side of the filters.
-        stride_px: step between responses.
+        stride_px: step between responses, in px of the window at any scale.
+        scales: by how much windows are shrunk, S numbers.
+
+    Raises:
+        ValueError: more filters than a patch has principal components, or scales that are none, below 1 or longer than
+            the stride.
     """
 
-    def __init__(self, num_filters: int = 64, filter_px: int = 8, stride_px: int = 4) -> None:
+    def __init__(
+        self, num_filters: int = 64, filter_px: int = 8, stride_px: int = 4, scales: Sequence[int] = (1,)
+    ) -> None:
         super().__init__()
         if not 0 < num_filters <= 3 * filter_px**2:
             raise ValueError(f"a patch of 3 x {filter_px} x {filter_px} has no {num_filters} principal components")
-        self.stride_px = stride_px
-        self.register_buffer("filters", torch.zeros(num_filters, 3, filter_px, filter_px))
-        self.register_buffer("bias", torch.zeros(num_filters))
-        self.register_buffer("mean", torch.zeros(2 * num_filters))
-        self.register_buffer("std", torch.ones(2 * num_filters))
+        if not scales or not all(1 <= scale <= stride_px for scale in scales):
+            raise ValueError(f"scales must be one or more whole numbers from 1 to {stride_px}, got {tuple(scales)}")
+        self.num_filters, self.stride_px, self.scales = num_filters, stride_px, tuple(scales)
+        count = num_filters * len(self.scales)
+        self.register_buffer("filters", torch.zeros(count, 3, filter_px, filter_px))
+        self.register_buffer("bias", torch.zeros(count))
+        self.register_buffer("mean", torch.zeros(2 * count))
+        self.register_buffer("std", torch.ones(2 * count))
 
     @property
     def size(self) -> int:
-        """2F, how many statistics a window has."""
+        """2FS, how many statistics a window has."""
         return int(self.mean.shape[0])
 
     @property
@@ -50,25 +65,11 @@ class TextureStatistics(nn.Module):
         Raises:
             InputError: if the windows hold fewer patches than filters, or nothing varies in them.
         """
-        side = self.filters.shape[-1]
-        patches = []
-        for _ in range(patches_per_window):
-            y, x = (int(torch.randint(n - side + 1, (1,), generator=generator)) for n in windows.shape[-2:])
-            patches.append(windows[..., y : y + side, x : x + side].flatten(1))
-        values = torch.cat(patches).double()
-        centred = values - values.mean(0)
-        variance, axes = torch.linalg.eigh(centred.T @ centred / max(1, len(values) - 1))
-        variance, axes = variance.flip(0).clamp(min=0), axes.flip(1)  # largest first
-        if len(values) <= len(self.filters) or variance[0] < 1e-8:
-            raise InputError(
-                f"cannot fit {len(self.filters)} filters to {len(values)} patches of variance {variance[0]:.2g}; "
-                "give more windows of tissue"
-            )
-        # Damped whitening: components below the noise of the camera and of JPEG must not be blown up.
-        floor = 0.1 * torch.quantile(variance, 0.3)
-        filters = (axes / (variance + floor).sqrt())[:, : len(self.filters)].T
-        self.filters.copy_(filters.reshape(self.filters.shape))
-        self.bias.copy_(-(filters @ values.mean(0)))
+        for scale, filters, bias in self._by_scale():
+            values = _patches(_shrunk(windows, scale), filters.shape[-1], patches_per_window, generator)
+            fitted = _whitened_components(values, len(filters))
+            filters.copy_(fitted.reshape(filters.shape))
+            bias.copy_(-(fitted @ values.mean(0)))
         self.mean.zero_()
         self.std.fill_(1.0)
         statistics = self(windows)
@@ -76,8 +77,44 @@ class TextureStatistics(nn.Module):
         self.std.copy_(statistics.std(0).clamp(min=1e-6))
 
     def forward(self, windows: Tensor) -> Tensor:
-        """(N, 3, w, w) in [0, 1] -> (N, 2F), standardised."""
-        responses = F.conv2d(windows, self.filters, self.bias, stride=self.stride_px)
-        positive = responses.relu().mean((2, 3))
-        statistics = torch.cat((positive, positive - responses.mean((2, 3))), dim=1)  # relu(-r) = relu(r) - r
-        return (statistics - self.mean) / self.std
+        """(N, 3, w, w) in [0, 1] -> (N, 2FS), standardised."""
+        parts = []
+        for scale, filters, bias in self._by_scale():
+            responses = F.conv2d(_shrunk(windows, scale), filters, bias, stride=self.stride_px // scale)
+            positive = responses.relu().mean((2, 3))
+            parts += [positive, positive - responses.mean((2, 3))]  # relu(-r) = relu(r) - r
+        return (torch.cat(parts, dim=1) - self.mean) / self.std
+
+    def _by_scale(self) -> list[tuple[int, Tensor, Tensor]]:
+        """Scale, filters (F, 3, k, k) and bias (F,), the latter two as views of the buffers."""
+        return list(
+            zip(self.scales, self.filters.split(self.num_filters), self.bias.split(self.num_filters), strict=True)
+        )
+
+
+def _shrunk(windows: Tensor, scale: int) -> Tensor:
+    return windows if scale == 1 else F.avg_pool2d(windows, scale)
+
+
+def _patches(windows: Tensor, side: int, per_window: int, generator: torch.Generator | None) -> Tensor:
+    """Patches (M, 3 * side * side), double, at places drawn for all windows alike."""
+    patches = []
+    for _ in range(per_window):
+        y, x = (int(torch.randint(n - side + 1, (1,), generator=generator)) for n in windows.shape[-2:])
+        patches.append(windows[..., y : y + side, x : x + side].flatten(1))
+    return torch.cat(patches).double()
+
+
+def _whitened_components(values: Tensor, count: int) -> Tensor:
+    """The first ``count`` principal axes of values (M, P), each divided by its standard deviation: (count, P)."""
+    centred = values - values.mean(0)
+    variance, axes = torch.linalg.eigh(centred.T @ centred / max(1, len(values) - 1))
+    variance, axes = variance.flip(0).clamp(min=0), axes.flip(1)  # largest first
+    if len(values) <= count or variance[0] < 1e-8:
+        raise InputError(
+            f"cannot fit {count} filters to {len(values)} patches of variance {variance[0]:.2g}; "
+            "give more windows of tissue"
+        )
+    # Damped whitening: components below the noise of the camera and of JPEG must not be blown up.
+    floor = 0.1 * torch.quantile(variance, 0.3)
+    return (axes / (variance + floor).sqrt())[:, :count].T

@@ -144,6 +144,16 @@ def test_every_parameter_learns(kind: dict, windows: Tensor) -> None:
     assert still == []
 
 
+def test_two_scales_of_texture_make_a_code_of_the_same_size(windows: Tensor) -> None:
+    network = EntityAutoencoder(**SMALL, texture_scales=(1, 2)).eval()
+    network.fit(windows, generator=torch.Generator().manual_seed(0))
+    output = network(windows[:7])
+    assert output.texture.shape == output.texture_hat.shape == (7, 2 * 2 * SMALL["num_filters"])
+    assert output.latents.shape == (7, network.latent_dim) and network.texture_dim == SMALL["texture_dim"]
+    one_scale = EntityAutoencoder(**SMALL)
+    assert one_scale.latent_dim == network.latent_dim
+
+
 def test_what_cannot_be_built_or_fitted_says_so(windows: Tensor) -> None:
     with pytest.raises(ValueError, match="multiple of 8"):
         EntityAutoencoder(window_px=20, patch_px=4, widths=(8, 8))

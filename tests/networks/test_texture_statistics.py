@@ -66,6 +66,32 @@ def test_filters_are_whitened_components(windows: Tensor) -> None:
     assert responses.mean(0).abs().max() < 0.1
 
 
+def test_a_scale_is_the_statistics_of_shrunk_windows(windows: Tensor) -> None:
+    """What stands for scale 2 is what filters with half the stride see in windows of half the side."""
+    both = TextureStatistics(6, scales=(1, 2))
+    both.fit(windows, generator=torch.Generator().manual_seed(0))
+    assert both.size == 24
+    found = both(windows)
+    shrunk = windows.unfold(2, 2, 2).unfold(3, 2, 2).mean((4, 5))
+    for part, own, stride, seen in ((0, 1, 4, windows), (1, 2, 2, shrunk)):
+        alone = TextureStatistics(6, stride_px=stride)
+        alone.filters.copy_(both.filters[6 * part : 6 * own])
+        alone.bias.copy_(both.bias[6 * part : 6 * own])
+        raw = alone(seen)  # mean 0, scale 1: not standardised
+        rows = slice(12 * part, 12 * own)
+        torch.testing.assert_close(found[:, rows], (raw - both.mean[rows]) / both.std[rows], rtol=0, atol=1e-4)
+    assert torch.allclose(found.std(0), torch.ones(24), atol=1e-3)
+
+
+def test_coarse_texture_outlasts_blur(windows: Tensor) -> None:
+    """Blur moves the statistics of scale 2 less than those of scale 1."""
+    both = TextureStatistics(6, scales=(1, 2))
+    both.fit(windows, generator=torch.Generator().manual_seed(0))
+    blurred = torch.nn.functional.avg_pool2d(windows, 3, stride=1, padding=1, count_include_pad=False)
+    moved = (both(blurred) - both(windows)).square().mean(0)
+    assert moved[12:].mean() < 0.8 * moved[:12].mean()
+
+
 def test_fit_is_reproducible_and_saved(fitted: TextureStatistics, windows: Tensor) -> None:
     again = TextureStatistics(6)
     assert not again.fitted
@@ -79,6 +105,9 @@ def test_fit_is_reproducible_and_saved(fitted: TextureStatistics, windows: Tenso
 def test_faults(windows: Tensor) -> None:
     with pytest.raises(ValueError, match="no 49 principal components"):
         TextureStatistics(49, filter_px=4)
+    for scales in ((), (0,), (1, 8)):
+        with pytest.raises(ValueError, match="scales must be"):
+            TextureStatistics(6, scales=scales)
     with pytest.raises(InputError, match="cannot fit 64 filters to 16 patches"):
         TextureStatistics(64).fit(windows[:2])
     with pytest.raises(InputError, match="variance 0"):
