@@ -14,7 +14,9 @@ from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.data.graph_store import GraphStore
 from hmgdm_monai.data.latent_store import latent_settings, write_latent_unit
 from hmgdm_monai.data.ragged_unit import StoredTile, unit_path
+from hmgdm_monai.engines.degraded_graphs import DegradedGraphs
 from hmgdm_monai.errors import InputError
+from hmgdm_monai.transforms.degrade import RandDegrade
 
 
 def encode_stores(
@@ -27,6 +29,8 @@ def encode_stores(
     device: torch.device | str = "cpu",
     num_workers: int = 0,
     progress: bool = True,
+    degrade: RandDegrade | None = None,
+    view: int = 0,
 ) -> list[Path]:
     """Encode the windows of all vertices and edges of graph units.
 
@@ -44,6 +48,8 @@ def encode_stores(
         device: where to encode.
         num_workers: processes that read tiles and cut windows ahead.
         progress: show a bar over tiles on stderr.
+        degrade: degrades the tiles first; None leaves them as they came.
+        view: number of the view, where tiles are degraded.
 
     Returns:
         The latent units, one for each of `graph_paths`, in that order.
@@ -59,6 +65,8 @@ def encode_stores(
     except OSError as error:
         what = f"{checkpoint_path}: the autoencoder's checkpoint cannot be read ({error.strerror})"
         raise InputError(f"{what}; train the autoencoder first, or give its path") from error
+    if degrade is not None:
+        common["degraded"] = {"view": view, **degrade.settings}
     store = GraphStore(graph_paths, windows=False)  # of all units the tables alone
     all_settings = [{**common, "graph": unit.settings, "window_px": int(window_px)} for unit in store.units]
     paths = [unit_path(folder, unit.name, settings) for unit, settings in zip(store.units, all_settings, strict=True)]
@@ -66,14 +74,17 @@ def encode_stores(
 
     was_training = autoencoder.training
     autoencoder.to(device).eval()
+    name = "latents" if degrade is None else f"latents, view {view}"
     try:
-        with tqdm(total=len(store), initial=standing, desc="latents", unit="tile", disable=not progress) as bar:
+        with tqdm(total=len(store), initial=standing, desc=name, unit="tile", disable=not progress) as bar:
             for unit, settings, path in zip(store.units, all_settings, paths, strict=True):
                 if path.exists():
                     continue
-                graphs = DataLoader(
-                    GraphStore([unit.path], window_px=window_px), batch_size=None, num_workers=num_workers
-                )
+                if degrade is None:
+                    source = GraphStore([unit.path], window_px=window_px)
+                else:
+                    source = DegradedGraphs([unit.path], degrade, view, window_px)
+                graphs = DataLoader(source, batch_size=None, num_workers=num_workers)
                 tiles = (
                     StoredTile(graph, info.row_id, info.location_px, info.mpp)
                     for graph, info in zip(

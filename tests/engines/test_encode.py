@@ -7,8 +7,10 @@ from torch import nn
 
 from hmgdm_monai.data.graph_store import GraphStore, TileGraph, write_unit
 from hmgdm_monai.data.latent_store import LatentStore
+from hmgdm_monai.engines.degraded_graphs import DegradedGraphs
 from hmgdm_monai.engines.encode import encode_stores
 from hmgdm_monai.errors import InputError
+from hmgdm_monai.transforms.degrade import RandDegrade
 from hmgdm_monai.transforms.entity_graph import build_entity_graph
 from hmgdm_monai.transforms.superpixels import Superpixels
 
@@ -105,6 +107,27 @@ def test_what_stands_is_not_encoded_again_unless_something_that_shaped_it_change
     assert not set(run(window_px=8)[0]) & set(first)
     checkpoint.write_bytes(b"other weights")
     assert not set(run()[0]) & set(first)
+
+
+def test_degraded_views_have_units_of_their_own_and_the_same_entities(tmp_path, graphs, checkpoint):
+    def run(**kwargs):
+        return encode_stores(StandIn().eval(), graphs, tmp_path / "z", checkpoint, 16, progress=False, **kwargs)
+
+    clean, first, second = run(), run(degrade=RandDegrade(), view=1), run(degrade=RandDegrade(), view=2)
+    other = run(degrade=RandDegrade(blur_probability=0.0), view=1)
+    assert len({*clean, *first, *second, *other}) == 8
+    assert run(degrade=RandDegrade(), view=1) == first and run() == clean
+    stores, source = (
+        [LatentStore(paths) for paths in (clean, first, second)],
+        DegradedGraphs(graphs, RandDegrade(), 1, 16),
+    )
+    for index in range(5):
+        whole, view, another = (store[index] for store in stores)
+        assert torch.equal(view.pos, whole.pos) and torch.equal(view.edge_index, whole.edge_index)
+        vertices, _ = expected(StandIn(), source[index])
+        assert torch.allclose(view.vertex_latents, vertices, atol=2e-3)
+        assert not torch.allclose(view.vertex_latents, whole.vertex_latents, atol=2e-3)
+        assert not torch.allclose(view.vertex_latents, another.vertex_latents, atol=2e-3)
 
 
 def test_an_interrupted_run_leaves_whole_units(tmp_path, graphs, checkpoint):
