@@ -44,7 +44,7 @@ class Plan:
         stains: "plain" and methods of stain normalisation.
         settings: NAME=VALUE for the bundle, the budget among them.
         budget: the same in words. command: that makes the table.
-        robustness: whether tiles are spoilt, too; by the first seed alone, since embedding them takes long.
+        robustness: whether tiles are spoilt, too.
         jobs: how many trainings at a time.
         finetune: epochs of training on with labels, by method; for those that are not there, none.
     """
@@ -132,10 +132,9 @@ def reproduce(cohort: Cohort, output: Path, plan: Plan) -> dict[str, Any]:
 def _works(cohort: Cohort, output: Path, plan: Plan) -> list[Work]:
     """All there is to do, by seed first: a table of fewer seeds can be made of what an interrupted run leaves."""
     manifest, first = write_manifest(cohort, output / "manifest.csv"), plan.seeds[0]
-    kinds = {first: PERTURBATIONS if plan.robustness else ()}
-    tuned = plan.finetune
+    kinds, tuned = PERTURBATIONS if plan.robustness else (), plan.finetune
     return [
-        Work(name, stain, seed, cohort, manifest, output, plan.settings, kinds.get(seed, ()), tuned.get(name, 0))
+        Work(name, stain, seed, cohort, manifest, output, plan.settings, kinds, tuned.get(name, 0))
         for seed in plan.seeds
         for stain in plan.stains
         for name in plan.methods
