@@ -18,6 +18,8 @@ class EntityGraph(Data):
         edge_windows: (E, 3, w, w) uint8, optional; crop centred midway between the centroids of the two ends.
         vertex_latents: (V, D) float32, optional; after stage 1.
         edge_latents: (E, D) float32, optional; after stage 1.
+        vertex_views: (V, K, D) float32, optional; latents of K degraded views of the tile, cut at the same places.
+        edge_views: (E, K, D) float32, optional; the same of the edges.
         label_map: (1, H, W) int32, optional; superpixel of each pixel, 0 to V - 1. Batches where tiles are of one size.
 
     In a batch ``batch`` (V,) names the graph of each vertex, and :meth:`edge_batch` that of each edge.

@@ -18,10 +18,12 @@ from hmgdm_monai.data.latent_store import LatentStore
 from hmgdm_monai.data.manifest import ManifestRow, read_manifest
 from hmgdm_monai.data.tiling import TileSpec
 from hmgdm_monai.engines.cohort import CohortGraphs, build_graph_stores
+from hmgdm_monai.engines.degraded_graphs import DegradedGraphs
 from hmgdm_monai.engines.encode import encode_stores
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
 from hmgdm_monai.ranks import first_rank_first, is_first_rank
+from hmgdm_monai.transforms.degrade import RandDegrade
 from hmgdm_monai.transforms.stain import NormalizeStain
 from hmgdm_monai.transforms.superpixels import Superpixels
 
@@ -45,6 +47,11 @@ class PretrainingData:
         max_tiles_per_slide: draw that many tiles of a slide that has more; None for all.
         strict_manifest: refuse a manifest with any faulty row, instead of leaving such rows out and naming them.
         seed: of the split and of the draw of tiles. num_workers: processes that build graphs.
+        degraded_views: K, how many degraded views of each tile are encoded beside the tile as it is.
+        degrade: how tiles are degraded for them.
+
+    Raises:
+        InputError: ``val_fraction`` or ``degraded_views`` out of range.
     """
 
     def __init__(
@@ -60,15 +67,20 @@ class PretrainingData:
         strict_manifest: bool = False,
         seed: int = 0,
         num_workers: int = 0,
+        degraded_views: int = 0,
+        degrade: RandDegrade | None = None,
     ) -> None:
         if not 0.0 < val_fraction < 1.0:
             raise InputError(f"val_fraction must lie between 0 and 1, exclusive, got {val_fraction}")
+        if degraded_views < 0:
+            raise InputError(f"degraded_views must not be negative, got {degraded_views}")
         self.manifest, self.store_dir = Path(manifest), Path(store_dir)
         self.tile_spec, self.superpixels, self.stain, self.window_px = tile_spec, superpixels, stain, window_px
         self.val_fraction, self.max_tiles_per_slide = val_fraction, max_tiles_per_slide
         self.strict_manifest, self.seed, self.num_workers = strict_manifest, seed, num_workers
+        self.degraded_views, self.degrade = degraded_views, degrade or RandDegrade()
         self._cohort: CohortGraphs | None = None
-        self._latents: LatentStore | None = None
+        self._latents: list[LatentStore] = []  # of the tiles as they are, and of each degraded view
 
     @property
     def cohort(self) -> CohortGraphs:
@@ -131,20 +143,29 @@ class PretrainingData:
         return Subset(self.cohort.store(window_px=self.window_px), self.tile_indices(section))
 
     def sample_windows(self, count: int, windows_per_tile: int = 32) -> Tensor:
-        """Windows (N, 3, w, w) in [0, 1] from training tiles drawn by the seed, N at most ``count``."""
-        graphs = self.window_graphs("training")
+        """Windows (N, 3, w, w) in [0, 1] from training tiles drawn by the seed, N at most ``count``.
+
+        Of each tile they are of one view, drawn among the tile as it is and its degraded ones.
+        """
+        indices, paths = self.tile_indices("training"), self.cohort.paths
+        views: list[Dataset] = [self.cohort.store(window_px=self.window_px)]
+        views += [DegradedGraphs(paths, self.degrade, view, self.window_px) for view in self._view_numbers()]
         rng = np.random.default_rng(self.seed)
         windows: list[Tensor] = []
-        for index in rng.permutation(len(graphs))[: -(-count // windows_per_tile)]:
-            graph = graphs[int(index)]
+        for place in rng.permutation(len(indices))[: -(-count // windows_per_tile)]:
+            graph = views[rng.integers(len(views)) if len(views) > 1 else 0][indices[int(place)]]
             both = torch.cat((graph.vertex_windows, graph.edge_windows))
             windows.append(both[torch.from_numpy(rng.permutation(len(both))[:windows_per_tile])])
         return torch.cat(windows)[:count].float() / 255.0
 
     def encode(self, autoencoder: EntityAutoencoder, checkpoint_path: Path | str, device: Any = "cpu") -> None:
-        """Encode all graphs with the frozen autoencoder, into latent stores keyed by the checkpoint's content."""
+        """Encode all graphs with the frozen autoencoder, into latent stores keyed by the checkpoint's content.
+
+        Each degraded view goes into stores of its own.
+        """
         cohort = self.cohort
-        with first_rank_first():
+
+        def encoded(degrade: RandDegrade | None = None, view: int = 0) -> LatentStore:
             paths = encode_stores(
                 autoencoder,
                 cohort.paths,
@@ -153,23 +174,35 @@ class PretrainingData:
                 window_px=self.window_px,
                 device=device,
                 progress=is_first_rank(),
+                degrade=degrade,
+                view=view,
             )
-        self._latents = LatentStore(paths)
+            return LatentStore(paths)
 
-    def latents(self) -> LatentStore:
-        """Latent graphs of all tiles, in the order of the graph stores.
+        with first_rank_first():
+            self._latents = [encoded(), *(encoded(self.degrade, view) for view in self._view_numbers())]
+
+    def _view_numbers(self) -> range:
+        return range(1, self.degraded_views + 1)
+
+    def latents(self, view: int = 0) -> LatentStore:
+        """Latent graphs of all tiles, in the order of the graph stores: as they are, or of a degraded view from 1 on.
 
         Raises:
             InputError: they have not been encoded yet.
         """
-        if self._latents is None:
+        if not self._latents:
             raise InputError("the latent graphs are not there yet: run the autoencoder stage first")
-        return self._latents
+        return self._latents[view]
 
-    def latent_graphs(self, section: str | None = None) -> Dataset:
-        """Latent entity graphs of a section, or of all tiles, for stage 2. They may be encoded after this call."""
+    def latent_graphs(self, section: str | None = None, views: bool = False) -> Dataset:
+        """Latent entity graphs of a section, or of all tiles, for stage 2. They may be encoded after this call.
+
+        With ``views`` they carry the latents of the K degraded ones, too: ``vertex_views`` (V, K, Z) and ``edge_views``
+        (E, K, Z), where there are any.
+        """
         indices = range(len(self.cohort.tile_rows)) if section is None else self.tile_indices(section)
-        return _LatentGraphs(self, indices)
+        return _LatentGraphs(self, indices, self.degraded_views if views else 0)
 
     def sample_latents(self, tiles: int = 512) -> Tensor:
         """Latents (N, Z) of vertices and edges of training tiles drawn by the seed."""
@@ -190,11 +223,17 @@ class PretrainingData:
 class _LatentGraphs(Dataset):
     """Latent graphs of some tiles, read when asked for: a config builds its data sets before stage 1 has run."""
 
-    def __init__(self, data: PretrainingData, indices: Sequence[int]) -> None:
-        self.data, self.indices = data, indices
+    def __init__(self, data: PretrainingData, indices: Sequence[int], views: int) -> None:
+        self.data, self.indices, self.views = data, indices, views
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __getitem__(self, index: int) -> EntityGraph:
-        return self.data.latents()[self.indices[index]]
+        place = self.indices[index]
+        graph = self.data.latents()[place]
+        if self.views:
+            others = [self.data.latents(view)[place] for view in range(1, self.views + 1)]
+            graph.vertex_views = torch.stack([other.vertex_latents for other in others], dim=1)
+            graph.edge_views = torch.stack([other.edge_latents for other in others], dim=1)
+        return graph

@@ -36,8 +36,8 @@ class GraphMAE(GraphTrunk):
     replaced by a second token before a small graph decoder, which so has to restore a vertex from what the encoder
     knows of its neighbours.
 
-    Departs from the paper in the encoder, in that edges carry contents and states, and in that the decoder is told
-    positions.
+    Departs from the paper in the encoder, in that graphs with degraded views are restored from one of them, in that
+    edges carry contents and states, and in that the decoder is told positions.
 
     Args:
         encoder: of graphs.
@@ -79,11 +79,18 @@ class GraphMAE(GraphTrunk):
         draws = generator if isinstance(generator, BatchDraws) else BatchDraws(graph, generator)
         visible = draws.of_vertices(lambda batch: split_visible(batch, self.mask_ratio, draws.generator))
         vertices, _ = self._latents(graph)
-        return MaskedVertices(self.restore(graph, visible)[~visible], vertices[~visible])
+        seen = self._view_latents(graph, draws)
+        return MaskedVertices(self.restore(graph, visible, seen)[~visible], vertices[~visible])
 
-    def restore(self, graph: EntityGraph, visible: Tensor) -> Tensor:
-        """Predicted latents (V, Z) of all vertices, of which the hidden ones mean something; visible (V,) bool."""
-        encoding = self.encode(graph, visible)
+    def restore(self, graph: EntityGraph, visible: Tensor, seen: tuple[Tensor, Tensor | None] | None = None) -> Tensor:
+        """Predicted latents (V, Z) of all vertices, of which the hidden ones mean something.
+
+        Args:
+            graph: batch of latent graphs.
+            visible: (V,) bool.
+            seen: standardised latents of vertices and edges to restore them from; None for the graph's own.
+        """
+        encoding = self.encoder(*(seen or self._latents(graph)), graph.edge_index, graph.pos, visible)
         states = torch.where(visible.unsqueeze(-1), self.enter(encoding.vertex_states[-1]), self.decoder_token)
         states = states + self.decoder_position(graph.pos)
         edges = None if encoding.edge_states is None else encoding.edge_states[-1]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 
+import torch
 from torch import Tensor, nn
 from torch_geometric.data import Batch
 
 from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.diffusion.draws import BatchDraws
 from hmgdm_monai.networks.graph_encoder import GraphEncoder, GraphEncoding
 from hmgdm_monai.networks.latent_standardizer import LatentStandardizer
 from hmgdm_monai.networks.readout import StatisticsReadout
@@ -58,6 +60,23 @@ class GraphTrunk(nn.Module):
         edges = None if encoding.edge_states is None else encoding.edge_states[-1]
         batches = graph.vertex_batch, num_graphs(graph)
         return self.readout(encoding.vertex_states[-1], *batches, edges, None if edges is None else graph.edge_batch)
+
+    def _view_latents(self, graph: EntityGraph, draws: BatchDraws) -> tuple[Tensor, Tensor | None]:
+        """As :meth:`_latents`, but of a view drawn for each graph: the tile as it is, or one of its degraded ones."""
+        views = graph.get("vertex_views")
+        if views is None:
+            return self._latents(graph)
+        count = 1 + views.shape[1]
+        chosen = draws.of_graphs(lambda n: torch.randint(count, (n,), generator=draws.generator)).to(views.device)
+
+        def pick(latents: Tensor, others: Tensor, batch: Tensor) -> Tensor:
+            rows = torch.arange(len(latents), device=latents.device)
+            return self.standardizer(torch.cat((latents.unsqueeze(1), others), dim=1)[rows, chosen[batch]])
+
+        vertices = pick(graph.vertex_latents, views, graph.vertex_batch)
+        if not self.encoder.edge_latents:
+            return vertices, None
+        return vertices, pick(graph.edge_latents, graph.edge_views, graph.edge_batch)
 
     def _latents(self, graph: EntityGraph) -> tuple[Tensor, Tensor | None]:
         edges = self.standardizer(graph.edge_latents) if self.encoder.edge_latents else None

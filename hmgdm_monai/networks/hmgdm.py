@@ -46,6 +46,10 @@ class MaskedDiffusionOutput(NamedTuple):
 class HMGDM(GraphTrunk):
     """Masked graph diffusion: encoder on the visible half, denoiser on the hidden half.
 
+    Where graphs carry degraded views of their tiles, the encoder sees one of those, or the tile as it came, drawn for
+    each graph and each half; what is restored is always the tile as it came. So the encoder learns to see through
+    changes of stain, focus and compression. Departs from the paper, which has no such views.
+
     With ``agreement`` the two halves of a graph are, besides, two views of one tile: the encoder also sees the hidden
     half on its own, and a head projects the mean state of either half's vertices, for a contrastive loss. Departs from
     the paper, which has none of it; docs/benchmarks.md has what it changes.
@@ -101,7 +105,8 @@ class HMGDM(GraphTrunk):
         vertex_visible = draws.of_vertices(lambda batch: split_visible(batch, self.mask_ratio, draws.generator))
         edge_visible = draws.of_edges(lambda batch: split_visible(batch, self.mask_ratio, draws.generator))
         timesteps = draws.of_graphs(lambda count: noising.draw_timesteps(count, draws.generator)).to(vertices.device)
-        encoding = self.encoder(vertices, edges, graph.edge_index, graph.pos, vertex_visible, edge_visible, draws)
+        seen = self._view_latents(graph, draws)
+        encoding = self.encoder(*seen, graph.edge_index, graph.pos, vertex_visible, edge_visible, draws)
 
         def normal(batch: Tensor) -> Tensor:
             return torch.randn(len(batch), vertices.shape[1], generator=draws.generator)
@@ -126,7 +131,8 @@ class HMGDM(GraphTrunk):
             edge_prediction = edge_prediction[gone]
         views: tuple[Tensor, ...] = ()
         if self.projection is not None:
-            rest = self.encoder(vertices, edges, graph.edge_index, graph.pos, hidden, ~edge_visible, draws)
+            seen = self._view_latents(graph, draws)
+            rest = self.encoder(*seen, graph.edge_index, graph.pos, hidden, ~edge_visible, draws)
             views = (self._view(graph, encoding, vertex_visible), self._view(graph, rest, hidden))
         return MaskedDiffusionOutput(
             vertex_prediction[hidden], vertex_target, edge_prediction, edge_target, encoding.kl, *views

@@ -57,7 +57,9 @@ ABLATIONS: dict[str, Method] = {
     "one_layer": _without("1 layer", "num_layers=1"),
     "four_layers": _without("4 layers", "num_layers=4"),
     "no_agreement": _without("no agreement", "agreement_weight=0"),
-    "vertices_alone": _without("readout of vertices alone", "hmgdm_settings::readout=['mean']"),
+    "no_views": _without("no degraded views", "degraded_views=0"),
+    "one_scale": _without("texture at one scale", "autoencoder_settings::texture_scales=[1]"),
+    "means_alone": _without("readout of means alone", "hmgdm_settings::readout=['mean']"),
 }
 
 METHODS: dict[str, Method] = {

@@ -37,14 +37,17 @@ def test_what_dirl_adds_is_documented_with_its_defaults() -> None:
         assert default == (scalars[name] if isinstance(scalars[name], str) else json.dumps(scalars[name])), name
 
 
-@pytest.mark.parametrize("section", ["autoencoder_settings", "hmgdm_settings"])
-def test_settings_of_the_networks_are_documented(section: str) -> None:
-    assert set(documented(f"Networks: {section}")) == set(CONFIG[section])
+SECTIONS = ("Networks: autoencoder_settings", "Networks: hmgdm_settings", "Degraded views: degrade_settings")
 
 
-@pytest.mark.parametrize("section", ["Settings of train.json", "Networks: autoencoder_settings"])
+@pytest.mark.parametrize("section", SECTIONS)
+def test_settings_in_groups_are_documented(section: str) -> None:
+    assert set(documented(section)) == set(CONFIG[section.split()[-1]])
+
+
+@pytest.mark.parametrize("section", ["Settings of train.json", *SECTIONS])
 def test_the_defaults_told_are_those_of_the_config(section: str) -> None:
-    values = CONFIG if section.startswith("Settings") else CONFIG["autoencoder_settings"]
+    values = CONFIG if section.startswith("Settings") else CONFIG[section.split()[-1]]
     told = {name: default for name, default in documented(section).items() if default != "computed"}
     wrong = {
         name: default

@@ -76,6 +76,36 @@ def test_latents_are_read_once_encoded(small_cohort: Path, stores: Path, tmp_pat
     assert data.sample_latents().shape[1] == 3
 
 
+def test_degraded_views_come_with_the_graphs_that_are_asked_for_with_them(
+    small_cohort: Path, stores: Path, tmp_path: Path
+) -> None:
+    class Means(torch.nn.Module):
+        def encode(self, windows):
+            return windows.mean((2, 3))
+
+    data = open_data(small_cohort, stores, degraded_views=2)
+    graphs, plain = data.latent_graphs("training", views=True), data.latent_graphs("training")
+    (tmp_path / "weights.pt").write_bytes(b"weights")
+    data.encode(Means(), tmp_path / "weights.pt")
+    for index in (0, len(graphs) - 1):
+        graph, place = graphs[index], data.tile_indices("training")[index]
+        assert torch.equal(graph.vertex_latents, plain[index].vertex_latents) and "vertex_views" not in plain[index]
+        assert graph.vertex_views.shape == (graph.num_vertices, 2, 3)
+        assert graph.edge_views.shape == (graph.edge_index.shape[1], 2, 3)
+        for view in (1, 2):
+            assert torch.equal(graph.vertex_views[:, view - 1], data.latents(view)[place].vertex_latents)
+            assert torch.equal(graph.edge_views[:, view - 1], data.latents(view)[place].edge_latents)
+    without = open_data(small_cohort, stores)
+    without.encode(Means(), tmp_path / "weights.pt")
+    assert "vertex_views" not in without.latent_graphs("training", views=True)[0]
+    # Of the windows that stage 1 is fitted to about two in three are of degraded tiles.
+    known = {window.numpy().tobytes() for g in data.window_graphs("training") for window in g.vertex_windows}
+    known |= {window.numpy().tobytes() for g in data.window_graphs("training") for window in g.edge_windows}
+    clean = [(255 * w).round().byte().numpy().tobytes() in known for w in data.sample_windows(400)]
+    assert 0 < sum(clean) < len(clean)
+    assert torch.equal(data.sample_windows(400), data.sample_windows(400))
+
+
 def test_labels_stay_with_their_tiles(small_cohort: Path, stores: Path) -> None:
     data = open_data(small_cohort, stores)
     indices, rows = data.labelled_tiles()
@@ -99,6 +129,8 @@ def test_another_cohort_has_another_fingerprint(small_cohort: Path, stores: Path
 def test_faults(small_cohort: Path, stores: Path) -> None:
     with pytest.raises(InputError, match="val_fraction must lie between 0 and 1"):
         open_data(small_cohort, stores, val_fraction=1.0)
+    with pytest.raises(InputError, match="degraded_views must not be negative"):
+        open_data(small_cohort, stores, degraded_views=-1)
     lone = small_cohort.parent / "lone.csv"
     lone.write_text("\n".join(small_cohort.read_text().splitlines()[:2]) + "\n")
     with pytest.raises(InputError, match="give two or more") as caught:

@@ -35,6 +35,17 @@ def test_hidden_latents_reach_neither_encoder_nor_prediction(graph_list: list[En
     assert not torch.equal(network.restore(seen, visible), network.restore(batch, visible))
 
 
+def test_graphs_with_views_are_restored_from_one_of_them(graph_list: list[EntityGraph]) -> None:
+    network = build_graph_mae(TRUNK, 0.5).eval()
+    plain = Batch.from_data_list(graph_list)
+    batch = plain.clone()
+    for name in ("vertex", "edge"):
+        batch[f"{name}_views"] = torch.full_like(plain[f"{name}_latents"], 9.0).unsqueeze(1)
+    found, expected = (network(graph, torch.Generator().manual_seed(3)) for graph in (batch, plain))
+    assert torch.equal(found.target, expected.target)
+    assert not torch.equal(found.prediction, expected.prediction)
+
+
 def test_the_decoder_does_not_see_the_encoders_state_of_hidden_vertices(graph_list: list[EntityGraph]) -> None:
     network = build_graph_mae(TRUNK, 0.5).eval()
     graph = graph_list[3]  # without edges nothing but position is left of a hidden vertex

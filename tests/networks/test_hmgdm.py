@@ -104,6 +104,48 @@ def test_views_are_of_complementary_halves_and_change_no_prediction(graph_list: 
     assert torch.equal(step(model, visible_changed, noising()).hidden_view, output.hidden_view)
 
 
+def degraded(graph: EntityGraph, kinds: int = 2) -> EntityGraph:
+    """The batch with degraded views: in view k all latents are 10 k."""
+    graph = graph.clone()
+    for name in ("vertex", "edge"):
+        latents = graph[f"{name}_latents"]
+        graph[f"{name}_views"] = torch.stack([torch.full_like(latents, 10.0 * k) for k in range(1, kinds + 1)], 1)
+    return graph
+
+
+def test_the_encoder_sees_a_view_of_each_graph_and_restores_the_clean_one(graph_list: list[EntityGraph]) -> None:
+    graph, model = degraded(Batch.from_data_list(graph_list * 20)), build(agreement=True).eval()
+    seen: list[tuple[Tensor, Tensor]] = []
+    model.encoder.register_forward_pre_hook(lambda _, args: seen.append(args[:2]))
+    vertex_visible, edge_visible = model.split(graph, torch.Generator().manual_seed(3))
+    output = step(model, graph, noising())
+    assert torch.equal(output.vertex_target, graph.vertex_latents[~vertex_visible])
+    assert torch.equal(output.edge_target, graph.edge_latents[~edge_visible])
+    chosen = []
+    for vertices, edges in seen:
+        values = torch.stack((graph.vertex_latents, *graph.vertex_views.unbind(1)))
+        of_vertex = (values == vertices).all(-1).int().argmax(0)
+        assert torch.equal(values[of_vertex, torch.arange(len(vertices))], vertices)
+        of_graph = torch.zeros(graph.num_graphs, dtype=torch.long).index_copy(0, graph.vertex_batch, of_vertex.long())
+        assert torch.equal(of_graph[graph.vertex_batch], of_vertex.long())  # one view for all of a graph
+        values = torch.stack((graph.edge_latents, *graph.edge_views.unbind(1)))
+        assert torch.equal(values[of_graph[graph.edge_batch], torch.arange(len(edges))], edges)  # and for its edges
+        chosen.append(of_graph)
+    assert len(chosen) == 2 and not torch.equal(*chosen)  # the two halves are drawn for each on its own
+    counts = torch.cat(chosen).bincount(minlength=3) / (2 * graph.num_graphs)
+    assert torch.allclose(counts, torch.full((3,), 1 / 3), atol=0.1)
+
+
+def test_degraded_views_change_training_alone(graph_list: list[EntityGraph]) -> None:
+    """Embeddings are of the tile as it came; without edge latents their views are not asked for."""
+    graph, model = Batch.from_data_list(graph_list), build().eval()
+    assert torch.equal(model.embed(degraded(graph)), model.embed(graph))
+    one, two = build(edge_latents=False), degraded(graph)
+    del two.edge_views
+    assert step(one, two, noising()).edge_target is None
+    assert not torch.equal(step(model, degraded(graph), noising())[0], step(model, graph, noising())[0])
+
+
 def test_targets_are_standardised(graph_list: list[EntityGraph]) -> None:
     graph, model = Batch.from_data_list(graph_list), build()
     plain = step(model, graph, noising())
