@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,7 @@ class PretrainingData:
         self.val_fraction, self.max_tiles_per_slide = val_fraction, max_tiles_per_slide
         self.strict_manifest, self.seed, self.num_workers = strict_manifest, seed, num_workers
         self.degraded_views, self.degrade = degraded_views, degrade or RandDegrade()
+        self.cpu_s = 0.0  # CPU time, in seconds, that encoding has taken in this process
         self._cohort: CohortGraphs | None = None
         self._latents: list[LatentStore] = []  # of the tiles as they are, and of each degraded view
 
@@ -179,8 +181,10 @@ class PretrainingData:
             )
             return LatentStore(paths)
 
+        start = time.process_time()
         with first_rank_first():
             self._latents = [encoded(), *(encoded(self.degrade, view) for view in self._view_numbers())]
+        self.cpu_s += time.process_time() - start
 
     def _view_numbers(self) -> range:
         return range(1, self.degraded_views + 1)

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
 
 PARTS = ("data", "forward", "backward", "update")  # of a training step; the loss is part of forward
+
+
+class HasCpuTime(Protocol):
+    """What tells how much CPU time it has taken."""
+
+    @property
+    def cpu_s(self) -> float:
+        """In seconds."""
 
 
 class TrainingClock:
@@ -21,18 +30,18 @@ class TrainingClock:
 
     Args:
         cpu_min: minutes of CPU time, validation included, of this stage and those before; None counts only.
-        before: clocks of earlier stages, whose time is part of the budget.
+        before: clocks of earlier stages, or other work that tells its ``cpu_s``; its time is part of the budget.
 
     Raises:
         ValueError: a budget that is not positive.
     """
 
-    def __init__(self, cpu_min: float | None = None, before: Sequence[TrainingClock] = ()) -> None:
+    def __init__(self, cpu_min: float | None = None, before: Sequence[HasCpuTime] = ()) -> None:
         if cpu_min is not None and cpu_min <= 0:
             raise ValueError(f"cpu_min must be positive, got {cpu_min}")
         self.cpu_min, self.before = cpu_min, list(before)
         self.counts = {"epochs": 0, "samples": 0, "cpu_s": 0.0, "wall_s": 0.0, "training_cpu_s": 0.0}
-        self.counts["training_wall_s"] = 0.0
+        self.counts |= {"training_wall_s": 0.0, "before_cpu_s": 0.0}
         self.counts |= {f"{part}_cpu_s": 0.0 for part in PARTS}
         self._start = self._trained = (0.0, 0.0)
         self._samples, self._mark, self._parts = 0, 0.0, dict.fromkeys(PARTS, 0.0)
@@ -56,12 +65,16 @@ class TrainingClock:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._end)
 
     def state_dict(self) -> dict[str, float]:
-        """Epochs and samples; seconds of whole epochs, (``training_...``) of those without validation, and by part."""
+        """Epochs and samples; seconds of whole epochs, (``training_...``) of those without validation, and by part.
+
+        ``before_cpu_s`` is the CPU time of what came before: the most that was told, since what a broken run has left
+        takes none in the next.
+        """
         return dict(self.counts)
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
         """Count on from there."""
-        self.counts = dict(state)
+        self.counts = {**self.counts, **state}
 
     def _begin(self, engine: Engine) -> None:
         self._start = self._trained = _now()
@@ -89,7 +102,8 @@ class TrainingClock:
             self.counts[f"{part}_cpu_s"] += spent
         self.counts["epochs"] += 1
         self.counts["samples"] += self._samples
-        if self.cpu_min is not None and self.cpu_s + sum(c.cpu_s for c in self.before) >= 60 * self.cpu_min:
+        self.counts["before_cpu_s"] = max(self.counts["before_cpu_s"], sum(work.cpu_s for work in self.before))
+        if self.cpu_min is not None and self.cpu_s + self.counts["before_cpu_s"] >= 60 * self.cpu_min:
             engine.terminate()
 
 

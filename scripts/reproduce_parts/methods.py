@@ -128,14 +128,11 @@ def train(method: Method, manifest: Path, run: Path, stores: Path, seed: int, se
     return model
 
 
-def clock_of(method: Method, run: Path) -> dict[str, dict[str, float]]:
-    """What the clocks of a trained method's stages counted: "training" and, of graphs, "autoencoder"."""
+def clock_of(method: Method, run: Path) -> dict[str, float]:
+    """What the clock of a trained method's last stage counted."""
     from hmgdm_monai.data.checkpoint_file import read_checkpoint
 
-    stages = {"training": method.stage} | ({"autoencoder": "autoencoder"} if method.family == "graphs" else {})
-    files = {name: run / f"checkpoints/{stage}.pt" for name, stage in stages.items()}
-    # A stage of no epochs has no checkpoint.
-    return {name: read_checkpoint(path)["state"]["clock"] for name, path in files.items() if path.exists()}
+    return read_checkpoint(run / f"checkpoints/{method.stage}.pt")["state"]["clock"]
 
 
 def parsed_config(configs: Sequence[str], overrides: Mapping[str, Any]) -> Any:

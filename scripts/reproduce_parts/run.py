@@ -183,13 +183,12 @@ def _row(works: Sequence[Work], seeds: Sequence[int], tiles: ScoredTiles, weight
     }
 
 
-def _add_cost(cost: dict[str, list[float]], clocks: dict[str, dict[str, float]]) -> None:
-    stage_1 = clocks.get("autoencoder", {}).get("cpu_s", 0.0) / 60
-    training = clocks["training"]
+def _add_cost(cost: dict[str, list[float]], training: dict[str, float]) -> None:
+    before = training.get("before_cpu_s", 0.0) / 60
     told = {
         "epochs": training["epochs"],
-        "cpu_min": training["cpu_s"] / 60 + stage_1,
-        "autoencoder_cpu_min": stage_1,
+        "cpu_min": training["cpu_s"] / 60 + before,
+        "before_cpu_min": before,
         "tiles_per_s": training["samples"] / training["training_wall_s"],
         "tiles_per_cpu_s": training["samples"] / training["training_cpu_s"],
         **{f"{part}_share": training[f"{part}_cpu_s"] / training["training_cpu_s"] for part in PARTS},

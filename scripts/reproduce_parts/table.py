@@ -92,7 +92,7 @@ def _cost(rows: Mapping[str, Any]) -> list[str]:
     columns = {
         "epochs": ("epochs", ".0f", 1),
         "CPU min of training": ("cpu_min", ".2f", 1),
-        "of it stage 1": ("autoencoder_cpu_min", ".2f", 1),
+        "of it latents": ("before_cpu_min", ".2f", 1),
         "tiles a second": ("tiles_per_s", ".1f", 1),
         "tiles a CPU second": ("tiles_per_cpu_s", ".1f", 1),
         "data %": ("data_share", ".0f", 100),

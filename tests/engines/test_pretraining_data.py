@@ -70,7 +70,9 @@ def test_latents_are_read_once_encoded(small_cohort: Path, stores: Path, tmp_pat
     with pytest.raises(InputError, match="run the autoencoder stage first"):
         graphs[0]
     (tmp_path / "weights.pt").write_bytes(b"weights")
+    assert data.cpu_s == 0
     data.encode(Means(), tmp_path / "weights.pt")
+    assert data.cpu_s > 0
     expected = data.window_graphs("training")[1].vertex_windows.float().div(255).mean((2, 3))
     assert torch.allclose(graphs[1].vertex_latents, expected, atol=1e-3)
     assert data.sample_latents().shape[1] == 3

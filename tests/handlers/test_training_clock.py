@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
@@ -47,6 +48,21 @@ def test_earlier_stages_count(toy_stage: Callable) -> None:
         add(stage, TrainingClock(1e4, before))
         stage.trainer.run()
         assert stage.trainer.state.epoch == epochs
+
+
+def test_what_came_before_stays_counted_when_a_broken_run_finds_it_done(toy_stage: Callable) -> None:
+    work = SimpleNamespace(cpu_s=6e5)
+    first = toy_stage(2)
+    clock = add(first, TrainingClock(before=(work,)))
+    first.trainer.run()
+    assert clock.counts["before_cpu_s"] == 6e5 and clock.cpu_s < 6e5
+    first.checkpoint._save(first.trainer)
+    work.cpu_s = 0.0
+    second = toy_stage(4)
+    again = add(second, TrainingClock(1e4, (work,)))
+    second.checkpoint.resume(second.trainer)
+    second.trainer.run()
+    assert again.counts["before_cpu_s"] == 6e5 and second.trainer.state.epoch == 3
 
 
 def test_a_budget_must_be_positive() -> None:
