@@ -52,14 +52,16 @@ class GraphTrunk(nn.Module):
         return self.encode(graph).vertex_states[-1]
 
     def embed(self, graph: EntityGraph) -> Tensor:
-        """Embedding of whole graphs, (B, S): readout of the last states.
+        """Embedding of whole graphs, (B, S): readout of the last states and, where asked for, of the latents.
 
         The paper pools by a gate that is learnt with labels; without any, plain statistics stand in its place.
         """
-        encoding = self.encode(graph)
+        vertices, edge_latents = self._latents(graph)
+        encoding = self.encoder(vertices, edge_latents, graph.edge_index, graph.pos)
         edges = None if encoding.edge_states is None else encoding.edge_states[-1]
-        batches = graph.vertex_batch, num_graphs(graph)
-        return self.readout(encoding.vertex_states[-1], *batches, edges, None if edges is None else graph.edge_batch)
+        edge_batch = None if edges is None else graph.edge_batch
+        states, count = encoding.vertex_states[-1], num_graphs(graph)
+        return self.readout(states, graph.vertex_batch, count, edges, edge_batch, vertices)
 
     def _view_latents(self, graph: EntityGraph, draws: BatchDraws) -> tuple[Tensor, Tensor | None]:
         """As :meth:`_latents`, but of a view drawn for each graph: the tile as it is, or one of its degraded ones."""

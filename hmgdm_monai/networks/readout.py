@@ -6,15 +6,15 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.utils import scatter
 
-STATISTICS = ("mean", "std", "max", "edge_mean")
+STATISTICS = ("mean", "std", "max", "edge_mean", "latent_mean")
 
 
 class StatisticsReadout(nn.Module):
     """Pool entity states per graph by statistics over its vertices, and over its edges.
 
     Args:
-        statistics: any of "mean", "std" (population) and "max" over vertices, and "edge_mean", concatenated in this
-            order.
+        statistics: any of "mean", "std" (population) and "max" over vertices, "edge_mean", and "latent_mean": the mean
+            over vertices of what the encoder was given. Concatenated as they are given.
 
     Raises:
         ValueError: for an unknown statistic or none.
@@ -33,13 +33,17 @@ class StatisticsReadout(nn.Module):
         num_graphs: int,
         edge_states: Tensor | None = None,
         edge_batch: Tensor | None = None,
+        latents: Tensor | None = None,
     ) -> Tensor:
-        """Pool states (V, D) by batch (V,), edge_states (E, D) by edge_batch (E,) -> (B, D * number of statistics).
+        """Pool states (V, D) by batch (V,), edge_states (E, D) by edge_batch (E,), latents (V, Z) by batch.
 
         A graph without entities of a kind gives zeros.
 
+        Returns:
+            (B, S): D numbers for each statistic of states, Z for that of latents.
+
         Raises:
-            ValueError: edges are asked for, and carry no states.
+            ValueError: edges or latents are asked for, and are not there.
         """
         mean = scatter(states, batch, dim_size=num_graphs, reduce="mean")
         parts = []
@@ -50,6 +54,10 @@ class StatisticsReadout(nn.Module):
                 if edge_states is None or edge_batch is None:
                     raise ValueError("edge_mean needs edges that carry states; leave it out of the readout")
                 parts.append(scatter(edge_states, edge_batch, dim_size=num_graphs, reduce="mean"))
+            elif name == "latent_mean":
+                if latents is None:
+                    raise ValueError("latent_mean needs the latents of the vertices; leave it out of the readout")
+                parts.append(scatter(latents, batch, dim_size=num_graphs, reduce="mean"))
             elif name == "std":
                 variance = scatter((states - mean[batch]).square(), batch, dim_size=num_graphs, reduce="mean")
                 # The root's slope at zero is infinite: a lone entity has no variance, and must have no gradient.

@@ -59,7 +59,7 @@ ABLATIONS: dict[str, Method] = {
     "no_agreement": _without("no agreement", "agreement_weight=0"),
     "no_views": _without("no degraded views", "degraded_views=0"),
     "one_scale": _without("texture at one scale", "autoencoder_settings::texture_scales=[1]"),
-    "means_alone": _without("readout of means alone", "hmgdm_settings::readout=['mean']"),
+    "states_alone": _without("readout of states alone", "hmgdm_settings::readout=['mean','std']"),
 }
 
 METHODS: dict[str, Method] = {

@@ -32,6 +32,16 @@ def test_edges_are_pooled_by_themselves_and_asked_for_only_where_they_are() -> N
         StatisticsReadout(("mean", "edge_mean"))(states, batch, 3)
 
 
+def test_latents_are_pooled_in_the_place_that_they_are_named_in() -> None:
+    states, latents, batch = torch.randn(3, 4), torch.randn(3, 7), torch.tensor([0, 2, 2])
+    pooled = StatisticsReadout(("mean", "latent_mean"))(states, batch, 3, latents=latents)
+    assert pooled.shape == (3, 11)
+    assert torch.allclose(pooled[2, 4:], latents[1:].mean(0)) and torch.equal(pooled[1], torch.zeros(11))
+    assert torch.allclose(pooled[2, :4], states[1:].mean(0))
+    with pytest.raises(ValueError, match="latent_mean"):
+        StatisticsReadout(("mean", "latent_mean"))(states, batch, 3)
+
+
 def test_lone_entity_has_finite_gradient() -> None:
     states = torch.randn(1, 4, requires_grad=True)
     StatisticsReadout(("std",))(states, torch.zeros(1, dtype=torch.long), 1).sum().backward()
