@@ -57,7 +57,7 @@ def _plan(given: argparse.Namespace, arguments: list[str]) -> Plan:
             raise InputError(f"--budget-cpu-min {given.budget_cpu_min:g}: must be above 0")
         settings += [f"max_epochs={NO_END}", f"budget_cpu_min={given.budget_cpu_min:g}"]
         settings.append(f"graphs:early_stop::patience={NO_END}")  # else it would end some methods before the budget
-        budget = f"{given.budget_cpu_min:g} CPU minutes a run, stage 1 and validation included"
+        budget = f"{given.budget_cpu_min:g} CPU minutes a run, encoding of graphs and validation included"
     else:
         epochs = EPOCHS if given.epochs is None else given.epochs
         if epochs < 1:

@@ -163,7 +163,7 @@ class PretrainingData:
     def encode(self, autoencoder: EntityAutoencoder, checkpoint_path: Path | str, device: Any = "cpu") -> None:
         """Encode all graphs with the frozen autoencoder, into latent stores keyed by the checkpoint's content.
 
-        Each degraded view goes into stores of its own.
+        Degraded views go into a folder of their own.
         """
         cohort = self.cohort
 
@@ -171,7 +171,7 @@ class PretrainingData:
             paths = encode_stores(
                 autoencoder,
                 cohort.paths,
-                self.store_dir / "latents",
+                self.store_dir / ("latents" if degrade is None else "views"),
                 checkpoint_path,
                 window_px=self.window_px,
                 device=device,

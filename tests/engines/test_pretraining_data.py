@@ -97,6 +97,7 @@ def test_degraded_views_come_with_the_graphs_that_are_asked_for_with_them(
         for view in (1, 2):
             assert torch.equal(graph.vertex_views[:, view - 1], data.latents(view)[place].vertex_latents)
             assert torch.equal(graph.edge_views[:, view - 1], data.latents(view)[place].edge_latents)
+    assert len(list((stores / "views").glob("*.h5"))) == 2 * len(data.cohort.paths)
     without = open_data(small_cohort, stores)
     without.encode(Means(), tmp_path / "weights.pt")
     assert "vertex_views" not in without.latent_graphs("training", views=True)[0]
