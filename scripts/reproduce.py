@@ -29,8 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
     if "--smallest" in arguments:  # what else is given wins
         arguments = [*SMALLEST, *(argument for argument in arguments if argument != "--smallest")]
     given = _parser().parse_args(arguments)
-    if given.methods == ["ablations"]:
-        given.methods = ["hmgdm", *ABLATIONS]
+    chosen = [each for name in given.methods for each in (["hmgdm", *ABLATIONS] if name == "ablations" else [name])]
+    given.methods = list(dict.fromkeys(chosen))
     try:
         chosen_methods([*given.methods, *given.finetune])
         plan = _plan(given, arguments)

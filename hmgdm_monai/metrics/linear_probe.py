@@ -34,8 +34,7 @@ def probe_predictions(
 
     Folds are stratified by label and grouped, so that no group (patient, biopsy) is on both sides. Embeddings are
     standardised on each training side alone; the inverse regularisation C is chosen there by balanced accuracy in
-    grouped
-    folds of its own.
+    grouped folds of its own.
 
     Args:
         embeddings: (N, D).

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,6 +77,21 @@ def spread(values: np.ndarray, digits: int = 2) -> str:
     """ "median (10th to 90th percentile)" of values."""
     low, middle, high = np.percentile(values, (10, 50, 90))
     return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def run_bundle(configs: Sequence[str], settings: Mapping[str, Any], *run_id: str) -> bool:
+    """Run a config of the bundle in a process of its own, as on the command line; returns whether it went well.
+
+    Args:
+        configs: files in bundle/configs, later ones overriding earlier ones.
+        settings: overrides; paths are made absolute, since the process runs in the project's root.
+        run_id: where not the config's ``run``.
+    """
+    command = [sys.executable, "-m", "monai.bundle", "run", *run_id]
+    command += ["--config_file", str([f"bundle/configs/{name}" for name in configs])]
+    for name, value in settings.items():
+        command += [f"--{name}", str(value.resolve() if isinstance(value, Path) else value)]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 
 
 def pretraining_data(settings: Mapping[str, Any], store_dir: Path) -> PretrainingData:

@@ -9,15 +9,13 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmark_parts.common import ROOT, need, pretraining_data, real_data_folder
+from benchmark_parts.common import need, pretraining_data, real_data_folder, run_bundle
 from tqdm import tqdm
 
 from hmgdm_monai.errors import InputError
@@ -73,18 +71,14 @@ def pretrain(manifest: Path, run: Path, stores: Path, seed: int, settings: Seque
     Raises:
         InputError: a setting is not NAME=VALUE, or training ended with an error, which stands on the screen.
     """
-    options: list[str] = []
+    given: dict[str, Any] = {}
     for setting in settings:
         name, sign, value = setting.partition("=")
         if not sign:
             raise InputError(f"--set {setting}: must be NAME=VALUE, such as --set max_epochs=40")
-        options += [f"--{name}", value]
-    given = {"manifest": manifest, "output_dir": run, "dataset_dir": stores, "seed": seed}
-    for name, value in given.items():
-        options += [f"--{name}", str(value.resolve() if isinstance(value, Path) else value)]
-    files = [f"bundle/configs/{name}" for name in configs or ("train.json",)]
-    command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", str(files)]
-    if subprocess.run([*command, *options], cwd=ROOT, check=False).returncode:
+        given[name] = value
+    given |= {"manifest": manifest, "output_dir": run, "dataset_dir": stores, "seed": seed}
+    if not run_bundle(configs or ("train.json",), given, "training"):
         raise InputError(f"pretraining with seed {seed} ended with an error (above); the same command resumes {run}")
     return run
 

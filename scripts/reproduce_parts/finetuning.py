@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
-from benchmark_parts.common import ROOT
+from benchmark_parts.common import run_bundle
 from reproduce_parts.cohorts import Cohort
 from reproduce_parts.scoring import GroupScores, grouped_folds
 
@@ -34,10 +32,7 @@ def finetune(model: Path, cohort: Cohort, folder: Path, stores: Path, seed: int,
         return predictions
     manifest = _write_manifest(cohort, folder / "manifest.csv", seed)
     given = {"mode": "finetune", "model": model, "manifest": manifest, "output_dir": folder, "dataset_dir": stores}
-    options = [text for name, value in given.items() for text in (f"--{name}", str(value))]
-    options += ["--seed", str(seed), "--max_epochs", str(epochs)]
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", "bundle/configs/classify.json", *options]
-    if subprocess.run(command, cwd=ROOT, check=False).returncode:
+    if not run_bundle(("classify.json",), {**given, "seed": seed, "max_epochs": epochs}):
         raise InputError(f"fine-tuning of {model} ended with an error (above); the same command resumes it")
     return predictions
 
