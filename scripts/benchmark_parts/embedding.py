@@ -86,6 +86,10 @@ def main() -> None:
     parser.add_argument("--slides", type=Path, nargs="*", default=sorted(Path("demo_cohort/slides").glob("*.tif"))[:8])
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
+    if not arguments.slides:
+        parser.error(
+            "there are no slides in demo_cohort/slides; give some with --slides, or run scripts/quickstart.sh first"
+        )
     r = measure_embedding(arguments.model, arguments.slides, device=arguments.device)
     steps = [name for name in r if name not in ("tiles", "tiles_per_second", "tissue_s")]
     whole = sum(r[name] for name in steps)
