@@ -60,8 +60,10 @@ def test_two_processes_train_what_one_does(
             assert ours == pytest.approx(theirs, abs=TOLERANCE)
     assert two.weights.keys() == whole_run.weights.keys()
     for name, value in two.weights.items():
-        # Of gradients that are almost nothing Adam makes steps of one size, 5e-4: some of the six differ by rounding.
-        assert torch.allclose(value, whole_run.weights[name], atol=1e-3), name
+        # Adam makes steps of one size, 5e-4, of gradients that are almost nothing: those differ by rounding. Of a bias
+        # that the next layer takes away again (a group norm, here of one channel a group) there is nothing else.
+        cancelled = name.endswith(".conv1.bias")
+        assert torch.allclose(value, whole_run.weights[name], atol=1e-3 if cancelled else 5e-4), name
 
 
 def test_who_writes_is_the_first_alone() -> None:
