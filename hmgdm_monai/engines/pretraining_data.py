@@ -19,7 +19,6 @@ from hmgdm_monai.data.latent_store import LatentStore
 from hmgdm_monai.data.manifest import ManifestRow, read_manifest
 from hmgdm_monai.data.tiling import TileSpec
 from hmgdm_monai.engines.cohort import CohortGraphs, build_graph_stores
-from hmgdm_monai.engines.degraded_graphs import DegradedGraphs
 from hmgdm_monai.engines.encode import encode_stores
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
@@ -144,21 +143,28 @@ class PretrainingData:
         """Entity graphs with windows, for stage 1."""
         return Subset(self.cohort.store(window_px=self.window_px), self.tile_indices(section))
 
-    def sample_windows(self, count: int, windows_per_tile: int = 32) -> Tensor:
+    def sample_windows(self, count: int, windows_per_tile: int = 8) -> Tensor:
         """Windows (N, 3, w, w) in [0, 1] from training tiles drawn by the seed, N at most ``count``.
 
-        Of each tile they are of one view, drawn among the tile as it is and its degraded ones.
+        With degraded views half of the windows are as they came, a quarter is blurred and a quarter compressed, each by
+        itself and within the stronger half of what ``degrade`` may: so filters that are fitted to them attend less to
+        what only sharp and uncompressed tiles have.
         """
-        indices, paths = self.tile_indices("training"), self.cohort.paths
-        views: list[Dataset] = [self.cohort.store(window_px=self.window_px)]
-        views += [DegradedGraphs(paths, self.degrade, view, self.window_px) for view in self._view_numbers()]
+        indices, graphs = self.tile_indices("training"), self.cohort.store(window_px=self.window_px)
         rng = np.random.default_rng(self.seed)
-        windows: list[Tensor] = []
+        parts: list[Tensor] = []
         for place in rng.permutation(len(indices))[: -(-count // windows_per_tile)]:
-            graph = views[rng.integers(len(views)) if len(views) > 1 else 0][indices[int(place)]]
+            graph = graphs[indices[int(place)]]
             both = torch.cat((graph.vertex_windows, graph.edge_windows))
-            windows.append(both[torch.from_numpy(rng.permutation(len(both))[:windows_per_tile])])
-        return torch.cat(windows)[:count].float() / 255.0
+            parts.append(both[torch.from_numpy(rng.permutation(len(both))[:windows_per_tile])])
+        windows = torch.cat(parts)[:count]
+        if self.degraded_views:
+            order, quarter = rng.permutation(len(windows)), len(windows) // 4
+            for number, how in enumerate((self.degrade.blurring(), self.degrade.compressing())):
+                how.set_random_state(self.seed)
+                for place in order[number * quarter : (number + 1) * quarter]:
+                    windows[place] = how(windows[place])
+        return windows.float() / 255.0
 
     def encode(self, autoencoder: EntityAutoencoder, checkpoint_path: Path | str, device: Any = "cpu") -> None:
         """Encode all graphs with the frozen autoencoder, into latent stores keyed by the checkpoint's content.

@@ -65,6 +65,16 @@ class RandDegrade(Randomizable, Transform):
             "jpeg_quality": list(self.jpeg_quality),
         }
 
+    def blurring(self) -> RandDegrade:
+        """One that blurs every tile, within the stronger half of this one's limits, and does nothing else."""
+        least, largest = self.jitter.blur_sigma_px
+        return RandDegrade(0.0, 1.0, ((least + largest) / 2, largest), 0.0, self.jpeg_quality)
+
+    def compressing(self) -> RandDegrade:
+        """One that compresses every tile, within the stronger half of this one's limits, and does nothing else."""
+        least, largest = self.jpeg_quality
+        return RandDegrade(0.0, 0.0, self.jitter.blur_sigma_px, 1.0, (least, (least + largest) // 2))
+
     def randomize(self, data: Any = None) -> None:
         """Draw what happens to the next tile."""
         self._draws = torch.from_numpy(self.R.random_sample((1, NUM_DRAWS)).astype(np.float32))

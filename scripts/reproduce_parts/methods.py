@@ -120,7 +120,8 @@ def train(method: Method, manifest: Path, run: Path, stores: Path, seed: int, se
         return model
     if method.trained:
         clocks = ["baselines/clock.json", *(["baselines/clock_graphs.json"] if method.family == "graphs" else [])]
-        pretrain(manifest, run, stores, seed, settings, *method.configs, *clocks)
+        own = own_latents(run, stores) if method.family == "graphs" else stores
+        pretrain(manifest, run, own, seed, settings, *method.configs, *clocks)
     else:
         run.mkdir(parents=True, exist_ok=True)
         _save_untrained(method, manifest, run, stores, seed, settings)
@@ -161,6 +162,16 @@ def overrides_of(manifest: Path, run: Path, stores: Path, seed: int, settings: S
         except (ValueError, SyntaxError):  # a plain word
             overrides[name] = value
     return overrides
+
+
+def own_latents(run: Path, stores: Path) -> Path:
+    """A folder of stores for this run, whose graphs are the shared ones: so each run pays for its latents itself."""
+    own, graphs = run / "stores", stores / "graphs"
+    for folder in (own, graphs):
+        folder.mkdir(parents=True, exist_ok=True)
+    if not (own / "graphs").exists():
+        (own / "graphs").symlink_to(graphs.resolve())
+    return own
 
 
 def _save_untrained(

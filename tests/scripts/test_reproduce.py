@@ -148,6 +148,17 @@ def test_each_ablation_changes_a_setting_that_is_there() -> None:
         assert json.dumps(given) != value and str(given) != value
 
 
+def test_runs_of_graphs_share_graphs_and_nothing_else(tmp_path: Path) -> None:
+    """Latents that another run has encoded would be free, and what they cost is part of the budget."""
+    shared = tmp_path / "stores"
+    first, second = (methods.own_latents(tmp_path / name, shared) for name in ("first", "second"))
+    (first / "graphs" / "a.h5").write_text("graphs")
+    (first / "latents").mkdir()
+    assert (shared / "graphs" / "a.h5").read_text() == (second / "graphs" / "a.h5").read_text() == "graphs"
+    assert not (second / "latents").exists() and not (shared / "latents").exists()
+    assert methods.own_latents(tmp_path / "first", shared) == first
+
+
 def test_pretraining_is_given_no_labels_and_classes_must_stand_against_others(manifest: Path, tmp_path: Path) -> None:
     cohort = cohorts.read_cohort(str(manifest), max_tiles=3)
     assert len(cohort.images) == 18 and cohort.negatives == ("benign",) and len(cohort.labels) == 18

@@ -71,6 +71,21 @@ def test_as_many_tiles_are_blurred_and_compressed_as_was_said(tile: np.ndarray) 
         assert changed == pytest.approx(share, abs=0.08)
 
 
+def test_blur_and_compression_alone_are_the_stronger_half(tile: np.ndarray) -> None:
+    degrade = RandDegrade(0.3, 0.1, (0.5, 2.0), 0.1, (10, 60))
+    assert degrade.blurring().settings == {
+        "stain_scale": 0.0,
+        "blur_probability": 1.0,
+        "blur_sigma_px": [1.25, 2.0],
+        "jpeg_probability": 0.0,
+        "jpeg_quality": [10, 60],
+    }
+    compressing = degrade.compressing().settings
+    assert compressing["jpeg_quality"] == [10, 35] and compressing["jpeg_probability"] == 1.0
+    assert compressing["blur_probability"] == compressing["stain_scale"] == 0.0
+    assert roughness(degrade.blurring()(tile)) < 0.3 * roughness(tile)
+
+
 def test_in_a_dictionary_each_key_is_drawn_for(tile: np.ndarray) -> None:
     degrade = RandDegraded(("a", "b"), allow_missing_keys=True).set_random_state(3)
     data = {"a": tile, "b": tile, "label": 1}
