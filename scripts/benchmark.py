@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hmgdm_monai.errors import InputError
 
-QUICK = ("graph", "reading", "prior", "autoencoder", "training", "dense")
+QUICK = ("graph", "reading", "prior", "autoencoder", "training", "dense", "weights")
 PARTS = (*QUICK, "representation", "dirl")
 
 
@@ -73,6 +73,10 @@ def run_part(part: str, given: argparse.Namespace) -> None:
         from benchmark_parts import dense_cost
 
         dense_cost.main()
+    elif part == "weights":
+        from benchmark_parts import weights
+
+        weights.main()
     elif part == "dirl":
         from benchmark_parts import dirl
 

@@ -87,7 +87,7 @@ class StageCheckpoint:
             The number of epochs that are done; 0 where there is no checkpoint.
 
         Raises:
-            InputError: the file is damaged, or holds a stage of other settings.
+            InputError: the file is damaged, or holds a stage of other settings or of another version.
         """
         if not self.path.exists():
             return 0
@@ -100,7 +100,14 @@ class StageCheckpoint:
                 f"{self.path} was trained with other settings ({differing}); choose another output folder or remove it"
             )
         for name, part in self.state.items():
-            part.load_state_dict(saved["state"][name])
+            try:
+                part.load_state_dict(saved["state"][name])
+            except (KeyError, RuntimeError, ValueError) as error:
+                told = " ".join(str(error).split())[:120]
+                raise InputError(
+                    f"{self.path}: {name} does not fit, as of another version ({told}); choose another output folder "
+                    "or remove it"
+                ) from error
         self.history, self.best = saved["history"], saved["best"]
         self.stopped_early, self._scaler_state = saved["stopped_early"], saved["scaler"]
         engine.state.epoch = saved["epoch"]

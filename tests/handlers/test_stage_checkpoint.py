@@ -143,6 +143,15 @@ def test_other_settings_are_refused_by_name(toy_stage: Callable) -> None:
     assert differing_settings({"a": {"b": 1}}, {"a": {"b": 1}}) == ""
 
 
+def test_a_network_of_another_version_is_refused_in_one_line(toy_stage: Callable) -> None:
+    run(toy_stage(1))
+    stage = toy_stage(2)
+    stage.checkpoint.state["network"].register_buffer("new", torch.zeros(2))
+    with pytest.raises(InputError, match=r"stage\.pt: network does not fit.*another output folder") as caught:
+        run(stage)
+    assert "\n" not in str(caught.value)
+
+
 class Trap:
     """Unpickled, it makes a file."""
 

@@ -228,3 +228,13 @@ def test_the_smallest_version_from_tiles_to_table(manifest: Path, tmp_path: Path
     assert all(set(row["robustness"]) == set(features.PERTURBATIONS) for row in again.values())
     assert not any(row["robustness"] for row in rows.values())
     assert again["pca"]["features"] > 16 and again["untrained_vit"]["features"] == 32
+
+
+def test_the_weights_that_ship_are_scored_in_the_tables_way(manifest: Path) -> None:
+    from benchmark_parts.weights import MODEL, score_weights
+
+    scores = score_weights(MODEL, cohorts.read_cohort(str(manifest)), seeds=(0, 1))
+    assert set(scores) == {"linear", "knn", *features.PERTURBATIONS}
+    assert all(values.shape == (2,) for row in scores.values() for values in row.values())
+    assert (scores["linear"]["auc"] == 1).all()  # the classes differ in colour
+    assert all((values >= 0).all() and (values <= 1).all() for row in scores.values() for values in row.values())
