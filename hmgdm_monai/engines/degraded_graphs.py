@@ -17,10 +17,13 @@ from hmgdm_monai.transforms.entity_graph import add_windows
 
 
 class DegradedGraphs(Dataset):
-    """The graphs of a store with windows of degraded tiles; superpixels stay those of the tiles as they came.
+    """The graphs of a store with windows of degraded tiles, turned; superpixels stay those of the tiles as they came.
 
-    How a tile is degraded depends on the view, the tile's place in the cohort (row and location) and the settings
-    alone, so that views are the same whenever and by whatever process they are made.
+    All windows of a tile are turned or flipped alike, in one of eight ways, each about its own centre: tissue has no up
+    and down. Places and neighbours stay, too.
+
+    How a tile is degraded and turned depends on the view, the tile's place in the cohort (row and location) and the
+    settings alone, so that views are the same whenever and by whatever process they are made.
 
     Args:
         paths: units of a graph store.
@@ -38,8 +41,14 @@ class DegradedGraphs(Dataset):
 
     def __getitem__(self, index: int) -> EntityGraph:
         info = self.topology.tile_info(index)
-        self.degrade.set_random_state(zlib.crc32(f"{self.view} {info.row_id} {info.location_px}".encode()))
+        seed = zlib.crc32(f"{self.view} {info.row_id} {info.location_px}".encode())
+        self.degrade.set_random_state(seed)
         image = np.ascontiguousarray(self.topology.image(index).transpose(2, 0, 1))
         with torch.inference_mode():
             image = self.degrade(image)
-        return add_windows(self.topology[index], image, self.window_px)
+        graph = add_windows(self.topology[index], image, self.window_px)
+        turns, flipped = divmod(int(np.random.default_rng(seed).integers(8)), 2)
+        for name in ("vertex_windows", "edge_windows"):
+            windows = torch.rot90(graph[name], turns, (2, 3))
+            graph[name] = windows.flip(3) if flipped else windows
+        return graph

@@ -48,7 +48,7 @@ def encode_stores(
         device: where to encode.
         num_workers: processes that read tiles and cut windows ahead.
         progress: show a bar over tiles on stderr.
-        degrade: degrades the tiles first; None leaves them as they came.
+        degrade: degrades the tiles first, and windows are turned; None leaves them as they came.
         view: number of the view, where tiles are degraded.
 
     Returns:
@@ -66,7 +66,7 @@ def encode_stores(
         what = f"{checkpoint_path}: the autoencoder's checkpoint cannot be read ({error.strerror})"
         raise InputError(f"{what}; train the autoencoder first, or give its path") from error
     if degrade is not None:
-        common["degraded"] = {"view": view, **degrade.settings}
+        common["degraded"] = {"view": view, "turned": True, **degrade.settings}
     store = GraphStore(graph_paths, windows=False)  # of all units the tables alone
     all_settings = [{**common, "graph": unit.settings, "window_px": int(window_px)} for unit in store.units]
     paths = [unit_path(folder, unit.name, settings) for unit, settings in zip(store.units, all_settings, strict=True)]

@@ -30,7 +30,6 @@ class EntityAutoencoderOutput(NamedTuple):
 
 # Of the posterior of a code that was set to principal components: little noise, since those are not learnt with any.
 _INITIAL_LOG_VARIANCE = -4.0
-_DIRECTION_SHARE = 3  # a third of the texture code
 
 
 class EntityAutoencoder(nn.Module):
@@ -39,9 +38,8 @@ class EntityAutoencoder(nn.Module):
     *Form* is diffusers' ``AutoencoderKL`` on patchified windows: the window is unshuffled by ``patch_px`` before the
     first convolution, so that convolutions see (w / patch_px)^2 positions instead of w^2. Beside it runs a linear
     shortcut, which :meth:`fit` sets to the principal components, so that the network starts from the best linear code
-    and learns what that lacks. *Texture* is a linear Gaussian code of :class:`TextureStatistics`: two thirds of it say
-    what the texture is, however it lies, and a third its direction. The latent is both, side by side. Without
-    ``widths`` there are no convolutions, and the linear path is the code of form.
+    and learns what that lacks. *Texture* is a linear Gaussian code of :class:`TextureStatistics`. The latent is both,
+    side by side. Without ``widths`` there are no convolutions, and the linear path is the code of form.
 
     Departs from the paper, whose AutoencoderKL works on pixels and has a code of form alone: set ``patch_px=1``,
     ``shortcut=False``, ``texture_dim=0`` and widths for that. docs/benchmarks.md has what each change buys.
@@ -80,9 +78,9 @@ class EntityAutoencoder(nn.Module):
             raise ValueError(f"window_px must be a multiple of {shrink} (patches and halvings), got {window_px}")
         if any(width % 8 for width in widths):
             raise ValueError(f"widths must be multiples of 8 (groups of the normalisation), got {tuple(widths)}")
-        half = 2 * num_filters * len(texture_scales)  # of the statistics; see TextureStatistics
-        if texture_dim > half:
-            raise ValueError(f"{num_filters} filters give {half} statistics of texture, no code of {texture_dim}")
+        num_statistics = 2 * num_filters * len(texture_scales)
+        if texture_dim > num_statistics:
+            raise ValueError(f"{num_filters} filters give {num_statistics} statistics, no code of {texture_dim}")
         self.window_px, self.patch_px = window_px, patch_px
         self.form_shape = (form_channels, window_px // shrink, window_px // shrink)
         self.form_dim = form_channels * (window_px // shrink) ** 2
@@ -94,8 +92,8 @@ class EntityAutoencoder(nn.Module):
         self.linear_in = nn.Linear(pixels, self.form_dim) if shortcut else None
         self.linear_out = nn.Linear(self.form_dim, pixels) if shortcut else None
         self.statistics = TextureStatistics(num_filters, scales=texture_scales) if texture_dim else None
-        self.texture_moments = nn.Linear(2 * half, 2 * texture_dim) if texture_dim else None
-        self.texture_decoder = nn.Linear(texture_dim, 2 * half) if texture_dim else None
+        self.texture_moments = nn.Linear(num_statistics, 2 * texture_dim) if texture_dim else None
+        self.texture_decoder = nn.Linear(texture_dim, num_statistics) if texture_dim else None
 
     @property
     def latent_dim(self) -> int:
@@ -116,15 +114,12 @@ class EntityAutoencoder(nn.Module):
         """
         if self.statistics is not None:
             self.statistics.fit(windows, generator=generator)
-            directions = self.texture_dim // _DIRECTION_SHARE
-            kinds = zip(
-                self.statistics(windows).chunk(2, dim=1), (self.texture_dim - directions, directions), strict=True
-            )
-            parts = [_principal_components(values, count) for values, count in kinds if count]
-            _set_linear(self.texture_moments, self.texture_decoder, parts)
+            mean, axes, scale = _principal_components(self.statistics(windows), self.texture_dim)
+            _set_linear(self.texture_moments, self.texture_decoder, mean, axes, scale)
             self.texture_moments.bias[self.texture_dim :] = _INITIAL_LOG_VARIANCE
         if self.linear_in is not None:
-            _set_linear(self.linear_in, self.linear_out, [_principal_components(windows.flatten(1), self.form_dim)])
+            mean, axes, scale = _principal_components(windows.flatten(1), self.form_dim)
+            _set_linear(self.linear_in, self.linear_out, mean, axes, scale)
             if self.form is None:
                 return
             # The convolutional path begins at zero: mean and reconstruction are those of the principal components.
@@ -232,17 +227,12 @@ def _principal_components(values: Tensor, count: int) -> tuple[Tensor, Tensor, T
     return mean, axes[:, :count], scale.clamp(min=1e-6)
 
 
-def _set_linear(encoder: nn.Linear, decoder: nn.Linear, parts: Sequence[tuple[Tensor, Tensor, Tensor]]) -> None:
-    """Make a pair of layers project onto axes and back; rows of the encoder beyond them become zero.
-
-    Each part is mean, axes and scale of one stretch of the values, which come one after the other.
-    """
-    mean = torch.cat([part[0] for part in parts])
-    axes = torch.block_diag(*(part[1] / part[2] for part in parts))
+def _set_linear(encoder: nn.Linear, decoder: nn.Linear, mean: Tensor, axes: Tensor, scale: Tensor) -> None:
+    """Make a pair of layers project onto ``axes`` and back; rows of the encoder beyond them become zero."""
     count = axes.shape[1]
     encoder.weight.zero_()
     encoder.bias.zero_()
-    encoder.weight[:count] = axes.T.to(encoder.weight)
-    encoder.bias[:count] = -(axes.T @ mean).to(encoder.bias)
-    decoder.weight.copy_(torch.block_diag(*(part[1] * part[2] for part in parts)))
+    encoder.weight[:count] = (axes.T / scale).to(encoder.weight)
+    encoder.bias[:count] = (-(axes.T @ mean) / scale).to(encoder.bias)
+    decoder.weight.copy_(axes * scale)
     decoder.bias.copy_(mean)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hmgdm_monai.networks.symmetric_filters import fit_symmetric_filters, symmetric_mean
+from hmgdm_monai.errors import InputError
 
 
 class TextureStatistics(nn.Module):
@@ -19,19 +19,13 @@ class TextureStatistics(nn.Module):
     position. The filters are fitted once, to patches of the training windows (principal components, scaled to unit
     variance), and are part of the checkpoint; so are mean and scale of the statistics, which come out standardised.
 
-    They come in two kinds. *Texture* is the mean of a statistic over the window turned and flipped in all eight ways:
-    how it lies does not matter. It costs nothing, since the filters are closed under turns and flips
-    (:func:`fit_symmetric_filters`); those that a turn takes into each other, or into their negative, come out with the
-    same texture, repeated. *Direction* is what a statistic has beyond that, and 0 where no turn changes a filter.
-
     At a scale above 1 the window is shrunk first, by means over squares of so many px: coarser texture, of which blur
     and compression leave more.
 
     Args:
         num_filters: F, at each scale.
         filter_px: side of the filters.
-        stride_px: step between responses, in px of the window at any scale. Where the steps do not reach from border to
-            border, the texture of turned windows agrees only about.
+        stride_px: step between responses, in px of the window at any scale.
         scales: by how much windows are shrunk, S numbers.
 
     Raises:
@@ -51,14 +45,12 @@ class TextureStatistics(nn.Module):
         count = num_filters * len(self.scales)
         self.register_buffer("filters", torch.zeros(count, 3, filter_px, filter_px))
         self.register_buffer("bias", torch.zeros(count))
-        self.register_buffer("partner", torch.arange(num_filters).repeat(len(self.scales)))
-        self.register_buffer("even", torch.zeros(count, dtype=torch.bool))
-        self.register_buffer("mean", torch.zeros(4 * count))
-        self.register_buffer("std", torch.ones(4 * count))
+        self.register_buffer("mean", torch.zeros(2 * count))
+        self.register_buffer("std", torch.ones(2 * count))
 
     @property
     def size(self) -> int:
-        """4FS, how many statistics a window has: 2FS of texture, then 2FS of direction."""
+        """2FS, how many statistics a window has."""
         return int(self.mean.shape[0])
 
     @property
@@ -73,13 +65,11 @@ class TextureStatistics(nn.Module):
         Raises:
             InputError: if the windows hold fewer patches than filters, or nothing varies in them.
         """
-        for scale, filters, bias, partner, even in self._by_scale():
-            patches = _patches(_shrunk(windows, scale), filters.shape[-1], patches_per_window, generator)
-            fitted = fit_symmetric_filters(patches, len(filters))
-            filters.copy_(fitted.filters)
-            bias.copy_(-(fitted.filters * symmetric_mean(patches)).sum((1, 2, 3)))
-            partner.copy_(fitted.partner)
-            even.copy_(fitted.even)
+        for scale, filters, bias in self._by_scale():
+            values = _patches(_shrunk(windows, scale), filters.shape[-1], patches_per_window, generator)
+            fitted = _whitened_components(values, len(filters))
+            filters.copy_(fitted.reshape(filters.shape))
+            bias.copy_(-(fitted @ values.mean(0)))
         self.mean.zero_()
         self.std.fill_(1.0)
         statistics = self(windows)
@@ -87,23 +77,19 @@ class TextureStatistics(nn.Module):
         self.std.copy_(statistics.std(0).clamp(min=1e-6))
 
     def forward(self, windows: Tensor) -> Tensor:
-        """(N, 3, w, w) in [0, 1] -> (N, 4FS), standardised: all of texture, scale by scale, then all of direction."""
-        texture, direction = [], []
-        for scale, filters, bias, partner, even in self._by_scale():
+        """(N, 3, w, w) in [0, 1] -> (N, 2FS), standardised."""
+        parts = []
+        for scale, filters, bias in self._by_scale():
             responses = F.conv2d(_shrunk(windows, scale), filters, bias, stride=self.stride_px // scale)
             positive = responses.relu().mean((2, 3))
-            negative = positive - responses.mean((2, 3))  # relu(-r) = relu(r) - r
-            either = 0.5 * (positive + negative)
-            over_turns = 0.5 * (either + either[:, partner])
-            for one_way in (positive, negative):
-                texture.append(torch.where(even, one_way, over_turns))
-                direction.append(one_way - texture[-1])
-        return (torch.cat(texture + direction, dim=1) - self.mean) / self.std
+            parts += [positive, positive - responses.mean((2, 3))]  # relu(-r) = relu(r) - r
+        return (torch.cat(parts, dim=1) - self.mean) / self.std
 
-    def _by_scale(self) -> list[tuple[int, Tensor, Tensor, Tensor, Tensor]]:
-        """Scale, filters (F, 3, k, k), bias, partner and even (F,), all but the first as views of the buffers."""
-        buffers = (self.filters, self.bias, self.partner, self.even)
-        return list(zip(self.scales, *(buffer.split(self.num_filters) for buffer in buffers), strict=True))
+    def _by_scale(self) -> list[tuple[int, Tensor, Tensor]]:
+        """Scale, filters (F, 3, k, k) and bias (F,), the latter two as views of the buffers."""
+        return list(
+            zip(self.scales, self.filters.split(self.num_filters), self.bias.split(self.num_filters), strict=True)
+        )
 
 
 def _shrunk(windows: Tensor, scale: int) -> Tensor:
@@ -111,9 +97,24 @@ def _shrunk(windows: Tensor, scale: int) -> Tensor:
 
 
 def _patches(windows: Tensor, side: int, per_window: int, generator: torch.Generator | None) -> Tensor:
-    """Patches (M, 3, side, side), double, at places drawn for all windows alike."""
+    """Patches (M, 3 * side * side), double, at places drawn for all windows alike."""
     patches = []
     for _ in range(per_window):
         y, x = (int(torch.randint(n - side + 1, (1,), generator=generator)) for n in windows.shape[-2:])
-        patches.append(windows[..., y : y + side, x : x + side])
+        patches.append(windows[..., y : y + side, x : x + side].flatten(1))
     return torch.cat(patches).double()
+
+
+def _whitened_components(values: Tensor, count: int) -> Tensor:
+    """The first ``count`` principal axes of values (M, P), each divided by its standard deviation: (count, P)."""
+    centred = values - values.mean(0)
+    variance, axes = torch.linalg.eigh(centred.T @ centred / max(1, len(values) - 1))
+    variance, axes = variance.flip(0).clamp(min=0), axes.flip(1)  # largest first
+    if len(values) <= count or variance[0] < 1e-8:
+        raise InputError(
+            f"cannot fit {count} filters to {len(values)} patches of variance {variance[0]:.2g}; "
+            "give more windows of tissue"
+        )
+    # Damped whitening: components below the noise of the camera and of JPEG must not be blown up.
+    floor = 0.1 * torch.quantile(variance, 0.3)
+    return (axes / (variance + floor).sqrt())[:, :count].T

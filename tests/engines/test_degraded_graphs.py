@@ -40,8 +40,16 @@ def test_windows_change_and_entities_stay(paths: list[Path]) -> None:
         view, graph = views[index], store[index]
         assert torch.equal(view.pos, graph.pos) and torch.equal(view.edge_index, graph.edge_index)
         assert windows(view).shape == windows(graph).shape and not torch.equal(windows(view), windows(graph))
+
+
+def test_all_windows_of_a_tile_are_turned_alike_in_all_eight_ways(paths: list[Path]) -> None:
     off = RandDegrade(stain_scale=0.0, blur_probability=0.0, jpeg_probability=0.0)
-    assert torch.equal(windows(DegradedGraphs(paths, off, 1, 16)[0]), windows(store[0]))
+    original = windows(GraphStore(paths, window_px=16)[0])
+    turned = [torch.rot90(original, turns, (2, 3)) for turns in range(4)]
+    ways = turned + [side.flip(3) for side in turned]
+    found = [windows(DegradedGraphs(paths, off, view, 16)[0]) for view in range(1, 60)]
+    chosen = [[torch.equal(view, way) for way in ways].index(True) for view in found]
+    assert set(chosen) == set(range(8))
 
 
 def test_a_view_is_the_same_in_any_order_and_in_any_choice_of_units(paths: list[Path]) -> None:
