@@ -28,18 +28,22 @@ def labelled() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Path:
-    """24 tiles of 64 px, of 6 patients; class by patient, benign ones paler."""
+    return tiles_of(64, tmp_path)
+
+
+def tiles_of(side_px: int, folder: Path) -> Path:
+    """Manifest of 24 tiles of 6 patients; class by patient, benign ones paler."""
     rng = np.random.default_rng(0)
     rows = []
     for number in range(24):
         patient = number // 4
         low = (90, 60, 120) if patient % 2 else (150, 110, 160)
-        image = rng.integers(low, np.add(low, 70), (64, 64, 3)).astype(np.uint8)
-        imsave(tmp_path / f"{number}.png", image, check_contrast=False)
+        image = rng.integers(low, np.add(low, 70), (side_px, side_px, 3)).astype(np.uint8)
+        imsave(folder / f"{number}.png", image, check_contrast=False)
         rows.append([f"{number}.png", f"p{patient}", "cancer" if patient % 2 else "benign"])
-    with (tmp_path / "tiles.csv").open("w", newline="") as stream:
+    with (folder / "tiles.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows([["image", "patient", "label"], *rows])
-    return tmp_path / "tiles.csv"
+    return folder / "tiles.csv"
 
 
 def test_scores_of_weighted_groups_equal_those_of_repeated_tiles(labelled) -> None:
@@ -230,10 +234,10 @@ def test_the_smallest_version_from_tiles_to_table(manifest: Path, tmp_path: Path
     assert again["pca"]["features"] > 16 and again["untrained_vit"]["features"] == 32
 
 
-def test_the_weights_that_ship_are_scored_in_the_tables_way(manifest: Path) -> None:
+def test_the_weights_that_ship_are_scored_in_the_tables_way(tmp_path: Path) -> None:
     from benchmark_parts.weights import MODEL, score_weights
 
-    scores = score_weights(MODEL, cohorts.read_cohort(str(manifest)), seeds=(0, 1))
+    scores = score_weights(MODEL, cohorts.read_cohort(str(tiles_of(256, tmp_path))), seeds=(0, 1))
     assert set(scores) == {"linear", "knn", *features.PERTURBATIONS}
     assert all(values.shape == (2,) for row in scores.values() for values in row.values())
     assert (scores["linear"]["auc"] == 1).all()  # the classes differ in colour
