@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.texture_statistics import TextureStatistics
+from hmgdm_monai.networks.tile_discriminants import tile_discriminants
 
 
 class EntityAutoencoderOutput(NamedTuple):
@@ -38,8 +39,10 @@ class EntityAutoencoder(nn.Module):
     *Form* is diffusers' ``AutoencoderKL`` on patchified windows: the window is unshuffled by ``patch_px`` before the
     first convolution, so that convolutions see (w / patch_px)^2 positions instead of w^2. Beside it runs a linear
     shortcut, which :meth:`fit` sets to the principal components, so that the network starts from the best linear code
-    and learns what that lacks. *Texture* is a linear Gaussian code of :class:`TextureStatistics`. The latent is both,
-    side by side. Without ``widths`` there are no convolutions, and the linear path is the code of form.
+    and learns what that lacks. *Texture* is a linear Gaussian code of :class:`TextureStatistics`: their principal
+    components and, beside them, the directions in which tiles differ most (:func:`tile_discriminants`). The latent is
+    form, components and discriminants, side by side. Without ``widths`` there are no convolutions, and the linear path
+    is the code of form.
 
     Departs from the paper, whose AutoencoderKL works on pixels and has a code of form alone: set ``patch_px=1``,
     ``shortcut=False``, ``texture_dim=0`` and widths for that. docs/benchmarks.md has what each change buys.
@@ -49,14 +52,17 @@ class EntityAutoencoder(nn.Module):
         patch_px: side of the patches that become channels; 1 for none.
         widths: channels of AutoencoderKL's blocks; each after the first halves the side. Empty for none.
         form_channels: channels of the form code, at the side that the blocks leave.
-        texture_dim: size of the texture code; 0 for none.
+        texture_dim: principal components in the texture code; 0 for no texture code at all.
+        discriminant_dim: directions in which tiles differ, in the texture code beside them.
         num_filters: filters behind the texture statistics, at each scale.
         texture_scales: by how much windows are shrunk before the filters see them, one number for each scale.
+        second_filters: filters of a second layer, on the responses of the first; 0 for none.
         shortcut: add the linear path.
 
     Raises:
         ValueError: where w does not divide by patches and halvings, a width is no multiple of 8, the texture code is
-            larger than the statistics that it stands for, or there is neither a convolution nor a linear path.
+            larger than the statistics that it stands for or has discriminants alone, or there is neither a convolution
+            nor a linear path.
     """
 
     def __init__(
@@ -68,6 +74,8 @@ class EntityAutoencoder(nn.Module):
         texture_dim: int = 48,
         num_filters: int = 64,
         texture_scales: Sequence[int] = (1,),
+        second_filters: int = 0,
+        discriminant_dim: int = 0,
         shortcut: bool = True,
     ) -> None:
         super().__init__()
@@ -78,27 +86,33 @@ class EntityAutoencoder(nn.Module):
             raise ValueError(f"window_px must be a multiple of {shrink} (patches and halvings), got {window_px}")
         if any(width % 8 for width in widths):
             raise ValueError(f"widths must be multiples of 8 (groups of the normalisation), got {tuple(widths)}")
-        num_statistics = 2 * num_filters * len(texture_scales)
-        if texture_dim > num_statistics:
-            raise ValueError(f"{num_filters} filters give {num_statistics} statistics, no code of {texture_dim}")
+        num_statistics = 2 * (num_filters * len(texture_scales) + second_filters)
+        for size in (texture_dim, discriminant_dim):
+            if size > num_statistics:
+                raise ValueError(f"{num_filters} filters give {num_statistics} statistics, no code of {size}")
+        if discriminant_dim and not texture_dim:
+            raise ValueError(f"discriminant_dim {discriminant_dim} needs a texture code, and texture_dim is 0")
         self.window_px, self.patch_px = window_px, patch_px
         self.form_shape = (form_channels, window_px // shrink, window_px // shrink)
         self.form_dim = form_channels * (window_px // shrink) ** 2
-        self.texture_dim = texture_dim
+        self.texture_dim, self.discriminant_dim = texture_dim, discriminant_dim
         self.form = _convolutions(patch_px, widths, form_channels) if widths else None
         if not widths:
             self.form_log_variance = nn.Parameter(torch.full((self.form_dim,), _INITIAL_LOG_VARIANCE))
         pixels = 3 * window_px**2
         self.linear_in = nn.Linear(pixels, self.form_dim) if shortcut else None
         self.linear_out = nn.Linear(self.form_dim, pixels) if shortcut else None
-        self.statistics = TextureStatistics(num_filters, scales=texture_scales) if texture_dim else None
-        self.texture_moments = nn.Linear(num_statistics, 2 * texture_dim) if texture_dim else None
-        self.texture_decoder = nn.Linear(texture_dim, num_statistics) if texture_dim else None
+        code_dim = texture_dim + discriminant_dim
+        self.statistics = (
+            TextureStatistics(num_filters, scales=texture_scales, second_filters=second_filters) if code_dim else None
+        )
+        self.texture_moments = nn.Linear(num_statistics, 2 * code_dim) if code_dim else None
+        self.texture_decoder = nn.Linear(code_dim, num_statistics) if code_dim else None
 
     @property
     def latent_dim(self) -> int:
-        """Z = form_dim + texture_dim."""
-        return self.form_dim + self.texture_dim
+        """Z = form_dim + texture_dim + discriminant_dim."""
+        return self.form_dim + self.texture_dim + self.discriminant_dim
 
     @property
     def fitted(self) -> bool:
@@ -106,17 +120,34 @@ class EntityAutoencoder(nn.Module):
         return self.statistics is None or self.statistics.fitted
 
     @torch.no_grad()
-    def fit(self, windows: Tensor, generator: torch.Generator | None = None) -> None:
-        """Fit what has a closed form to training windows (N, 3, w, w) in [0, 1]: texture filters and linear shortcut.
+    def fit(
+        self,
+        windows: Tensor,
+        tiles: Tensor | None = None,
+        originals: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        """Fit what has a closed form to training windows: texture filters and code, and linear shortcut.
+
+        Args:
+            windows: (N, 3, w, w) in [0, 1].
+            tiles: (N,) integer, which tile each is of; discriminants need it.
+            originals: (N, 3, w, w), the windows before some of them were degraded; None where none was. Discriminants
+                are made to attend little to what degrading changes.
+            generator: of the places of patches.
 
         Raises:
-            InputError: if there are fewer windows than latents, or nothing varies in them.
+            InputError: if there are fewer windows than latents, nothing varies in them, or too few tiles to tell apart.
+            ValueError: discriminants, and no tiles.
         """
         if self.statistics is not None:
             self.statistics.fit(windows, generator=generator)
-            mean, axes, scale = _principal_components(self.statistics(windows), self.texture_dim)
+            statistics = self.statistics(windows)
+            mean, axes, scale = _principal_components(statistics, self.texture_dim)
             _set_linear(self.texture_moments, self.texture_decoder, mean, axes, scale)
-            self.texture_moments.bias[self.texture_dim :] = _INITIAL_LOG_VARIANCE
+            if self.discriminant_dim:
+                self._fit_discriminants(windows, statistics, tiles, originals)
+            self.texture_moments.bias[self.texture_dim + self.discriminant_dim :] = _INITIAL_LOG_VARIANCE
         if self.linear_in is not None:
             mean, axes, scale = _principal_components(windows.flatten(1), self.form_dim)
             _set_linear(self.linear_in, self.linear_out, mean, axes, scale)
@@ -127,6 +158,22 @@ class EntityAutoencoder(nn.Module):
                 nn.init.zeros_(layer.weight)
                 nn.init.zeros_(layer.bias)
             self.form.quant_conv.bias[self.form_shape[0] :] = _INITIAL_LOG_VARIANCE
+
+    def _fit_discriminants(
+        self, windows: Tensor, statistics: Tensor, tiles: Tensor | None, originals: Tensor | None
+    ) -> None:
+        if tiles is None:
+            raise ValueError("discriminants tell tiles apart: give fit the tile of each window, or discriminant_dim=0")
+        changes = None
+        if originals is not None:
+            moved = (windows != originals).flatten(1).any(1)
+            changes = statistics[moved] - self.statistics(originals[moved])
+        axes = tile_discriminants(statistics, tiles, self.discriminant_dim, changes)
+        mean, rows = statistics.mean(0), slice(self.texture_dim, self.texture_dim + self.discriminant_dim)
+        # One scale for all of them, as of the components. The decoder restores statistics from components alone.
+        scale = ((statistics - mean) @ axes).square().mean().sqrt().clamp(min=1e-6)
+        self.texture_moments.weight[rows] = axes.T / scale
+        self.texture_moments.bias[rows] = -(axes.T @ mean) / scale
 
     def moments(self, windows: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Windows (N, 3, w, w) in [0, 1] -> mean (N, Z), log-variance (N, Z), texture (N, T) or None.
@@ -228,11 +275,12 @@ def _principal_components(values: Tensor, count: int) -> tuple[Tensor, Tensor, T
 
 
 def _set_linear(encoder: nn.Linear, decoder: nn.Linear, mean: Tensor, axes: Tensor, scale: Tensor) -> None:
-    """Make a pair of layers project onto ``axes`` and back; rows of the encoder beyond them become zero."""
+    """Make a pair of layers project onto ``axes`` and back; what the encoder has beyond them becomes zero."""
     count = axes.shape[1]
-    encoder.weight.zero_()
-    encoder.bias.zero_()
+    for layer in (encoder, decoder):
+        layer.weight.zero_()
+        layer.bias.zero_()
     encoder.weight[:count] = (axes.T / scale).to(encoder.weight)
     encoder.bias[:count] = (-(axes.T @ mean) / scale).to(encoder.bias)
-    decoder.weight.copy_(axes * scale)
+    decoder.weight[:, :count] = axes * scale
     decoder.bias.copy_(mean)

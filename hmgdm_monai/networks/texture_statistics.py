@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from hmgdm_monai.errors import InputError
 
+_SECOND_SIDE, _SECOND_STRIDE = 3, 2  # of the second layer, in responses of the first
+
 
 class TextureStatistics(nn.Module):
     """Mean of relu(+r) and relu(-r) over a window, r being its responses to F whitened principal filters of patches.
@@ -22,11 +24,15 @@ class TextureStatistics(nn.Module):
     At a scale above 1 the window is shrunk first, by means over squares of so many px: coarser texture, of which blur
     and compression leave more.
 
+    A second layer looks at the rectified responses of the first scale, relu(+r), through filters of its own, fitted and
+    averaged like those of the first: how structures lie beside each other, over 16 px.
+
     Args:
         num_filters: F, at each scale.
         filter_px: side of the filters.
         stride_px: step between responses, in px of the window at any scale.
         scales: by how much windows are shrunk, S numbers.
+        second_filters: F2, filters of the second layer, of 3 x 3 responses; 0 for no second layer.
 
     Raises:
         ValueError: more filters than a patch has principal components, or scales that are none, below 1 or longer than
@@ -34,23 +40,33 @@ class TextureStatistics(nn.Module):
     """
 
     def __init__(
-        self, num_filters: int = 64, filter_px: int = 8, stride_px: int = 4, scales: Sequence[int] = (1,)
+        self,
+        num_filters: int = 64,
+        filter_px: int = 8,
+        stride_px: int = 4,
+        scales: Sequence[int] = (1,),
+        second_filters: int = 0,
     ) -> None:
         super().__init__()
         if not 0 < num_filters <= 3 * filter_px**2:
             raise ValueError(f"a patch of 3 x {filter_px} x {filter_px} has no {num_filters} principal components")
         if not scales or not all(1 <= scale <= stride_px for scale in scales):
             raise ValueError(f"scales must be one or more whole numbers from 1 to {stride_px}, got {tuple(scales)}")
+        if not 0 <= second_filters <= num_filters * _SECOND_SIDE**2:
+            raise ValueError(f"{num_filters} filters leave the second layer no {second_filters} principal components")
         self.num_filters, self.stride_px, self.scales = num_filters, stride_px, tuple(scales)
         count = num_filters * len(self.scales)
         self.register_buffer("filters", torch.zeros(count, 3, filter_px, filter_px))
         self.register_buffer("bias", torch.zeros(count))
-        self.register_buffer("mean", torch.zeros(2 * count))
-        self.register_buffer("std", torch.ones(2 * count))
+        second = torch.zeros(second_filters, num_filters, _SECOND_SIDE, _SECOND_SIDE) if second_filters else None
+        self.register_buffer("second", second)
+        self.register_buffer("second_bias", torch.zeros(second_filters) if second_filters else None)
+        self.register_buffer("mean", torch.zeros(2 * (count + second_filters)))
+        self.register_buffer("std", torch.ones(2 * (count + second_filters)))
 
     @property
     def size(self) -> int:
-        """2FS, how many statistics a window has."""
+        """2 (F S + F2), how many statistics a window has."""
         return int(self.mean.shape[0])
 
     @property
@@ -70,6 +86,12 @@ class TextureStatistics(nn.Module):
             fitted = _whitened_components(values, len(filters))
             filters.copy_(fitted.reshape(filters.shape))
             bias.copy_(-(fitted @ values.mean(0)))
+        if self.second is not None:
+            rectified = self._responses(windows, *self._by_scale()[0]).relu()
+            values = _patches(rectified, _SECOND_SIDE, patches_per_window, generator)
+            fitted = _whitened_components(values, len(self.second))
+            self.second.copy_(fitted.reshape(self.second.shape))
+            self.second_bias.copy_(-(fitted @ values.mean(0)))
         self.mean.zero_()
         self.std.fill_(1.0)
         statistics = self(windows)
@@ -77,13 +99,20 @@ class TextureStatistics(nn.Module):
         self.std.copy_(statistics.std(0).clamp(min=1e-6))
 
     def forward(self, windows: Tensor) -> Tensor:
-        """(N, 3, w, w) in [0, 1] -> (N, 2FS), standardised."""
+        """(N, 3, w, w) in [0, 1] -> (N, 2 (F S + F2)), standardised."""
         parts = []
-        for scale, filters, bias in self._by_scale():
-            responses = F.conv2d(_shrunk(windows, scale), filters, bias, stride=self.stride_px // scale)
-            positive = responses.relu().mean((2, 3))
-            parts += [positive, positive - responses.mean((2, 3))]  # relu(-r) = relu(r) - r
+        layers = [self._responses(windows, *filters) for filters in self._by_scale()]
+        rectified = [responses.relu() for responses in layers]
+        if self.second is not None:
+            layers.append(F.conv2d(rectified[0], self.second, self.second_bias, stride=_SECOND_STRIDE))
+            rectified.append(layers[-1].relu())
+        for responses, positive in zip(layers, rectified, strict=True):
+            mean = positive.mean((2, 3))
+            parts += [mean, mean - responses.mean((2, 3))]  # relu(-r) = relu(r) - r
         return (torch.cat(parts, dim=1) - self.mean) / self.std
+
+    def _responses(self, windows: Tensor, scale: int, filters: Tensor, bias: Tensor) -> Tensor:
+        return F.conv2d(_shrunk(windows, scale), filters, bias, stride=self.stride_px // scale)
 
     def _by_scale(self) -> list[tuple[int, Tensor, Tensor]]:
         """Scale, filters (F, 3, k, k) and bias (F,), the latter two as views of the buffers."""

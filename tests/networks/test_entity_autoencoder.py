@@ -120,11 +120,18 @@ def test_a_state_dict_carries_the_fit(fitted: EntityAutoencoder, windows: Tensor
 
 
 @pytest.mark.parametrize(
-    "kind", [{"patch_px": 1, "shortcut": False, "texture_dim": 0}, {"texture_dim": 0}, {"widths": ()}, {}]
+    "kind",
+    [
+        {"patch_px": 1, "shortcut": False, "texture_dim": 0},
+        {"texture_dim": 0},
+        {"widths": ()},
+        {"second_filters": 6, "discriminant_dim": 3},
+        {},
+    ],
 )
 def test_every_parameter_learns(kind: dict, windows: Tensor) -> None:
     network = EntityAutoencoder(**{**SMALL, **kind})
-    network.fit(windows)
+    network.fit(windows, tiles=torch.arange(25).repeat_interleave(8))
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     moved = {name: value.clone() for name, value in network.named_parameters()}
     losses = []
@@ -154,6 +161,57 @@ def test_two_scales_of_texture_make_a_code_of_the_same_size(windows: Tensor) -> 
     assert one_scale.latent_dim == network.latent_dim
 
 
+TILES = torch.arange(25).repeat_interleave(8)
+CONTRAST = {**SMALL, "second_filters": 6, "discriminant_dim": 3}
+
+
+def test_discriminants_stand_behind_the_components(windows: Tensor) -> None:
+    plain, network = EntityAutoencoder(**{**SMALL, "second_filters": 6}), EntityAutoencoder(**CONTRAST)
+    plain.fit(windows, generator=torch.Generator().manual_seed(0))
+    network.fit(windows, TILES, generator=torch.Generator().manual_seed(0))
+    latents, before = network.eval().encode(windows), plain.eval().encode(windows)
+    assert latents.shape == (200, plain.latent_dim + 3)
+    torch.testing.assert_close(latents[:, :-3], before, rtol=0, atol=1e-5)
+    own = latents[:, -3:]
+    assert own.mean(0).abs().max() < 1e-3
+    assert own.square().mean().item() == pytest.approx(1.0, rel=1e-3)
+    # The decoder restores statistics from the components alone.
+    torch.testing.assert_close(network(windows).texture_hat, plain(windows).texture_hat, rtol=0, atol=1e-4)
+    torch.testing.assert_close(network(windows).reconstruction, plain(windows).reconstruction, rtol=0, atol=1e-5)
+
+
+def test_discriminants_tell_tiles_apart_better_than_components() -> None:
+    """Windows of a tile share a fine pattern that varies little; what varies most is drawn for each window anew."""
+    draw = torch.Generator().manual_seed(3)
+    strength = torch.rand(25, generator=draw)[TILES, None, None, None]
+    pattern = torch.rand(1, 1, 16, 16, generator=draw) - 0.5
+    windows = (draw_windows(200) + 0.3 * strength * pattern).clamp(0, 1)
+    network = EntityAutoencoder(**CONTRAST).eval()
+    network.fit(windows, TILES, generator=torch.Generator().manual_seed(0))
+    latents = network.encode(windows)[:, network.form_dim :]
+
+    def shared(values: Tensor) -> float:
+        """Share of the variance that lies between tiles, of the column where it is largest."""
+        means = values.reshape(25, 8, -1).mean(1)
+        return (means.var(0) / values.var(0)).max().item()
+
+    assert shared(latents[:, 4:]) > 1.2 * shared(latents[:, :4])
+
+
+def test_discriminants_attend_less_to_what_degrading_changes(windows: Tensor) -> None:
+    degraded = windows.clone()
+    degraded[::2] = torch.nn.functional.avg_pool2d(windows[::2], 3, stride=1, padding=1, count_include_pad=False)
+
+    def moved(originals: Tensor | None) -> float:
+        network = EntityAutoencoder(**CONTRAST).eval()
+        network.fit(degraded, TILES, originals, generator=torch.Generator().manual_seed(0))
+        change = network.encode(degraded[::2]) - network.encode(windows[::2])
+        return change[:, -3:].square().mean().item()
+
+    assert moved(windows) < 0.7 * moved(None)
+    assert moved(degraded) == pytest.approx(moved(None))  # nothing was degraded
+
+
 def test_what_cannot_be_built_or_fitted_says_so(windows: Tensor) -> None:
     with pytest.raises(ValueError, match="multiple of 8"):
         EntityAutoencoder(window_px=20, patch_px=4, widths=(8, 8))
@@ -161,6 +219,12 @@ def test_what_cannot_be_built_or_fitted_says_so(windows: Tensor) -> None:
         EntityAutoencoder(window_px=16, widths=(12,))
     with pytest.raises(ValueError, match="no code of 20"):
         EntityAutoencoder(window_px=16, widths=(8,), texture_dim=20, num_filters=8)
+    with pytest.raises(ValueError, match="no code of 17"):
+        EntityAutoencoder(window_px=16, widths=(8,), texture_dim=4, num_filters=8, discriminant_dim=17)
+    with pytest.raises(ValueError, match="needs a texture code"):
+        EntityAutoencoder(window_px=16, widths=(8,), texture_dim=0, discriminant_dim=3)
+    with pytest.raises(ValueError, match="give fit the tile of each window"):
+        EntityAutoencoder(**CONTRAST).fit(windows)
     with pytest.raises(ValueError, match="nothing would encode"):
         EntityAutoencoder(window_px=16, widths=(), shortcut=False)
     with pytest.raises(InputError, match="give more windows"):

@@ -83,6 +83,37 @@ def test_a_scale_is_the_statistics_of_shrunk_windows(windows: Tensor) -> None:
     assert torch.allclose(found.std(0), torch.ones(24), atol=1e-3)
 
 
+def test_the_second_layer_equals_a_loop_over_positions(windows: Tensor) -> None:
+    both = TextureStatistics(6, scales=(1, 2), second_filters=5)
+    both.fit(windows, generator=torch.Generator().manual_seed(0))
+    assert both.size == 2 * (6 * 2 + 5)
+    filters, bias = both.second.double().numpy(), both.second_bias.double().numpy()
+    first, first_bias = both.filters[:6].double().numpy(), both.bias[:6].double().numpy()
+    for window, found in zip(windows[:2].double().numpy(), both(windows[:2]), strict=True):
+        maps = np.zeros((6, 7, 7))
+        for y in range(7):
+            for x in range(7):
+                patch = window[:, 4 * y : 4 * y + 8, 4 * x : 4 * x + 8]
+                maps[:, y, x] = np.maximum((first * patch).sum((1, 2, 3)) + first_bias, 0)
+        parts = [maps[:, y : y + 3, x : x + 3] for y in (0, 2, 4) for x in (0, 2, 4)]
+        responses = np.array([(filters * part).sum((1, 2, 3)) + bias for part in parts])
+        raw = np.concatenate((np.maximum(responses, 0).mean(0), np.maximum(-responses, 0).mean(0)))
+        expected = (raw - both.mean[24:].double().numpy()) / both.std[24:].double().numpy()
+        np.testing.assert_allclose(found[24:].double().numpy(), expected, atol=1e-3)
+
+
+def test_a_second_layer_leaves_the_first_as_it_is(windows: Tensor) -> None:
+    one, two = TextureStatistics(6), TextureStatistics(6, second_filters=5)
+    for statistics in (one, two):
+        statistics.fit(windows, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(two(windows)[:, :12], one(windows), rtol=0, atol=1e-5)
+    assert torch.allclose(two(windows).std(0), torch.ones(22), atol=1e-3)
+    assert "second" not in one.state_dict()  # weights of before load
+    loaded = TextureStatistics(6, second_filters=5)
+    loaded.load_state_dict(two.state_dict())
+    assert torch.equal(loaded(windows), two(windows))
+
+
 def test_coarse_texture_outlasts_blur(windows: Tensor) -> None:
     """Blur moves the statistics of scale 2 less than those of scale 1."""
     both = TextureStatistics(6, scales=(1, 2))
@@ -108,6 +139,8 @@ def test_faults(windows: Tensor) -> None:
     for scales in ((), (0,), (1, 8)):
         with pytest.raises(ValueError, match="scales must be"):
             TextureStatistics(6, scales=scales)
+    with pytest.raises(ValueError, match="leave the second layer no 55"):
+        TextureStatistics(6, second_filters=55)
     with pytest.raises(InputError, match="cannot fit 64 filters to 16 patches"):
         TextureStatistics(64).fit(windows[:2])
     with pytest.raises(InputError, match="variance 0"):
