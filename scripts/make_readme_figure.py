@@ -41,18 +41,15 @@ def draw(run: Path, tile: int = 0, seed: int = 0) -> Figure:
     from hmgdm_monai.visualize.paint import paint_superpixels
 
     model = load_pretrained(run / "model.pt")
-    data = pretraining_data(model.run_settings["data"], run / "stores")
+    data = pretraining_data(model.run_settings["data"], run / "stores", model.edge_windows)
     indices = data.tile_indices("validation")
     if not 0 <= tile < len(indices):
         raise InputError(f"--tile {tile}: the run has validation tiles 0 to {len(indices) - 1}")
-    store = data.cohort.store(window_px=data.window_px, label_map=True)
+    store = data.cohort.store(window_px=data.window_px, label_map=True, edge_windows=data.edge_windows)
     graph, image = store[indices[tile]], store.image(indices[tile])
-    windows = torch.cat((graph.vertex_windows, graph.edge_windows)).float() / 255
     with torch.no_grad():
-        latents = model.autoencoder.encode(windows)
-        decoded = model.autoencoder.decode(latents[: graph.num_vertices])
-    latent = graph.clone()
-    latent.vertex_latents, latent.edge_latents = latents[: graph.num_vertices], latents[graph.num_vertices :]
+        latent = model.prepare(graph)
+        decoded = model.autoencoder.decode(latent.vertex_latents)
     batch = Batch.from_data_list([latent])
     generator = torch.Generator().manual_seed(seed)
     vertex_visible, edge_visible = model.hmgdm.split(batch, generator)
@@ -74,7 +71,8 @@ def draw(run: Path, tile: int = 0, seed: int = 0) -> Figure:
         ),
         (
             within_hidden(np.full_like(image, GREY)),
-            f"{int((~vertex_visible).sum())} superpixels and\n{int((~edge_visible).sum())} edges hidden",
+            f"{int((~vertex_visible).sum())} superpixels"
+            + (f" and\n{int((~edge_visible).sum())} edges hidden" if model.edge_windows else "\nhidden"),
         ),
         (within_hidden(paint_superpixels(graph.label_map, restored, graph.pos)), "restored from noise\n(H-MGDM)"),
         (

@@ -77,7 +77,7 @@ def _plan(given: argparse.Namespace, arguments: list[str]) -> Plan:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="prostate", help="prostate, glas, demo, or a manifest with labels")
-    told = f"{', '.join(METHODS)}; or ablations, for H-MGDM and what can be switched off in it"
+    told = f"{', '.join(METHODS)}; or ablations, for H-MGDM with one thing changed at a time"
     parser.add_argument("--methods", nargs="+", default=list(DEFAULT_METHODS), metavar="NAME", help=told)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of training and folds (0 1 2)")
     parser.add_argument("--stains", nargs="+", default=["plain", "macenko"], choices=["plain", "macenko"])

@@ -1,4 +1,4 @@
-"""The entity graph: a PyG ``Data`` whose vertices and edges both carry windows or latents."""
+"""The entity graph: a PyG ``Data`` whose vertices, and where wanted edges, carry windows or latents."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class EntityGraph(Data):
         edge_index: (2, E) int64. Every undirected edge stands **once**, ``edge_index[0] < edge_index[1]`` as built; no
             layer may depend on which end comes first.
         vertex_windows: (V, 3, w, w) uint8, optional; crop centred on the centroid.
-        edge_windows: (E, 3, w, w) uint8, optional; crop centred midway between the centroids of the two ends.
+        edge_windows: (E, 3, w, w) uint8, optional; crop midway between the centroids of the two ends.
         vertex_latents: (V, D) float32, optional; after stage 1.
         edge_latents: (E, D) float32, optional; after stage 1.
         vertex_views: (V, K, D) float32, optional; latents of K degraded views of the tile, cut at the same places.
@@ -45,6 +45,21 @@ class EntityGraph(Data):
     def edge_batch(self) -> Tensor:
         """(E,) int64, index of the graph of each edge."""
         return self.vertex_batch[self.edge_index[0]]
+
+
+def entity_windows(graph: EntityGraph) -> Tensor:
+    """Windows (N, 3, w, w) uint8 of the vertices, then of the edges where the graph has those: N is V + E, or V."""
+    return _of_entities(graph, "windows")
+
+
+def entity_latents(graph: EntityGraph) -> Tensor:
+    """Latents (N, D) of the vertices, then of the edges where the graph has those: N is V + E, or V."""
+    return _of_entities(graph, "latents")
+
+
+def _of_entities(graph: EntityGraph, what: str) -> Tensor:
+    vertices, edges = graph[f"vertex_{what}"], graph.get(f"edge_{what}")
+    return vertices if edges is None else torch.cat((vertices, edges))
 
 
 def edge_midpoints(pos: Tensor, edge_index: Tensor) -> Tensor:

@@ -78,6 +78,7 @@ class GraphStore(RaggedStore):
         windows: give ``vertex_windows`` (V, 3, w, w) and ``edge_windows`` (E, 3, w, w), uint8.
         window_px: w.
         label_map: give ``label_map`` (1, S, S) int32.
+        edge_windows: whether edges get windows, too, where any are given.
 
     Raises:
         InputError: a unit that is missing, damaged or of another kind, here or when its tiles are read.
@@ -86,12 +87,18 @@ class GraphStore(RaggedStore):
     kind = _KIND
 
     def __init__(
-        self, paths: Sequence[Path | str], windows: bool = True, window_px: int = 32, label_map: bool = False
+        self,
+        paths: Sequence[Path | str],
+        windows: bool = True,
+        window_px: int = 32,
+        label_map: bool = False,
+        edge_windows: bool = True,
     ) -> None:
         super().__init__(paths)
         self.windows = windows
         self.window_px = window_px
         self.label_map = label_map
+        self.edge_windows = edge_windows
 
     def __getitem__(self, index: int) -> EntityGraph:
         wanted = (*TOPOLOGY, *((_IMAGE,) if self.windows else ()), *((_LABEL_MAP,) if self.label_map else ()))
@@ -100,7 +107,7 @@ class GraphStore(RaggedStore):
         if self.windows:
             from hmgdm_monai.transforms.entity_graph import add_windows  # imports monai, which takes seconds
 
-            add_windows(graph, arrays["image"][0].transpose(2, 0, 1), self.window_px)
+            add_windows(graph, arrays["image"][0].transpose(2, 0, 1), self.window_px, self.edge_windows)
         if self.label_map:
             graph.label_map = torch.from_numpy(arrays["label_map"].astype(np.int32))
         return graph

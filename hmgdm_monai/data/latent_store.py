@@ -17,7 +17,10 @@ _KIND = "latent entity graphs"
 
 
 def latent_settings(
-    graph_settings: Mapping[str, Any], autoencoder: Path | str, dtype: Literal["float16", "float32"] = "float16"
+    graph_settings: Mapping[str, Any],
+    autoencoder: Path | str,
+    dtype: Literal["float16", "float32"] = "float16",
+    edge_windows: bool = True,
 ) -> dict[str, Any]:
     """The settings of a latent unit: those of its graphs, and the autoencoder that encoded them.
 
@@ -25,10 +28,12 @@ def latent_settings(
         graph_settings: the settings of the unit in the graph store.
         autoencoder: checkpoint of the autoencoder; its content counts (SHA-256), not its name.
         dtype: type of the stored latents.
+        edge_windows: whether edges have latents, too. Named where they have none alone, so that units keep their names.
     """
     with open(autoencoder, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"graph": dict(graph_settings), "autoencoder": digest, "dtype": dtype}
+    settings = {"graph": dict(graph_settings), "autoencoder": digest, "dtype": dtype}
+    return settings if edge_windows else {**settings, "edge_windows": False}
 
 
 def write_latent_unit(folder: Path | str, name: str, tiles: Iterable[StoredTile], settings: Mapping[str, Any]) -> Path:
@@ -37,7 +42,8 @@ def write_latent_unit(folder: Path | str, name: str, tiles: Iterable[StoredTile]
     Args:
         folder: of the store.
         name: of the unit, that of the graph store.
-        tiles: their graphs carry ``vertex_latents`` (V, D) and ``edge_latents`` (E, D), on the CPU; the rest is copied.
+        tiles: their graphs carry ``vertex_latents`` (V, D) and, where the settings have edges, ``edge_latents`` (E, D),
+            on the CPU; the rest is copied.
         settings: of :func:`latent_settings`.
 
     Returns:
@@ -47,28 +53,31 @@ def write_latent_unit(folder: Path | str, name: str, tiles: Iterable[StoredTile]
         InputError: the disk is full.
         ValueError: latents that are not finite in the stored type, or do not fit their graph.
     """
-    return write_ragged_unit(folder, name, tiles, settings, _KIND, _latents(settings["dtype"]))
+    return write_ragged_unit(folder, name, tiles, settings, _KIND, _latents(settings["dtype"], settings))
 
 
 class LatentStore(RaggedStore):
     """Latent entity graphs of many units, as one sequence.
 
-    An item is an :class:`EntityGraph` with ``pos``, ``edge_index``, ``vertex_latents`` (V, D) and ``edge_latents``
-    (E, D), float32 whatever they are stored as. Arguments and errors are those of :class:`RaggedStore`.
+    An item is an :class:`EntityGraph` with ``pos``, ``edge_index``, ``vertex_latents`` (V, D) and, of units that have
+    them, ``edge_latents`` (E, D), float32 whatever they are stored as. Arguments and errors are those of
+    :class:`RaggedStore`.
     """
 
     kind = _KIND
 
     def __getitem__(self, index: int) -> EntityGraph:
-        arrays = self._read(index, (*TOPOLOGY, *_latents("float32")))
+        fields = _latents("float32", self.units[self._places[index][0]].settings)
+        arrays = self._read(index, (*TOPOLOGY, *fields))
         graph = topology(arrays)
-        graph.vertex_latents = torch.from_numpy(arrays["vertex_latents"]).float()
-        graph.edge_latents = torch.from_numpy(arrays["edge_latents"]).float()
+        for field in fields:
+            graph[field.name] = torch.from_numpy(arrays[field.name]).float()
         return graph
 
 
-def _latents(dtype: str) -> tuple[Field, Field]:
-    return (
-        Field("vertex_latents", "vertex", dtype, lambda tile: tile.graph.vertex_latents.detach()),
-        Field("edge_latents", "edge", dtype, lambda tile: tile.graph.edge_latents.detach()),
-    )
+def _latents(dtype: str, settings: Mapping[str, Any]) -> tuple[Field, ...]:
+    """The datasets of a unit with these settings."""
+    vertices = Field("vertex_latents", "vertex", dtype, lambda tile: tile.graph.vertex_latents.detach())
+    if not settings.get("edge_windows", True):
+        return (vertices,)
+    return vertices, Field("edge_latents", "edge", dtype, lambda tile: tile.graph.edge_latents.detach())

@@ -65,19 +65,24 @@ class BatchDraws:
         """Own rows of what ``draw`` makes for the edges of these graphs, (E,)."""
         return _rows(draw(self.edge_batch), self._edges)
 
-    def choose(self, count: int) -> tuple[Tensor, Tensor]:
-        """Draw ``count`` entities of the whole batch, vertices and edges alike, without return.
+    def choose(self, count: int, edges: bool = True) -> tuple[Tensor, Tensor]:
+        """Draw ``count`` entities of the whole batch, at most all, without return.
+
+        Args:
+            count: how many.
+            edges: draw vertices and edges alike; vertices alone without.
 
         Returns:
             (M,) int64, which of the own entities, vertices first, are among them, in the order of the draw; and
             (count,) bool, which of the drawn ones these are.
         """
-        vertices, edges = len(self.vertex_batch), len(self.edge_batch)
-        chosen = torch.randperm(vertices + edges, generator=self.generator)[:count].to(self.vertex_batch.device)
+        vertices = len(self.vertex_batch)
+        total = vertices + len(self.edge_batch) if edges else vertices
+        chosen = torch.randperm(total, generator=self.generator)[:count].to(self.vertex_batch.device)
         if self._vertices is None or self._edges is None:
             return chosen, torch.ones_like(chosen, dtype=torch.bool)
-        own = torch.cat((self._vertices, vertices + self._edges))
-        place = own.new_full((vertices + edges,), -1)
+        own = torch.cat((self._vertices, vertices + self._edges)) if edges else self._vertices
+        place = own.new_full((total,), -1)
         place[own] = torch.arange(len(own), device=own.device)
         mine = place[chosen] >= 0
         return place[chosen][mine], mine

@@ -30,11 +30,19 @@ class DegradedGraphs(Dataset):
         degrade: how. It is seeded anew for each tile.
         view: number of the view, from 1.
         window_px: side of the windows.
+        edge_windows: whether edges get windows, too.
     """
 
-    def __init__(self, paths: Sequence[Path | str], degrade: RandDegrade, view: int, window_px: int = 32) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path | str],
+        degrade: RandDegrade,
+        view: int,
+        window_px: int = 32,
+        edge_windows: bool = True,
+    ) -> None:
         self.topology = GraphStore(paths, windows=False)
-        self.degrade, self.view, self.window_px = degrade, view, window_px
+        self.degrade, self.view, self.window_px, self.edge_windows = degrade, view, window_px, edge_windows
 
     def __len__(self) -> int:
         return len(self.topology)
@@ -46,9 +54,9 @@ class DegradedGraphs(Dataset):
         image = np.ascontiguousarray(self.topology.image(index).transpose(2, 0, 1))
         with torch.inference_mode():
             image = self.degrade(image)
-        graph = add_windows(self.topology[index], image, self.window_px)
+        graph = add_windows(self.topology[index], image, self.window_px, self.edge_windows)
         turns, flipped = divmod(int(np.random.default_rng(seed).integers(8)), 2)
-        for name in ("vertex_windows", "edge_windows"):
+        for name in ("vertex_windows", *(("edge_windows",) if self.edge_windows else ())):
             windows = torch.rot90(graph[name], turns, (2, 3))
             graph[name] = windows.flip(3) if flipped else windows
         return graph

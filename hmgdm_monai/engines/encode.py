@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.data.entity_graph import EntityGraph, entity_windows
 from hmgdm_monai.data.graph_store import GraphStore
 from hmgdm_monai.data.latent_store import latent_settings, write_latent_unit
 from hmgdm_monai.data.ragged_unit import StoredTile, unit_path
@@ -31,11 +31,13 @@ def encode_stores(
     progress: bool = True,
     degrade: RandDegrade | None = None,
     view: int = 0,
+    edge_windows: bool = True,
 ) -> list[Path]:
-    """Encode the windows of all vertices and edges of graph units.
+    """Encode the windows of all vertices, and of all edges where wanted, of graph units.
 
     Each unit becomes one latent unit, written whole or not at all and keyed by its graphs' settings, the checkpoint's
-    content and the window size, so an interrupted run goes on with the first unit that is missing.
+    content, the window size and whether edges have latents, so an interrupted run goes on with the first unit that is
+    missing.
 
     Args:
         autoencoder: with ``encode``: windows (N, 3, w, w) float in [0, 1] -> latents (N, Z), deterministic. It is moved
@@ -50,6 +52,7 @@ def encode_stores(
         progress: show a bar over tiles on stderr.
         degrade: degrades the tiles first, and windows are turned; None leaves them as they came.
         view: number of the view, where tiles are degraded.
+        edge_windows: whether edges get latents, too; without, their windows are not even cut.
 
     Returns:
         The latent units, one for each of `graph_paths`, in that order.
@@ -61,7 +64,7 @@ def encode_stores(
     if batch_windows < 1:
         raise InputError(f"encode: batch_windows must be at least 1, not {batch_windows}")
     try:
-        common = latent_settings({}, checkpoint_path)
+        common = latent_settings({}, checkpoint_path, edge_windows=edge_windows)
     except OSError as error:
         what = f"{checkpoint_path}: the autoencoder's checkpoint cannot be read ({error.strerror})"
         raise InputError(f"{what}; train the autoencoder first, or give its path") from error
@@ -81,9 +84,9 @@ def encode_stores(
                 if path.exists():
                     continue
                 if degrade is None:
-                    source = GraphStore([unit.path], window_px=window_px)
+                    source = GraphStore([unit.path], window_px=window_px, edge_windows=edge_windows)
                 else:
-                    source = DegradedGraphs([unit.path], degrade, view, window_px)
+                    source = DegradedGraphs([unit.path], degrade, view, window_px, edge_windows)
                 graphs = DataLoader(source, batch_size=None, num_workers=num_workers)
                 tiles = (
                     StoredTile(graph, info.row_id, info.location_px, info.mpp)
@@ -106,7 +109,7 @@ def _encoded(
     waiting: list[EntityGraph] = []
     n_windows = 0
     for graph in graphs:
-        count = graph.num_vertices + int(graph.edge_index.shape[1])
+        count = graph.num_vertices + len(graph.get("edge_windows", ()))
         if waiting and n_windows + count > batch_windows:
             yield from _encode_together(autoencoder, waiting, batch_windows, device)
             waiting, n_windows = [], 0
@@ -119,7 +122,7 @@ def _encoded(
 def _encode_together(
     autoencoder: nn.Module, graphs: list[EntityGraph], batch_windows: int, device: torch.device | str
 ) -> list[EntityGraph]:
-    parts = [part for graph in graphs for part in (graph.vertex_windows, graph.edge_windows)]
+    parts = [entity_windows(graph) for graph in graphs]
     with torch.inference_mode():
         # One tile may have more windows than fit: it is cut.
         latents = torch.cat(
@@ -128,11 +131,13 @@ def _encode_together(
                 for windows in torch.cat(parts).split(batch_windows)
             ]
         )
-    pieces = iter(latents.split([len(part) for part in parts]))
-    return [
-        EntityGraph(pos=graph.pos, edge_index=graph.edge_index, vertex_latents=next(pieces), edge_latents=next(pieces))
-        for graph in graphs
-    ]
+    encoded = []
+    for graph, piece in zip(graphs, latents.split([len(part) for part in parts]), strict=True):
+        vertices = graph.num_vertices
+        encoded.append(EntityGraph(pos=graph.pos, edge_index=graph.edge_index, vertex_latents=piece[:vertices]))
+        if "edge_windows" in graph:
+            encoded[-1].edge_latents = piece[vertices:]
+    return encoded
 
 
 def _counted(tiles: Iterable[StoredTile], bar: tqdm) -> Iterator[StoredTile]:

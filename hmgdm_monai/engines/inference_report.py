@@ -23,7 +23,7 @@ from hmgdm_monai.engines.maps import Quantity, entity_attention, read_tile, writ
 from hmgdm_monai.engines.recipe import noising_of
 from hmgdm_monai.engines.run_folder import write_json
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder, latent_graph
+from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder
 from hmgdm_monai.networks.hmgdm import HMGDM
 from hmgdm_monai.networks.survival_file import SurvivalModel, load_survival_model
 from hmgdm_monai.networks.tile_classifier import GatedTileClassifier
@@ -191,7 +191,7 @@ class InferenceReport:
         encoder.cpu()
         try:
             with torch.inference_mode():
-                latent = latent_graph(encoder.autoencoder, tile.sample)
+                latent = encoder.prepare(tile.sample)
             figure = denoising_figure(
                 encoder.autoencoder,
                 encoder.hmgdm,

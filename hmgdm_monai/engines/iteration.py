@@ -13,7 +13,7 @@ from monai.engines.utils import IterationEvents
 from monai.utils.enums import CommonKeys
 from torch import Tensor, nn
 
-from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.data.entity_graph import EntityGraph, entity_windows
 from hmgdm_monai.diffusion.draws import BatchDraws
 from hmgdm_monai.diffusion.noising import GraphNoising
 from hmgdm_monai.errors import InputError
@@ -128,11 +128,11 @@ class SelfSupervisedIteration(ABC):
 
 
 class AutoencoderIteration(SelfSupervisedIteration):
-    """Stage 1: reconstruct windows of vertices and edges.
+    """Stage 1: reconstruct windows of vertices, and of edges where they have any.
 
     Args:
         loss: :class:`hmgdm_monai.losses.entity_autoencoder.EntityAutoencoderLoss`.
-        windows_per_tile: how many windows, of vertices and edges alike, to draw from each tile of a batch.
+        windows_per_tile: how many windows, of all entities alike, to draw from each tile of a batch.
         seed: of the run. max_grad_norm: see the base class.
     """
 
@@ -145,8 +145,8 @@ class AutoencoderIteration(SelfSupervisedIteration):
     def compute(self, network: nn.Module, batch: EntityGraph, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Loss on windows drawn evenly over the batch; latents (N, Z) for monitoring."""
         draws = BatchDraws(batch, generator, shared=network.training)
-        chosen, among = draws.choose(min(len(draws), self.windows_per_tile * draws.num_graphs))
-        windows = torch.cat((batch.vertex_windows, batch.edge_windows))[chosen].float() / 255.0
+        chosen, among = draws.choose(self.windows_per_tile * draws.num_graphs, edges="edge_windows" in batch)
+        windows = entity_windows(batch)[chosen].float() / 255.0
         output = network(windows, generator, among)
         loss = self.loss(output.reconstruction, windows, output.texture_hat, output.texture, output.kl)
         if network.training:

@@ -7,14 +7,14 @@ import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
-from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.data.entity_graph import EntityGraph, entity_latents, entity_windows
 from hmgdm_monai.data.latent_store import LatentStore
 from hmgdm_monai.data.manifest import ManifestRow, read_manifest
 from hmgdm_monai.data.tiling import TileSpec
@@ -30,6 +30,17 @@ from hmgdm_monai.transforms.superpixels import Superpixels
 logger = logging.getLogger(__name__)
 
 SECTIONS = ("training", "validation")
+
+
+class SampledWindows(NamedTuple):
+    """windows (N, 3, w, w) in [0, 1], some of them degraded; tiles (N,), which tile each is of; originals, undegraded.
+
+    What :meth:`EntityAutoencoder.fit` takes, in its order.
+    """
+
+    windows: Tensor
+    tiles: Tensor
+    originals: Tensor
 
 
 class PretrainingData:
@@ -49,6 +60,7 @@ class PretrainingData:
         seed: of the split and of the draw of tiles. num_workers: processes that build graphs.
         degraded_views: K, how many degraded views of each tile are encoded beside the tile as it is.
         degrade: how tiles are degraded for them.
+        edge_windows: whether edges carry windows and latents, too; without, none is cut, encoded or stored.
 
     Raises:
         InputError: ``val_fraction`` or ``degraded_views`` out of range.
@@ -69,6 +81,7 @@ class PretrainingData:
         num_workers: int = 0,
         degraded_views: int = 0,
         degrade: RandDegrade | None = None,
+        edge_windows: bool = True,
     ) -> None:
         if not 0.0 < val_fraction < 1.0:
             raise InputError(f"val_fraction must lie between 0 and 1, exclusive, got {val_fraction}")
@@ -79,6 +92,7 @@ class PretrainingData:
         self.val_fraction, self.max_tiles_per_slide = val_fraction, max_tiles_per_slide
         self.strict_manifest, self.seed, self.num_workers = strict_manifest, seed, num_workers
         self.degraded_views, self.degrade = degraded_views, degrade or RandDegrade()
+        self.edge_windows = edge_windows
         self.cpu_s = 0.0  # CPU time, in seconds, that encoding has taken in this process
         self._cohort: CohortGraphs | None = None
         self._latents: list[LatentStore] = []  # of the tiles as they are, and of each degraded view
@@ -141,30 +155,32 @@ class PretrainingData:
 
     def window_graphs(self, section: str) -> Dataset:
         """Entity graphs with windows, for stage 1."""
-        return Subset(self.cohort.store(window_px=self.window_px), self.tile_indices(section))
+        graphs = self.cohort.store(window_px=self.window_px, edge_windows=self.edge_windows)
+        return Subset(graphs, self.tile_indices(section))
 
-    def sample_windows(self, count: int, windows_per_tile: int = 8) -> Tensor:
-        """Windows (N, 3, w, w) in [0, 1] from training tiles drawn by the seed, N at most ``count``.
+    def sample_windows(self, count: int, windows_per_tile: int = 8) -> SampledWindows:
+        """Windows from training tiles drawn by the seed, N at most ``count``.
 
         With degraded views half of the windows are as they came, a quarter is blurred and a quarter compressed, each by
         itself and within the stronger half of what ``degrade`` may: so filters that are fitted to them attend less to
         what only sharp and uncompressed tiles have.
         """
-        indices, graphs = self.tile_indices("training"), self.cohort.store(window_px=self.window_px)
-        rng = np.random.default_rng(self.seed)
+        store = self.cohort.store(window_px=self.window_px, edge_windows=self.edge_windows)
+        indices, rng = self.tile_indices("training"), np.random.default_rng(self.seed)
         parts: list[Tensor] = []
         for place in rng.permutation(len(indices))[: -(-count // windows_per_tile)]:
-            graph = graphs[indices[int(place)]]
-            both = torch.cat((graph.vertex_windows, graph.edge_windows))
-            parts.append(both[torch.from_numpy(rng.permutation(len(both))[:windows_per_tile])])
-        windows = torch.cat(parts)[:count]
+            windows = entity_windows(store[indices[int(place)]])
+            parts.append(windows[torch.from_numpy(rng.permutation(len(windows))[:windows_per_tile])])
+        tiles = torch.repeat_interleave(torch.tensor([len(part) for part in parts]))[:count]
+        originals = torch.cat(parts)[:count]
+        windows = originals.clone()
         if self.degraded_views:
             order, quarter = rng.permutation(len(windows)), len(windows) // 4
             for number, how in enumerate((self.degrade.blurring(), self.degrade.compressing())):
                 how.set_random_state(self.seed)
                 for place in order[number * quarter : (number + 1) * quarter]:
                     windows[place] = how(windows[place])
-        return windows.float() / 255.0
+        return SampledWindows(windows.float() / 255.0, tiles, originals.float() / 255.0)
 
     def encode(self, autoencoder: EntityAutoencoder, checkpoint_path: Path | str, device: Any = "cpu") -> None:
         """Encode all graphs with the frozen autoencoder, into latent stores keyed by the checkpoint's content.
@@ -184,6 +200,7 @@ class PretrainingData:
                 progress=is_first_rank(),
                 degrade=degrade,
                 view=view,
+                edge_windows=self.edge_windows,
             )
             return LatentStore(paths)
 
@@ -208,18 +225,18 @@ class PretrainingData:
     def latent_graphs(self, section: str | None = None, views: bool = False) -> Dataset:
         """Latent entity graphs of a section, or of all tiles, for stage 2. They may be encoded after this call.
 
-        With ``views`` they carry the latents of the K degraded ones, too: ``vertex_views`` (V, K, Z) and ``edge_views``
-        (E, K, Z), where there are any.
+        With ``views`` they carry the latents of the K degraded ones, too: ``vertex_views`` (V, K, Z) and, where edges
+        have latents, ``edge_views`` (E, K, Z).
         """
         indices = range(len(self.cohort.tile_rows)) if section is None else self.tile_indices(section)
         return _LatentGraphs(self, indices, self.degraded_views if views else 0)
 
     def sample_latents(self, tiles: int = 512) -> Tensor:
-        """Latents (N, Z) of vertices and edges of training tiles drawn by the seed."""
+        """Latents (N, Z) of vertices, and of edges where they have any, of training tiles drawn by the seed."""
         graphs = self.latent_graphs("training")
         chosen = np.random.default_rng(self.seed).permutation(len(graphs))[:tiles]
         parts = [graphs[int(i)] for i in chosen]
-        return torch.cat([torch.cat((graph.vertex_latents, graph.edge_latents)) for graph in parts])
+        return torch.cat([entity_latents(graph) for graph in parts])
 
     def labelled_tiles(self, most: int = 2000) -> tuple[list[int], list[ManifestRow]]:
         """Tiles whose row has a label, at most ``most`` of them drawn by the seed: their indices and rows."""
@@ -245,5 +262,6 @@ class _LatentGraphs(Dataset):
         if self.views:
             others = [self.data.latents(view)[place] for view in range(1, self.views + 1)]
             graph.vertex_views = torch.stack([other.vertex_latents for other in others], dim=1)
-            graph.edge_views = torch.stack([other.edge_latents for other in others], dim=1)
+            if self.data.edge_windows:
+                graph.edge_views = torch.stack([other.edge_latents for other in others], dim=1)
         return graph

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from hmgdm_monai.data.entity_graph import entity_windows
 from hmgdm_monai.diffusion.noising import GraphNoising
 from hmgdm_monai.engines.denoising_figure import denoising_figure
 from hmgdm_monai.engines.figure_note import synthetic_note
@@ -115,14 +116,15 @@ class PretrainingReport:
         ):
             if checkpoint.history:
                 save_figure(draw_curves(checkpoint.history, title, chance, self.note), folder / f"{name}.png")
-        store = self.data.cohort.store(window_px=self.data.window_px, label_map=True)
+        edges = self.data.edge_windows
+        store = self.data.cohort.store(window_px=self.data.window_px, label_map=True, edge_windows=edges)
         index = self._tile_to_draw()
         graph, image = store[index], torch.from_numpy(store.image(index).transpose(2, 0, 1).copy())
         save_figure(entity_graph_figure(image, graph, graph.label_map, self.note), folder / "entity_graph.png")
 
         self.autoencoder.cpu().eval()
         self.hmgdm.cpu().eval()
-        windows = torch.cat((graph.vertex_windows, graph.edge_windows)).float() / 255.0
+        windows = entity_windows(graph).float() / 255.0
         decoded = self.autoencoder.decode(self.autoencoder.encode(windows))
         is_edge = torch.arange(len(windows)) >= graph.num_vertices
         save_figure(draw_windows(windows, decoded, is_edge, note=self.note), folder / "windows.png")

@@ -34,7 +34,8 @@ def train_autoencoder(
     if network.linear_in is None and trainer.state.max_epochs == 0:
         raise InputError("autoencoder_epochs is 0, but without shortcut only training shapes the form code; raise it")
     if not _take_up(data, trainer, checkpoint):
-        network.fit(data.sample_windows(fit_windows).to(next(network.parameters()).device))
+        device = next(network.parameters()).device
+        network.fit(*(part.to(device) for part in data.sample_windows(fit_windows)))
     copy_from_first(network)
     run_stage(trainer, checkpoint)
     network.requires_grad_(False).eval()

@@ -52,9 +52,14 @@ def stored_samples(
         device: where to encode.
     """
     if isinstance(encoder, GraphTileEncoder):
-        window_px = encoder.autoencoder.window_px
         paths = encode_stores(
-            encoder.autoencoder, cohort.paths, latents_dir, checkpoint_path, window_px=window_px, device=device
+            encoder.autoencoder,
+            cohort.paths,
+            latents_dir,
+            checkpoint_path,
+            window_px=encoder.autoencoder.window_px,
+            device=device,
+            edge_windows=encoder.edge_windows,
         )
         return LatentStore(paths)
     return StoredImages(cohort.store(windows=False))

@@ -13,6 +13,7 @@ from torch_geometric.data import Data
 
 from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.errors import InputError
+from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder
 from hmgdm_monai.networks.tile_classifier import TileClassifier
 
 FORMATS = ("pt2", "ts", "onnx")  # torch.export, TorchScript by tracing, ONNX
@@ -45,7 +46,8 @@ class ExportableGraphClassifier(ExportableClassifier):
 
     Superpixels grow and merge by a loop over pixels in compiled Python (numba): TorchScript, ``torch.export`` and ONNX
     know no such thing. A caller makes the graph by ``encoder.to_sample`` or by a program of its own: a vertex for each
-    superpixel, at its centroid; an edge for each pair that touches; on both a window of the tile.
+    superpixel, at its centroid; an edge for each pair that touches; on both a window of the tile. An encoder without
+    edge latents takes no windows of edges: :class:`ExportableVertexClassifier`.
     """
 
     input_names = ("vertex_windows", "edge_windows", "edge_index", "pos")
@@ -59,16 +61,7 @@ class ExportableGraphClassifier(ExportableClassifier):
             edge_index: (2, E) int64, each undirected edge once.
             pos: (V, 2) float32, centroids as shares of the tile's sides.
         """
-        encode = self.network.encoder.autoencoder.encode
-        # All vertices are of one graph. Said here, since a graph that stands alone counts its vertices in Python.
-        graph = EntityGraph(
-            pos=pos,
-            edge_index=edge_index,
-            vertex_latents=encode(vertex_windows.float() / 255.0),
-            edge_latents=encode(edge_windows.float() / 255.0),
-            batch=torch.zeros_like(pos[:, 0], dtype=torch.long),
-        )
-        return self.network(graph)
+        return self._logits(vertex_windows, edge_index, pos, edge_latents=self._encode(edge_windows))
 
     def inputs(self, image: Tensor) -> tuple[Tensor, ...]:
         """Windows, edges and positions of the tile's graph."""
@@ -79,6 +72,35 @@ class ExportableGraphClassifier(ExportableClassifier):
         """V and E."""
         vertices, edges = torch.export.Dim("V", min=2), torch.export.Dim("E", min=2)
         return {0: vertices}, {0: edges}, {1: edges}, {0: vertices}
+
+    def _encode(self, windows: Tensor) -> Tensor:
+        return self.network.encoder.autoencoder.encode(windows.float() / 255.0)
+
+    def _logits(self, vertex_windows: Tensor, edge_index: Tensor, pos: Tensor, **latents: Tensor) -> Tensor:
+        # All vertices are of one graph. Said here, since a graph that stands alone counts its vertices in Python.
+        graph = EntityGraph(
+            pos=pos,
+            edge_index=edge_index,
+            vertex_latents=self._encode(vertex_windows),
+            batch=torch.zeros_like(pos[:, 0], dtype=torch.long),
+            **latents,
+        )
+        return self.network(graph)
+
+
+class ExportableVertexClassifier(ExportableGraphClassifier):
+    """Of an encoder of kind "hmgdm" without edge latents: windows of vertices alone, edges as pairs."""
+
+    input_names = ("vertex_windows", "edge_index", "pos")
+
+    def forward(self, vertex_windows: Tensor, edge_index: Tensor, pos: Tensor) -> Tensor:
+        """Logits (1, K); arguments as in the base class."""
+        return self._logits(vertex_windows, edge_index, pos)
+
+    def dynamic_shapes(self) -> tuple[dict[int, Any], ...]:
+        """V and E."""
+        vertices, edges = torch.export.Dim("V", min=2), torch.export.Dim("E", min=2)
+        return {0: vertices}, {1: edges}, {0: vertices}
 
 
 class ExportableImageClassifier(ExportableClassifier):
@@ -106,9 +128,12 @@ def exportable(network: TileClassifier) -> ExportableClassifier:
         InputError: there is no such form of its kind of encoder.
     """
     kinds = {"hmgdm": ExportableGraphClassifier, "vit": ExportableImageClassifier}
-    if network.encoder.kind not in kinds:
-        raise InputError(f"encoders of kind {network.encoder.kind!r} cannot be exported; there are {', '.join(kinds)}")
-    return kinds[network.encoder.kind](network)
+    encoder = network.encoder
+    if encoder.kind not in kinds:
+        raise InputError(f"encoders of kind {encoder.kind!r} cannot be exported; there are {', '.join(kinds)}")
+    if isinstance(encoder, GraphTileEncoder) and not encoder.edge_windows:
+        return ExportableVertexClassifier(network)
+    return kinds[encoder.kind](network)
 
 
 @torch.no_grad()

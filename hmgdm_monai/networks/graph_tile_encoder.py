@@ -20,16 +20,23 @@ from hmgdm_monai.networks.tile_sample import TileToGraph, stain_of, superpixels_
 _WINDOWS_STEP = 64
 
 
-def latent_graph(autoencoder: EntityAutoencoder, graph: EntityGraph, batch_windows: int = 1024) -> EntityGraph:
-    """The same (batch of) graph(s) with latents of all entities in place of their windows.
+def latent_graph(
+    autoencoder: EntityAutoencoder, graph: EntityGraph, batch_windows: int = 1024, edge_windows: bool = True
+) -> EntityGraph:
+    """The same (batch of) graph(s) with latents in place of windows: of vertices, and of edges that have windows.
 
     Args:
         autoencoder: of stage 1, on the graph's device.
         graph: with windows.
         batch_windows: most windows encoded at once; on a CPU 4,096 took half as long again as 1,024.
+        edge_windows: whether to encode those of edges; without, they are left out of the result unencoded.
     """
     latents = graph.clone()
-    parts = [latents.pop(f"{part}_windows") for part in ("vertex", "edge")]
+    parts = [latents.pop("vertex_windows")]
+    on_edges = latents.pop("edge_windows", None)
+    with_edges = edge_windows and on_edges is not None
+    if with_edges:
+        parts.append(on_edges)
     windows = torch.cat(parts)
     count = len(windows)
     # Convolutions on a CPU keep compiled code and memory for every batch size that they have met: on a long slide that
@@ -37,7 +44,9 @@ def latent_graph(autoencoder: EntityAutoencoder, graph: EntityGraph, batch_windo
     missing = -count % _WINDOWS_STEP
     windows = torch.cat((windows, windows.new_zeros(missing, *windows.shape[1:])))
     codes = torch.cat([autoencoder.encode(some.float() / 255.0) for some in windows.split(batch_windows)])[:count]
-    latents.vertex_latents, latents.edge_latents = codes.split([len(part) for part in parts])
+    latents.vertex_latents = codes[: len(parts[0])]
+    if with_edges:
+        latents.edge_latents = codes[len(parts[0]) :]
     return latents
 
 
@@ -75,7 +84,13 @@ class GraphTileEncoder(TileEncoder):
     @cached_property
     def to_sample(self) -> TileToGraph:
         """Makes the graphs that the networks were trained on."""
-        return TileToGraph(superpixels_of(self.run_settings), stain_of(self.run_settings), self.autoencoder.window_px)
+        superpixels, stain = superpixels_of(self.run_settings), stain_of(self.run_settings)
+        return TileToGraph(superpixels, stain, self.autoencoder.window_px, self.edge_windows)
+
+    @property
+    def edge_windows(self) -> bool:
+        """Whether the graphs that it takes have windows on edges, too."""
+        return self.hmgdm.encoder.edge_latents
 
     @property
     def state_dim(self) -> int:
@@ -84,7 +99,7 @@ class GraphTileEncoder(TileEncoder):
 
     def prepare(self, samples: EntityGraph) -> EntityGraph:
         """Graphs with windows -> latent graphs."""
-        return latent_graph(self.autoencoder, samples)
+        return latent_graph(self.autoencoder, samples, edge_windows=self.edge_windows)
 
     def states(self, prepared: EntityGraph) -> tuple[Tensor, Tensor, int]:
         """States (V, D) of the vertices of latent graphs, the graph (V,) of each, and B."""
@@ -95,8 +110,10 @@ class GraphTileEncoder(TileEncoder):
         return self.hmgdm.embed(prepared)
 
     def prepares_as(self, other: TileEncoder) -> bool:
-        """Whether both make the same latent graphs: by one autoencoder."""
+        """Whether both make the same latent graphs: by one autoencoder, of the same entities."""
         if not isinstance(other, GraphTileEncoder) or self.settings["autoencoder"] != other.settings["autoencoder"]:
+            return False
+        if self.edge_windows != other.edge_windows:
             return False
         theirs = other.autoencoder.state_dict()
         return all(

@@ -81,5 +81,7 @@ class GraphTrunk(nn.Module):
         return vertices, pick(graph.edge_latents, graph.edge_views, graph.edge_batch)
 
     def _latents(self, graph: EntityGraph) -> tuple[Tensor, Tensor | None]:
+        if self.encoder.edge_latents and "edge_latents" not in graph:
+            raise ValueError("this encoder reads edge latents, and the graph has none; give it edge windows and encode")
         edges = self.standardizer(graph.edge_latents) if self.encoder.edge_latents else None
         return self.standardizer(graph.vertex_latents), edges

@@ -24,16 +24,30 @@ class TileToGraph:
         superpixels: cuts a tile into entities.
         stain: normalises a tile before that; None leaves it as it is.
         window_px: side w of the instance windows.
+        edge_windows: whether edges get windows, too.
     """
 
-    def __init__(self, superpixels: Superpixels, stain: NormalizeStain | None = None, window_px: int = 32) -> None:
+    def __init__(
+        self,
+        superpixels: Superpixels,
+        stain: NormalizeStain | None = None,
+        window_px: int = 32,
+        edge_windows: bool = True,
+    ) -> None:
         self.superpixels, self.stain, self.window_px = superpixels, stain, window_px
+        self.edge_windows = edge_windows
 
     def __call__(self, image: Tensor | np.ndarray, keep_label_map: bool = False) -> EntityGraph:
-        """Graph of a tile (3, S, S) uint8, with ``vertex_windows`` and ``edge_windows``, on the CPU."""
+        """Graph of a tile (3, S, S) uint8, with ``vertex_windows`` and, where wanted, ``edge_windows``, on the CPU."""
         if self.stain is not None:
             image = self.stain(image)
-        return build_entity_graph(image, self.superpixels(image), self.window_px, keep_label_map=keep_label_map)
+        return build_entity_graph(
+            image,
+            self.superpixels(image),
+            self.window_px,
+            keep_label_map=keep_label_map,
+            edge_windows=self.edge_windows,
+        )
 
 
 class TileToImage:

@@ -1,4 +1,4 @@
-"""From a tile and its superpixels to the entity graph with the windows of its vertices and edges."""
+"""From a tile and its superpixels to the entity graph with the windows of its vertices, and of its edges."""
 
 from __future__ import annotations
 
@@ -73,8 +73,10 @@ def window_centres_px(
     return vertices, 0.5 * (vertices[first] + vertices[second])
 
 
-def add_windows(graph: EntityGraph, image: NdarrayOrTensor, window_px: int = 32) -> EntityGraph:
-    """Cut the windows of a graph from its tile, in place: ``vertex_windows`` and ``edge_windows``.
+def add_windows(
+    graph: EntityGraph, image: NdarrayOrTensor, window_px: int = 32, edge_windows: bool = True
+) -> EntityGraph:
+    """Cut the windows of a graph from its tile, in place: ``vertex_windows`` and, where wanted, ``edge_windows``.
 
     Depends on ``pos`` and ``edge_index`` alone, so a graph stored without windows gets back the very same ones.
 
@@ -82,16 +84,17 @@ def add_windows(graph: EntityGraph, image: NdarrayOrTensor, window_px: int = 32)
         graph: one graph with ``pos`` and ``edge_index``.
         image: (3, H, W) uint8, the tile.
         window_px: side w of a window.
+        edge_windows: whether edges get windows, too: about two thirds of all.
 
     Returns:
         The same graph.
     """
     image_hwc = image_as_hwc(image)
     vertices, edges = window_centres_px(graph.pos, graph.edge_index, *image_hwc.shape[:2])
-    windows = torch.from_numpy(cut_windows(image_hwc, np.concatenate([vertices, edges]), window_px))
-    # Each a copy of its own: slices would share the memory of both when one of them is kept or sent to a worker.
-    graph.vertex_windows = windows[: len(vertices)].clone()
-    graph.edge_windows = windows[len(vertices) :].clone()
+    # Each a tensor of its own: slices would share the memory of both when one of them is kept or sent to a worker.
+    graph.vertex_windows = torch.from_numpy(cut_windows(image_hwc, vertices, window_px))
+    if edge_windows:
+        graph.edge_windows = torch.from_numpy(cut_windows(image_hwc, edges, window_px))
     return graph
 
 
@@ -101,6 +104,7 @@ def build_entity_graph(
     window_px: int = 32,
     windows: bool = True,
     keep_label_map: bool = False,
+    edge_windows: bool = True,
 ) -> EntityGraph:
     """The entity graph of a tile: a vertex for each superpixel, an edge for each pair of them that touches.
 
@@ -110,10 +114,11 @@ def build_entity_graph(
         window_px: side w of the windows of vertices and edges (the paper: 32).
         windows: whether to cut them; :func:`add_windows` does it later.
         keep_label_map: whether the graph keeps the label map, for painting.
+        edge_windows: whether edges get windows, too, where any are cut.
 
     Returns:
         EntityGraph with ``pos`` (V, 2) and ``edge_index`` (2, E), each edge once, first < second, sorted; with
-        ``vertex_windows`` (V, 3, w, w) and ``edge_windows`` (E, 3, w, w) uint8, and ``label_map``, where wanted.
+        ``vertex_windows`` (V, 3, w, w), ``edge_windows`` (E, 3, w, w) uint8 and ``label_map``, where wanted.
 
     Raises:
         InputError: an image or label map of another shape or type, of two sizes, or labels with gaps.
@@ -132,7 +137,7 @@ def build_entity_graph(
     )
     if keep_label_map:
         graph.label_map = torch.from_numpy(labels[None].copy())
-    return add_windows(graph, image, window_px) if windows else graph
+    return add_windows(graph, image, window_px, edge_windows) if windows else graph
 
 
 class BuildEntityGraph(Transform):
@@ -142,20 +147,26 @@ class BuildEntityGraph(Transform):
         window_px: side of the windows of vertices and edges.
         windows: whether to cut them.
         keep_label_map: whether the graph keeps the label map.
+        edge_windows: whether edges get windows, too, where any are cut.
     """
 
     backend = [TransformBackends.NUMPY]
 
-    def __init__(self, window_px: int = 32, windows: bool = True, keep_label_map: bool = False) -> None:
+    def __init__(
+        self, window_px: int = 32, windows: bool = True, keep_label_map: bool = False, edge_windows: bool = True
+    ) -> None:
         if window_px < 1:
             raise ValueError(f"window_px must be at least 1, not {window_px}.")
         self.window_px = window_px
         self.windows = windows
         self.keep_label_map = keep_label_map
+        self.edge_windows = edge_windows
 
     def __call__(self, image: NdarrayOrTensor, label_map: NdarrayOrTensor) -> EntityGraph:
         """Image (3, H, W) uint8 and label map (1, H, W) to the graph; see :func:`build_entity_graph`."""
-        return build_entity_graph(image, label_map, self.window_px, self.windows, self.keep_label_map)
+        return build_entity_graph(
+            image, label_map, self.window_px, self.windows, self.keep_label_map, self.edge_windows
+        )
 
 
 class BuildEntityGraphd(MapTransform):

@@ -94,12 +94,13 @@ def run_bundle(configs: Sequence[str], settings: Mapping[str, Any], *run_id: str
     return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 
 
-def pretraining_data(settings: Mapping[str, Any], store_dir: Path) -> PretrainingData:
+def pretraining_data(settings: Mapping[str, Any], store_dir: Path, edge_windows: bool = True) -> PretrainingData:
     """The data that a model was pretrained on.
 
     Args:
         settings: ``run_settings["data"]`` of the model.
         store_dir: where the run's stores are.
+        edge_windows: whether the model's edges carry latents.
     """
     from hmgdm_monai.data.tiling import TileSpec
     from hmgdm_monai.engines.pretraining_data import PretrainingData
@@ -117,4 +118,5 @@ def pretraining_data(settings: Mapping[str, Any], store_dir: Path) -> Pretrainin
         val_fraction=s["val_fraction"],
         max_tiles_per_slide=s["max_tiles_per_slide"],
         seed=s["seed"],
+        edge_windows=edge_windows,
     )

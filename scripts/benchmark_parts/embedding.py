@@ -31,13 +31,13 @@ def measure_embedding(
     from hmgdm_monai.data.slide import open_slide
     from hmgdm_monai.data.tiling import tile_locations
     from hmgdm_monai.engines.recipe import recipe_of
-    from hmgdm_monai.networks.graph_tile_encoder import latent_graph
     from hmgdm_monai.networks.pretrained import load_pretrained
-    from hmgdm_monai.transforms.entity_graph import build_entity_graph
+    from hmgdm_monai.transforms.entity_graph import BuildEntityGraph
 
     embedder = load_pretrained(model).to(device)
     recipe = recipe_of(embedder.run_settings)
-    spec, window_px = recipe.tile_spec, embedder.autoencoder.window_px
+    spec = recipe.tile_spec
+    build = BuildEntityGraph(window_px=embedder.autoencoder.window_px, edge_windows=embedder.edge_windows)
     spent = dict.fromkeys(("reading", "superpixels", "graph_and_windows", "autoencoder", "encoder"), 0.0)
     tiles, tissue_s = 0, 0.0
 
@@ -64,10 +64,10 @@ def measure_embedding(
                 graphs = timed(
                     "graph_and_windows",
                     lambda: Batch.from_data_list(
-                        [build_entity_graph(image, labels, window_px) for image, labels in zip(planes, maps)]  # noqa
+                        [build(image, labels) for image, labels in zip(planes, maps)]  # noqa: B023, B905
                     ),
                 ).to(device)
-                latent = timed("autoencoder", lambda: latent_graph(embedder.autoencoder, graphs))  # noqa: B023
+                latent = timed("autoencoder", lambda: embedder.prepare(graphs))  # noqa: B023
                 timed("encoder", lambda: embedder.hmgdm.embed(latent).cpu())  # noqa: B023
                 tiles += len(part)
     total = sum(spent.values())

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import torch
 
-from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.data.entity_graph import EntityGraph, entity_windows
 
 
 def colour_texture(image: np.ndarray) -> np.ndarray:
@@ -30,16 +29,16 @@ def colour_texture(image: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def pooled(vertices: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Mean and standard deviation over vertices (V, D) and over edges (E, D) -> (4D,)."""
-    return np.concatenate(
-        [statistic(values, axis=0) for values in (vertices, edges) for statistic in (np.mean, np.std)]
-    )
+def pooled(vertices: np.ndarray, edges: np.ndarray | None = None) -> np.ndarray:
+    """Mean and standard deviation over vertices (V, D) and over edges (E, D) -> (4D,); without edges (2D,)."""
+    parts = (vertices,) if edges is None else (vertices, edges)
+    return np.concatenate([statistic(values, axis=0) for values in parts for statistic in (np.mean, np.std)])
 
 
 def pooled_latents(graphs: Iterable[EntityGraph]) -> np.ndarray:
-    """Plain pooling of the autoencoder's latents: (N, 4Z)."""
-    return np.stack([pooled(graph.vertex_latents.numpy(), graph.edge_latents.numpy()) for graph in graphs])
+    """Plain pooling of the autoencoder's latents: (N, 4Z), or (N, 2Z) where edges have none."""
+    parts = ((graph.vertex_latents, graph.get("edge_latents")) for graph in graphs)
+    return np.stack([pooled(*(values.numpy() for values in both if values is not None)) for both in parts])
 
 
 def fit_window_components(graphs: Sequence[EntityGraph], components: int = 96, seed: int = 0) -> tuple:
@@ -48,7 +47,7 @@ def fit_window_components(graphs: Sequence[EntityGraph], components: int = 96, s
 
     rng, parts = np.random.default_rng(seed), []
     for graph in graphs:
-        windows = torch.cat((graph.vertex_windows, graph.edge_windows)).flatten(1).numpy()
+        windows = entity_windows(graph).flatten(1).numpy()
         parts.append(windows[rng.permutation(len(windows))[:16]])
     values = np.concatenate(parts).astype(np.float32) / 255
     pca = PCA(min(components, len(values) - 1), svd_solver="randomized", random_state=seed).fit(values)

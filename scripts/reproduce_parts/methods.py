@@ -46,7 +46,7 @@ def _without(title: str, *settings: str) -> Method:
 
 # H-MGDM with one thing changed. Squares: where nearness is all that counts, superpixels are the cells of their grid.
 ABLATIONS: dict[str, Method] = {
-    "no_edge_latents": _without("no edge latents", "edge_latents=False"),
+    "edge_latents": _without("with edge latents", "edge_latents=True"),
     "no_skips": _without("no skip connections", "skip_connections=False"),
     "fixed_noise": _without("noise intensity fixed", "noise_intensity=fixed"),
     "epsilon": _without("target epsilon", "prediction_type=epsilon"),
@@ -59,6 +59,8 @@ ABLATIONS: dict[str, Method] = {
     "no_agreement": _without("no agreement", "agreement_weight=0"),
     "no_views": _without("no degraded views", "degraded_views=0"),
     "one_scale": _without("texture at one scale", "autoencoder_settings::texture_scales=[1]"),
+    "no_second_filters": _without("no second layer of filters", "autoencoder_settings::second_filters=0"),
+    "no_discriminants": _without("no discriminants of tiles", "autoencoder_settings::discriminant_dim=0"),
     "states_alone": _without("readout of states alone", "hmgdm_settings::readout=['mean','std']"),
 }
 
@@ -179,6 +181,7 @@ def _save_untrained(
 ) -> None:
     import torch
 
+    from hmgdm_monai.data.entity_graph import entity_latents
     from hmgdm_monai.networks.graph_tile_encoder import latent_graph
     from hmgdm_monai.networks.pretrained import build_tile_encoder, save_pretrained
 
@@ -195,11 +198,11 @@ def _save_untrained(
     torch.manual_seed(seed)
     encoder = build_tile_encoder("hmgdm", own, run_settings)
     # What has a closed form is no training: filters, components, and the scale of the latents.
-    encoder.autoencoder.fit(data.sample_windows(8192))
+    encoder.autoencoder.fit(*data.sample_windows(8192))
     encoder.eval()
     graphs = data.window_graphs("training")
     with torch.inference_mode():
         some = [latent_graph(encoder.autoencoder, graphs[i]) for i in range(0, len(graphs), max(1, len(graphs) // 128))]
-        values = torch.cat([torch.cat((graph.vertex_latents, graph.edge_latents)) for graph in some])
+        values = torch.cat([entity_latents(graph) for graph in some])
     encoder.hmgdm.standardizer.fit(values.clone())
     save_pretrained(run / "model.pt", encoder)

@@ -30,6 +30,8 @@ TRAIN = {
     "autoencoder_settings::form_channels": 1,
     "autoencoder_settings::texture_dim": 4,
     "autoencoder_settings::num_filters": 8,
+    "autoencoder_settings::second_filters": 8,
+    "autoencoder_settings::discriminant_dim": 4,
 }
 CASES = {
     "train": ("train", ("train.json",), TRAIN),

@@ -35,6 +35,24 @@ def test_a_run_leaves_model_metrics_and_figures(whole_run: Any) -> None:
     assert 0.0 <= metrics["hmgdm"]["history"][2]["probe_balanced_accuracy"] <= 1.0
 
 
+def test_edges_carry_windows_and_latents_where_asked_and_nothing_otherwise(
+    workflow: Callable[..., Any], whole_run: Any, tmp_path: Path
+) -> None:
+    from hmgdm_monai.data.latent_store import LatentStore
+    from hmgdm_monai.networks.pretrained import load_pretrained
+
+    settings = {"edge_latents": True, "autoencoder_epochs": 1, "max_epochs": 1}
+    workflow(tmp_path, **settings).run()
+    workflow(tmp_path, **settings, run_id="run").run()  # finished: agrees with its own settings
+    for folder, edges in ((tmp_path, True), (whole_run.folder, False)):
+        model = load_pretrained(folder / "model.pt")
+        assert model.run_settings["autoencoder"]["edge_windows"] == model.edge_windows == edges
+        for name in ("latents", "views"):
+            store = LatentStore(sorted((folder / "stores" / name).glob("*.h5")))
+            assert all(("edge_latents" in store[index]) == edges for index in range(len(store)))
+        assert (folder / "figures/windows.png").exists() and (folder / "figures/denoising.png").exists()
+
+
 def test_mlflow_has_every_epoch_in_one_run_per_stage(whole_run: Any) -> None:
     from mlflow import MlflowClient
 
@@ -147,6 +165,7 @@ def test_the_paper_s_settings_build_and_step(workflow: Callable[..., Any], small
     autoencoder, network = get("autoencoder::network"), get("network")
     assert (autoencoder.patch_px, autoencoder.linear_in, autoencoder.texture_dim) == (1, None, 0)
     assert network.encoder.hidden_dim == 256 and network.encoder.vertex_moments is not None
+    assert network.encoder.edge_latents and get("data").edge_windows
     assert get("noising").signal_at_end == pytest.approx(0.37, abs=0.01)  # e^-1: what the published schedule leaves
     assert get("scheduler").patience == 10 and get("scheduler").factor == 0.6
     assert get("optimizer").param_groups[0]["lr"] == 1e-4 and get("optimizer").defaults["betas"] == (0.95, 0.999)

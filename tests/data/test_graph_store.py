@@ -105,6 +105,8 @@ def test_cuts_the_windows_that_the_graph_was_built_with(tmp_path: Path) -> None:
     assert torch.equal(read.vertex_windows, built.vertex_windows)
     assert torch.equal(read.edge_windows, built.edge_windows)
     assert "label_map" not in read
+    without = GraphStore([path], window_px=9, edge_windows=False)[0]
+    assert torch.equal(without.vertex_windows, built.vertex_windows) and "edge_windows" not in without
 
 
 def test_key_follows_the_settings_and_not_their_order(tmp_path: Path) -> None:

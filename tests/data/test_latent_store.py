@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import pytest
 import torch
 from torch_geometric.loader import DataLoader
 
-from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.data.entity_graph import EntityGraph, entity_latents
 from hmgdm_monai.data.graph_store import GraphStore
 from hmgdm_monai.data.latent_store import LatentStore, latent_settings, write_latent_unit
 from hmgdm_monai.data.ragged_store import TileInfo
@@ -56,6 +57,26 @@ def test_reads_what_was_written(tmp_path: Path, checkpoint: Path, dtype: str) ->
             assert torch.equal(read[name], tile.graph[name].to(getattr(torch, dtype)).float())
         assert store.tile_info(index) == TileInfo("a", tile.row_id, tile.location_px, tile.mpp)
     assert store.units[0].settings == settings
+
+
+def test_units_with_and_without_latents_of_edges_are_read_side_by_side(tmp_path: Path, checkpoint: Path) -> None:
+    tiles, bare = make_tiles(), make_tiles()
+    for tile in bare:
+        del tile.graph.edge_latents
+    settings = [latent_settings(GRAPH_SETTINGS, checkpoint, "float32", edge_windows=edges) for edges in (True, False)]
+    assert "edge_windows" not in settings[0]  # as units were written before there was a choice
+    paths = [write_latent_unit(tmp_path, "a", part, each) for part, each in zip((tiles, bare), settings, strict=True)]
+    assert paths[0] != paths[1]
+    with h5py.File(paths[1]) as file:
+        assert "edge_latents" not in file and "edge_index" in file
+    store = LatentStore(paths)
+    for index, tile in enumerate(tiles):
+        whole, vertices = store[index], store[len(tiles) + index]
+        assert torch.equal(whole.edge_latents, tile.graph.edge_latents) and "edge_latents" not in vertices
+        assert torch.equal(vertices.vertex_latents, whole.vertex_latents)
+        assert torch.equal(vertices.edge_index, whole.edge_index)
+        assert torch.equal(entity_latents(vertices), whole.vertex_latents)
+        assert torch.equal(entity_latents(whole), torch.cat((whole.vertex_latents, whole.edge_latents)))
 
 
 def test_batches_with_workers(tmp_path: Path, checkpoint: Path) -> None:

@@ -64,19 +64,20 @@ def test_each_rank_gets_the_rows_of_its_graphs(kind: str, shared: list, alone: B
         assert torch.equal(draw(draws), torch.cat([whole[owner == number] for number in numbers]))
 
 
-def test_ranks_choose_together_what_one_chooses(shared: list, alone: BatchDraws) -> None:
+@pytest.mark.parametrize("edges", [True, False])
+def test_ranks_choose_together_what_one_chooses(shared: list, alone: BatchDraws, edges: bool) -> None:
     """Entities told apart by (kind, graph, place in the graph)."""
 
     def names(numbers: list[int]) -> list[tuple[str, int, int]]:
         vertices = [("vertex", number, place) for number in numbers for place in range(SIZES[number][0])]
         return vertices + [("edge", number, place) for number in numbers for place in range(SIZES[number][1])]
 
-    chosen, among = alone.choose(11)
-    assert among.all() and len(chosen.unique()) == 11
+    chosen, among = alone.choose(11, edges)
+    assert among.all() and len(chosen.unique()) == 11 and (edges or chosen.max() < len(alone.vertex_batch))
     expected = [names(list(range(len(SIZES))))[place] for place in chosen]
     found: dict[int, tuple[str, int, int]] = {}
     for numbers, draws in shared:
-        mine, among = draws.choose(11)
+        mine, among = draws.choose(11, edges)
         places = among.nonzero().flatten().tolist()
         found |= {place: names(numbers)[entity] for place, entity in zip(places, mine.tolist(), strict=True)}
     assert [found[place] for place in range(11)] == expected

@@ -52,6 +52,13 @@ def test_all_windows_of_a_tile_are_turned_alike_in_all_eight_ways(paths: list[Pa
     assert set(chosen) == set(range(8))
 
 
+def test_without_windows_of_edges_those_of_vertices_are_the_same(paths: list[Path]) -> None:
+    whole, bare = (DegradedGraphs(paths, RandDegrade(), 1, 16, edge_windows=edges) for edges in (True, False))
+    for index in range(3):
+        assert torch.equal(bare[index].vertex_windows, whole[index].vertex_windows)
+        assert "edge_windows" not in bare[index] and "edge_windows" in whole[index]
+
+
 def test_a_view_is_the_same_in_any_order_and_in_any_choice_of_units(paths: list[Path]) -> None:
     views = DegradedGraphs(paths, RandDegrade(), 1, 16)
     forwards = [windows(views[index]) for index in range(3)]

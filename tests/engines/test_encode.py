@@ -130,6 +130,24 @@ def test_degraded_views_have_units_of_their_own_and_the_same_entities(tmp_path, 
         assert not torch.allclose(view.vertex_latents, another.vertex_latents, atol=2e-3)
 
 
+@pytest.mark.parametrize("how", [{}, {"degrade": RandDegrade(), "view": 1}], ids=["clean", "degraded"])
+def test_without_windows_of_edges_vertices_get_the_same_latents(tmp_path, graphs, checkpoint, how):
+    def run(**kwargs):
+        autoencoder = StandIn().eval()
+        paths = encode_stores(autoencoder, graphs, tmp_path / "z", checkpoint, 16, progress=False, **how, **kwargs)
+        return paths, LatentStore(paths), sum(autoencoder.batches)
+
+    paths, store, count = run()
+    bare_paths, bare, bare_count = run(edge_windows=False)
+    assert not set(paths) & set(bare_paths)
+    assert run(edge_windows=False)[::2] == (bare_paths, 0) and run(edge_windows=True)[::2] == (paths, 0)
+    assert bare_count == sum(graph.num_vertices for graph in store) < count
+    for index in range(5):
+        assert torch.equal(bare[index].vertex_latents, store[index].vertex_latents)
+        assert torch.equal(bare[index].edge_index, store[index].edge_index)
+        assert "edge_latents" not in bare[index] and "edge_latents" in store[index]
+
+
 def test_an_interrupted_run_leaves_whole_units(tmp_path, graphs, checkpoint):
     class Interrupted(StandIn):
         def encode(self, windows):

@@ -137,6 +137,19 @@ def test_windows_are_drawn_without_return_from_vertices_and_edges() -> None:
     assert torch.equal(latents.unique(dim=0), everything.unique(dim=0))
 
 
+def test_where_edges_have_no_windows_those_of_vertices_are_drawn() -> None:
+    graphs = [window_graph(5, 8), window_graph(3, 0)]
+    for graph in graphs:
+        del graph.edge_windows
+    batch = Batch.from_data_list(graphs)
+    for windows_per_tile, count in ((2, 4), (100, 8)):
+        iteration = AutoencoderIteration(lambda *parts: parts[0].mean(), windows_per_tile=windows_per_tile)
+        _, latents = iteration.compute(Echo(), batch, torch.Generator().manual_seed(0))
+        assert len(latents) == len(latents.unique(dim=0)) == count
+    everything = batch.vertex_windows.flatten(1).float() / 255
+    assert torch.equal(latents.unique(dim=0), everything.unique(dim=0))
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_mixed_precision_trains_like_full_precision(toy_stage: Callable, tmp_path: Path) -> None:

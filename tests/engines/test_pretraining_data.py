@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from hmgdm_monai.data.entity_graph import entity_windows
 from hmgdm_monai.data.tiling import TileSpec
 from hmgdm_monai.engines.pretraining_data import PretrainingData
 from hmgdm_monai.errors import InputError
@@ -48,15 +49,18 @@ def test_the_seed_chooses_who(small_cohort: Path, stores: Path) -> None:
 
 def test_training_samples_come_from_training_patients(small_cohort: Path, stores: Path) -> None:
     data = open_data(small_cohort, stores)
-    windows = data.sample_windows(100)
-    assert windows.shape[1:] == (3, 32, 32) and len(windows) <= 100
+    windows, tiles, originals = data.sample_windows(100)
+    assert windows.shape[1:] == (3, 32, 32) and len(windows) == len(tiles) <= 100
     assert windows.min() >= 0 and windows.max() <= 1
-    assert torch.equal(windows, data.sample_windows(100))
-    graphs = data.window_graphs("training")
-    known = {
-        window.numpy().tobytes() for g in graphs for window in torch.cat((g.vertex_windows, g.edge_windows)).unbind()
-    }
-    assert all((255 * window).round().byte().numpy().tobytes() in known for window in windows)
+    assert torch.equal(windows, data.sample_windows(100).windows) and torch.equal(windows, originals)
+
+    def content(some: torch.Tensor) -> set[bytes]:
+        return {(255 * window).round().byte().numpy().tobytes() for window in some}
+
+    known = [content(entity_windows(graph).float() / 255) for graph in data.window_graphs("training")]
+    assert content(windows) <= set().union(*known)
+    for tile in tiles.unique():  # those of a tile are of one graph
+        assert any(content(windows[tiles == tile]) <= of_graph for of_graph in known)
 
 
 def test_latents_are_read_once_encoded(small_cohort: Path, stores: Path, tmp_path: Path) -> None:
@@ -105,8 +109,9 @@ def test_degraded_views_come_with_the_graphs_that_are_asked_for_with_them(
 
 def test_a_quarter_of_the_sampled_windows_is_blurred_and_a_quarter_compressed(small_cohort: Path, stores: Path) -> None:
     plain, data = open_data(small_cohort, stores), open_data(small_cohort, stores, degraded_views=1)
-    clean, mixed = plain.sample_windows(400), data.sample_windows(400)
-    assert mixed.shape == clean.shape and torch.equal(mixed, data.sample_windows(400))
+    clean, (mixed, tiles, originals) = plain.sample_windows(400).windows, data.sample_windows(400)
+    assert mixed.shape == clean.shape and torch.equal(mixed, data.sample_windows(400).windows)
+    assert torch.equal(originals, clean) and torch.equal(tiles, plain.sample_windows(400).tiles)
     kept = (mixed == clean).flatten(1).all(1)
     assert kept.sum() == len(clean) - 2 * (len(clean) // 4)
 
@@ -117,6 +122,27 @@ def test_a_quarter_of_the_sampled_windows_is_blurred_and_a_quarter_compressed(sm
     left = (roughness(mixed) / roughness(clean))[~kept]
     assert (left < 0.7).sum() >= 0.8 * (len(clean) // 4)
     assert (left > 0.7).sum() >= 0.8 * (len(clean) // 4)
+
+
+def test_without_windows_of_edges_there_are_none_of_anything_on_edges(
+    small_cohort: Path, stores: Path, tmp_path: Path
+) -> None:
+    class Means(torch.nn.Module):
+        def encode(self, windows):
+            return windows.mean((2, 3))
+
+    (tmp_path / "weights.pt").write_bytes(b"weights")
+    whole, bare = (open_data(small_cohort, stores, degraded_views=1, edge_windows=edges) for edges in (True, False))
+    for data in (whole, bare):
+        data.encode(Means(), tmp_path / "weights.pt")
+    windows = [data.window_graphs("training")[0] for data in (whole, bare)]
+    latents = [data.latent_graphs("training", views=True)[0] for data in (whole, bare)]
+    for graphs, parts in ((windows, ("windows",)), (latents, ("latents", "views"))):
+        for part in parts:
+            assert torch.equal(*(graph[f"vertex_{part}"] for graph in graphs))
+            assert f"edge_{part}" in graphs[0] and f"edge_{part}" not in graphs[1]
+    assert 0 < len(bare.sample_latents()) < len(whole.sample_latents())
+    assert bare.fingerprint() == whole.fingerprint()
 
 
 def test_labels_stay_with_their_tiles(small_cohort: Path, stores: Path) -> None:

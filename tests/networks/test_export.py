@@ -26,6 +26,11 @@ SETTINGS = {
         "readout": "mean",
     },
 }
+SETTINGS["vertices"] = {
+    **SETTINGS["hmgdm"],
+    "hmgdm": {**SETTINGS["hmgdm"]["hmgdm"], "edge_latents": False, "readout": ["mean", "std", "latent_mean"]},
+}
+KINDS = {"hmgdm": "hmgdm", "vertices": "hmgdm", "vit": "vit"}  # of the settings, of the encoder
 
 
 def tiles() -> list[Tensor]:
@@ -39,13 +44,13 @@ def tiles() -> list[Tensor]:
 
 def classifier(kind: str) -> TileClassifier:
     torch.manual_seed(0)
-    encoder = build_tile_encoder(kind, SETTINGS[kind], {"data": DATA})
-    if kind == "hmgdm":
+    encoder = build_tile_encoder(KINDS[kind], SETTINGS[kind], {"data": DATA})
+    if KINDS[kind] == "hmgdm":
         encoder.autoencoder.fit(torch.rand(64, 3, 16, 16))
     return build_classifier(encoder.eval(), "finetune", {"num_classes": 3}).eval()
 
 
-@pytest.mark.parametrize("kind", ["hmgdm", "vit"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("ending", FORMATS)
 def test_a_file_does_as_pytorch_does(kind: str, ending: str, tmp_path: Path) -> None:
     if ending == "onnx":
@@ -55,7 +60,8 @@ def test_a_file_does_as_pytorch_does(kind: str, ending: str, tmp_path: Path) -> 
     made = exportable(network)
     export(made, tiles()[0], tmp_path / f"classifier.{ending}")
     sizes = {tuple(value.shape for value in made.inputs(tile)) for tile in tiles()}
-    assert len(sizes) == (3 if kind == "hmgdm" else 1)
+    assert len(sizes) == (1 if kind == "vit" else 3)
+    assert ("edge_windows" in made.input_names) == (kind == "hmgdm") and ("pos" in made.input_names) == (kind != "vit")
     for tile in tiles():
         with torch.no_grad():
             expected = network(tile[None].float())

@@ -31,6 +31,10 @@ SETTINGS = {
             "agreement": True,
         },
     },
+    "vertices": {
+        "autoencoder": AUTOENCODER,
+        "hmgdm": {"latent_dim": 16, "hidden_dim": 8, "num_layers": 1, "heads": 2, "edge_latents": False},
+    },
     "vit": {
         "vit": {"image_px": 32, "patch_px": 16, "hidden_dim": 8, "num_layers": 1, "heads": 2},
         "readout": "both",
@@ -38,9 +42,12 @@ SETTINGS = {
 }
 
 
+KINDS = {"hmgdm": "hmgdm", "vertices": "hmgdm", "vit": "vit"}  # of the settings, of the encoder
+
+
 @pytest.fixture(params=SETTINGS)
 def encoder(request) -> TileEncoder:
-    return build_tile_encoder(request.param, SETTINGS[request.param], RUN).eval()
+    return build_tile_encoder(KINDS[request.param], SETTINGS[request.param], RUN).eval()
 
 
 @pytest.fixture
@@ -101,6 +108,24 @@ def test_samples_are_made_by_workers_and_know_their_entities(encoder, images):
     entities = int(sample.label_map.max()) + 1
     states, *_ = encoder.states(encoder.prepare(Batch.from_data_list([sample])))
     assert sample.label_map.shape == (1, 64, 64) and len(states) == entities
+
+
+def test_an_encoder_without_edge_latents_wants_no_windows_of_edges_and_reads_none(images):
+    encoders = {name: build_tile_encoder("hmgdm", SETTINGS[name], RUN).eval() for name in ("hmgdm", "vertices")}
+    whole, bare = (
+        Batch.from_data_list([encoder.to_sample(image.numpy()) for image in images]) for encoder in encoders.values()
+    )
+    assert "edge_windows" in whole and "edge_windows" not in bare
+    assert torch.equal(whole.vertex_windows, bare.vertex_windows)
+    with torch.no_grad():
+        found = [encoders["vertices"].prepare(samples) for samples in (whole, bare)]
+        assert not any({"edge_windows", "edge_latents", "vertex_windows"} & set(latents.keys()) for latents in found)
+        torch.testing.assert_close(*(encoders["vertices"].embed(latents) for latents in found), rtol=0, atol=0)
+        with pytest.raises(ValueError, match="the graph has none"):
+            encoders["hmgdm"].embed(encoders["hmgdm"].prepare(bare))
+    encoders["vertices"].autoencoder.load_state_dict(encoders["hmgdm"].autoencoder.state_dict())
+    assert not encoders["vertices"].prepares_as(encoders["hmgdm"])
+    assert all(encoder.prepares_as(encoder.trunk()) for encoder in encoders.values())
 
 
 def test_patches_are_numbered_as_tokens():

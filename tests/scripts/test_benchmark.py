@@ -71,7 +71,7 @@ def test_encoding_is_timed_against_stock_autoencoders() -> None:
     from benchmark_parts.autoencoder import measure_encoding
 
     windows = torch.rand(300, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    r = measure_encoding([windows], stock_widths=((8, 16),), repeats=1)
+    r = measure_encoding(windows.split(100), stock_widths=((8, 16),), repeats=1)
     assert list(r) == ["ours", "AutoencoderKL 8-16"]
     assert r["ours"]["ratio"] == pytest.approx(1.0)
     assert r["ours"]["parameters"] > 0
@@ -85,7 +85,7 @@ def test_more_components_explain_more() -> None:
     basis = torch.nn.functional.interpolate(torch.rand(200, 3, 4, 4, generator=generator), size=32, mode="bilinear")
     weights = torch.rand(500, 200, generator=generator) / 100
     windows = torch.einsum("nk,kcij->ncij", weights, basis) + 0.05 * torch.rand(500, 3, 32, 32, generator=generator)
-    r = measure_unexplained(windows[:400], windows[400:], steps=1, batch=8)
+    r = measure_unexplained(windows[:400], torch.arange(400) // 8, windows[400:], steps=1, batch=8)
     assert 0 < r["pca"] < r["pca_form"] < 1
     assert r["before"] == pytest.approx(r["pca_form"], rel=0.1)
 

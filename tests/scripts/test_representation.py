@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from benchmark_parts import representation
-from benchmark_parts.floors import colour_texture, pooled, pooled_components
+from benchmark_parts.floors import colour_texture, pooled, pooled_components, pooled_latents
 from skimage.io import imsave
 
 from hmgdm_monai.data.entity_graph import EntityGraph
@@ -118,6 +118,13 @@ def test_pooling_does_not_hang_on_the_order_of_entities() -> None:
     vertices, edges = rng.normal(size=(5, 3)), rng.normal(size=(7, 3))
     assert pooled(vertices, edges).shape == (12,)
     np.testing.assert_allclose(pooled(vertices[::-1], edges[::-1]), pooled(vertices, edges))
+    assert pooled(vertices).shape == (6,)
+    latents = [EntityGraph(vertex_latents=torch.randn(5, 3), edge_latents=torch.randn(7, 3)) for _ in range(2)]
+    whole = pooled_latents(latents)
+    assert whole.shape == (2, 12)
+    for graph in latents:
+        del graph.edge_latents
+    np.testing.assert_array_equal(pooled_latents(latents), whole[:, :6])
     windows = torch.randint(0, 256, (9, 3, 4, 4), dtype=torch.uint8)
     graph = EntityGraph(vertex_windows=windows[:4], edge_windows=windows[4:])
     assert pooled_components(graph, np.zeros(48, np.float32), np.eye(48, 5, dtype=np.float32)).shape == (20,)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from monai.data import MetaTensor
 from torch_geometric.loader import DataLoader
 
-from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.data.entity_graph import EntityGraph, entity_windows
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.transforms.entity_graph import (
     BuildEntityGraph,
@@ -152,6 +152,21 @@ def test_a_graph_stored_without_windows_gets_the_same_ones_back() -> None:
         again = add_windows(EntityGraph(pos=bare.pos, edge_index=bare.edge_index), tile)
         assert torch.equal(again.vertex_windows, whole.vertex_windows)
         assert torch.equal(again.edge_windows, whole.edge_windows)
+
+
+def test_without_windows_of_edges_those_of_vertices_stay_as_they_are() -> None:
+    for seed in range(3):
+        tile, labels = random_tile(64, 80, seed), random_map(64, 80, 12, seed)
+        whole = build_entity_graph(tile, labels, 16)
+        for graph in (
+            build_entity_graph(tile, labels, 16, edge_windows=False),
+            BuildEntityGraph(16, edge_windows=False)(tile, labels),
+            add_windows(build_entity_graph(tile, labels, windows=False), tile, 16, edge_windows=False),
+        ):
+            assert "edge_windows" not in graph and torch.equal(graph.edge_index, whole.edge_index)
+            assert torch.equal(graph.vertex_windows, whole.vertex_windows)
+            assert torch.equal(entity_windows(graph), whole.vertex_windows)
+        assert torch.equal(entity_windows(whole), torch.cat((whole.vertex_windows, whole.edge_windows)))
 
 
 def test_window_centres_of_edges_are_midway() -> None:
