@@ -30,14 +30,14 @@ def default_autoencoder() -> EntityAutoencoder:
 
 
 def tile_windows(paths: Sequence[Path], window_px: int = 32) -> list[torch.Tensor]:
-    """Windows (N, 3, w, w) in [0, 1] of all vertices and edges of each tile."""
+    """Windows (N, 3, w, w) in [0, 1] of all entities of each tile that have any with the defaults: its vertices."""
     from skimage.io import imread
 
     from hmgdm_monai.data.entity_graph import entity_windows
     from hmgdm_monai.transforms.entity_graph import BuildEntityGraph
     from hmgdm_monai.transforms.superpixels import Superpixels
 
-    superpixels, build = Superpixels(), BuildEntityGraph(window_px=window_px)
+    superpixels, build = Superpixels(), BuildEntityGraph(window_px=window_px, edge_windows=False)
     windows = []
     for path in paths:
         image = np.ascontiguousarray(imread(path)[..., :3].transpose(2, 0, 1))
