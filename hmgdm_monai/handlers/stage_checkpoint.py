@@ -17,7 +17,7 @@ from hmgdm_monai.ranks import is_first_rank
 logger = logging.getLogger(__name__)
 
 # What was done before a setting was there: runs that lack it may be gone on with.
-_BEFORE = {"edge_windows": True}
+_BEFORE = {"edge_windows": True, "second_filters": 0, "discriminant_dim": 0}
 
 _KEYS = {"state", "scaler", "epoch", "iteration", "history", "best", "stopped_early", "settings"}
 
