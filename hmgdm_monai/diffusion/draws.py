@@ -77,7 +77,7 @@ class BatchDraws:
             (count,) bool, which of the drawn ones these are.
         """
         vertices = len(self.vertex_batch)
-        total = vertices + len(self.edge_batch) if edges else vertices
+        total = len(self) if edges else vertices
         chosen = torch.randperm(total, generator=self.generator)[:count].to(self.vertex_batch.device)
         if self._vertices is None or self._edges is None:
             return chosen, torch.ones_like(chosen, dtype=torch.bool)

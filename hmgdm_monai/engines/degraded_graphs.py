@@ -56,7 +56,7 @@ class DegradedGraphs(Dataset):
             image = self.degrade(image)
         graph = add_windows(self.topology[index], image, self.window_px, self.edge_windows)
         turns, flipped = divmod(int(np.random.default_rng(seed).integers(8)), 2)
-        for name in ("vertex_windows", *(("edge_windows",) if self.edge_windows else ())):
+        for name in [name for name in ("vertex_windows", "edge_windows") if name in graph]:
             windows = torch.rot90(graph[name], turns, (2, 3))
             graph[name] = windows.flip(3) if flipped else windows
         return graph

@@ -165,11 +165,10 @@ class PretrainingData:
         itself and within the stronger half of what ``degrade`` may: so filters that are fitted to them attend less to
         what only sharp and uncompressed tiles have.
         """
-        store = self.cohort.store(window_px=self.window_px, edge_windows=self.edge_windows)
-        indices, rng = self.tile_indices("training"), np.random.default_rng(self.seed)
+        graphs, rng = self.window_graphs("training"), np.random.default_rng(self.seed)
         parts: list[Tensor] = []
-        for place in rng.permutation(len(indices))[: -(-count // windows_per_tile)]:
-            windows = entity_windows(store[indices[int(place)]])
+        for place in rng.permutation(len(graphs))[: -(-count // windows_per_tile)]:
+            windows = entity_windows(graphs[int(place)])
             parts.append(windows[torch.from_numpy(rng.permutation(len(windows))[:windows_per_tile])])
         tiles = torch.repeat_interleave(torch.tensor([len(part) for part in parts]))[:count]
         originals = torch.cat(parts)[:count]

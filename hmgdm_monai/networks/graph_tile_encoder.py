@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.data.entity_graph import EntityGraph, entity_windows
 from hmgdm_monai.networks.build import build_hmgdm, build_trunk
 from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
 from hmgdm_monai.networks.graph_trunk import GraphTrunk, num_graphs
@@ -32,21 +32,18 @@ def latent_graph(
         edge_windows: whether to encode those of edges; without, they are left out of the result unencoded.
     """
     latents = graph.clone()
-    parts = [latents.pop("vertex_windows")]
-    on_edges = latents.pop("edge_windows", None)
-    with_edges = edge_windows and on_edges is not None
-    if with_edges:
-        parts.append(on_edges)
-    windows = torch.cat(parts)
-    count = len(windows)
+    if not edge_windows:
+        latents.pop("edge_windows", None)
+    windows = entity_windows(latents)
+    vertices, count = len(latents.pop("vertex_windows")), len(windows)
     # Convolutions on a CPU keep compiled code and memory for every batch size that they have met: on a long slide that
     # grew by hundreds of MB. Whole steps leave them few sizes to meet.
     missing = -count % _WINDOWS_STEP
     windows = torch.cat((windows, windows.new_zeros(missing, *windows.shape[1:])))
     codes = torch.cat([autoencoder.encode(some.float() / 255.0) for some in windows.split(batch_windows)])[:count]
-    latents.vertex_latents = codes[: len(parts[0])]
-    if with_edges:
-        latents.edge_latents = codes[len(parts[0]) :]
+    latents.vertex_latents = codes[:vertices]
+    if latents.pop("edge_windows", None) is not None:
+        latents.edge_latents = codes[vertices:]
     return latents
 
 

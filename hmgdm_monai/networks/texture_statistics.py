@@ -82,16 +82,10 @@ class TextureStatistics(nn.Module):
             InputError: if the windows hold fewer patches than filters, or nothing varies in them.
         """
         for scale, filters, bias in self._by_scale():
-            values = _patches(_shrunk(windows, scale), filters.shape[-1], patches_per_window, generator)
-            fitted = _whitened_components(values, len(filters))
-            filters.copy_(fitted.reshape(filters.shape))
-            bias.copy_(-(fitted @ values.mean(0)))
+            _fit_filters(filters, bias, _shrunk(windows, scale), patches_per_window, generator)
         if self.second is not None:
             rectified = self._responses(windows, *self._by_scale()[0]).relu()
-            values = _patches(rectified, _SECOND_SIDE, patches_per_window, generator)
-            fitted = _whitened_components(values, len(self.second))
-            self.second.copy_(fitted.reshape(self.second.shape))
-            self.second_bias.copy_(-(fitted @ values.mean(0)))
+            _fit_filters(self.second, self.second_bias, rectified, patches_per_window, generator)
         self.mean.zero_()
         self.std.fill_(1.0)
         statistics = self(windows)
@@ -123,6 +117,16 @@ class TextureStatistics(nn.Module):
 
 def _shrunk(windows: Tensor, scale: int) -> Tensor:
     return windows if scale == 1 else F.avg_pool2d(windows, scale)
+
+
+def _fit_filters(
+    filters: Tensor, bias: Tensor, images: Tensor, per_image: int, generator: torch.Generator | None
+) -> None:
+    """Set filters (F, C, k, k) and bias (F,) to whitened components of patches of images (N, C, h, w), in place."""
+    values = _patches(images, filters.shape[-1], per_image, generator)
+    fitted = _whitened_components(values, len(filters))
+    filters.copy_(fitted.reshape(filters.shape))
+    bias.copy_(-(fitted @ values.mean(0)))
 
 
 def _patches(windows: Tensor, side: int, per_window: int, generator: torch.Generator | None) -> Tensor:

@@ -29,16 +29,15 @@ def colour_texture(image: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def pooled(vertices: np.ndarray, edges: np.ndarray | None = None) -> np.ndarray:
-    """Mean and standard deviation over vertices (V, D) and over edges (E, D) -> (4D,); without edges (2D,)."""
-    parts = (vertices,) if edges is None else (vertices, edges)
+def pooled(*parts: np.ndarray) -> np.ndarray:
+    """Mean and standard deviation over each part, vertices (V, D) and edges (E, D) -> (4D,); vertices alone (2D,)."""
     return np.concatenate([statistic(values, axis=0) for values in parts for statistic in (np.mean, np.std)])
 
 
 def pooled_latents(graphs: Iterable[EntityGraph]) -> np.ndarray:
     """Plain pooling of the autoencoder's latents: (N, 4Z), or (N, 2Z) where edges have none."""
-    parts = ((graph.vertex_latents, graph.get("edge_latents")) for graph in graphs)
-    return np.stack([pooled(*(values.numpy() for values in both if values is not None)) for both in parts])
+    names = ("vertex_latents", "edge_latents")
+    return np.stack([pooled(*(graph[name].numpy() for name in names if name in graph)) for graph in graphs])
 
 
 def fit_window_components(graphs: Sequence[EntityGraph], components: int = 96, seed: int = 0) -> tuple:

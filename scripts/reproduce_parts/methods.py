@@ -40,28 +40,28 @@ def _image(title: str, *overrides: str) -> Method:
     return Method(title, "images", configs, stage=overrides[-1] if overrides else "dirl")
 
 
-def _without(title: str, *settings: str) -> Method:
+def _changed(title: str, *settings: str) -> Method:
     return Method(f"H-MGDM, {title}", "graphs", ("train.json",), stage="hmgdm", settings=settings)
 
 
 # H-MGDM with one thing changed. Squares: where nearness is all that counts, superpixels are the cells of their grid.
 ABLATIONS: dict[str, Method] = {
-    "edge_latents": _without("with edge latents", "edge_latents=True"),
-    "no_skips": _without("no skip connections", "skip_connections=False"),
-    "fixed_noise": _without("noise intensity fixed", "noise_intensity=fixed"),
-    "epsilon": _without("target epsilon", "prediction_type=epsilon"),
-    "squares": _without("square tiles as entities", "compactness=1000000.0"),
-    "mask_30": _without("30 % hidden", "mask_ratio=0.3"),
-    "mask_80": _without("80 % hidden", "mask_ratio=0.8"),
-    "timesteps_100": _without("100 timesteps", "num_timesteps=100"),
-    "one_layer": _without("1 layer", "num_layers=1"),
-    "four_layers": _without("4 layers", "num_layers=4"),
-    "no_agreement": _without("no agreement", "agreement_weight=0"),
-    "no_views": _without("no degraded views", "degraded_views=0"),
-    "one_scale": _without("texture at one scale", "autoencoder_settings::texture_scales=[1]"),
-    "no_second_filters": _without("no second layer of filters", "autoencoder_settings::second_filters=0"),
-    "no_discriminants": _without("no discriminants of tiles", "autoencoder_settings::discriminant_dim=0"),
-    "states_alone": _without("readout of states alone", "hmgdm_settings::readout=['mean','std']"),
+    "edge_latents": _changed("with edge latents", "edge_latents=True"),
+    "no_skips": _changed("no skip connections", "skip_connections=False"),
+    "fixed_noise": _changed("noise intensity fixed", "noise_intensity=fixed"),
+    "epsilon": _changed("target epsilon", "prediction_type=epsilon"),
+    "squares": _changed("square tiles as entities", "compactness=1000000.0"),
+    "mask_30": _changed("30 % hidden", "mask_ratio=0.3"),
+    "mask_80": _changed("80 % hidden", "mask_ratio=0.8"),
+    "timesteps_100": _changed("100 timesteps", "num_timesteps=100"),
+    "one_layer": _changed("1 layer", "num_layers=1"),
+    "four_layers": _changed("4 layers", "num_layers=4"),
+    "no_agreement": _changed("no agreement", "agreement_weight=0"),
+    "no_views": _changed("no degraded views", "degraded_views=0"),
+    "one_scale": _changed("texture at one scale", "autoencoder_settings::texture_scales=[1]"),
+    "no_second_filters": _changed("no second layer of filters", "autoencoder_settings::second_filters=0"),
+    "no_discriminants": _changed("no discriminants of tiles", "autoencoder_settings::discriminant_dim=0"),
+    "states_alone": _changed("readout of states alone", "hmgdm_settings::readout=['mean','std']"),
 }
 
 METHODS: dict[str, Method] = {
@@ -182,7 +182,6 @@ def _save_untrained(
     import torch
 
     from hmgdm_monai.data.entity_graph import entity_latents
-    from hmgdm_monai.networks.graph_tile_encoder import latent_graph
     from hmgdm_monai.networks.pretrained import build_tile_encoder, save_pretrained
 
     parser = parsed_config(method.configs, overrides_of(manifest, run, stores, seed, settings))
@@ -202,7 +201,7 @@ def _save_untrained(
     encoder.eval()
     graphs = data.window_graphs("training")
     with torch.inference_mode():
-        some = [latent_graph(encoder.autoencoder, graphs[i]) for i in range(0, len(graphs), max(1, len(graphs) // 128))]
+        some = [encoder.prepare(graphs[i]) for i in range(0, len(graphs), max(1, len(graphs) // 128))]
         values = torch.cat([entity_latents(graph) for graph in some])
     encoder.hmgdm.standardizer.fit(values.clone())
     save_pretrained(run / "model.pt", encoder)

@@ -14,6 +14,13 @@ from hmgdm_monai.errors import InputError
 from hmgdm_monai.transforms.superpixels import Superpixels
 
 
+class Means(torch.nn.Module):
+    """Stands in for an autoencoder: the mean colour of each window."""
+
+    def encode(self, windows: torch.Tensor) -> torch.Tensor:
+        return windows.mean((2, 3))
+
+
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("stores")
@@ -64,10 +71,6 @@ def test_training_samples_come_from_training_patients(small_cohort: Path, stores
 
 
 def test_latents_are_read_once_encoded(small_cohort: Path, stores: Path, tmp_path: Path) -> None:
-    class Means(torch.nn.Module):
-        def encode(self, windows):
-            return windows.mean((2, 3))
-
     data = open_data(small_cohort, stores)
     graphs = data.latent_graphs("training")  # a config builds its data sets first
     assert len(graphs) == len(data.tile_indices("training")) and len(data.latent_graphs()) == len(data.cohort.tile_rows)
@@ -85,10 +88,6 @@ def test_latents_are_read_once_encoded(small_cohort: Path, stores: Path, tmp_pat
 def test_degraded_views_come_with_the_graphs_that_are_asked_for_with_them(
     small_cohort: Path, stores: Path, tmp_path: Path
 ) -> None:
-    class Means(torch.nn.Module):
-        def encode(self, windows):
-            return windows.mean((2, 3))
-
     data = open_data(small_cohort, stores, degraded_views=2)
     graphs, plain = data.latent_graphs("training", views=True), data.latent_graphs("training")
     (tmp_path / "weights.pt").write_bytes(b"weights")
@@ -127,10 +126,6 @@ def test_a_quarter_of_the_sampled_windows_is_blurred_and_a_quarter_compressed(sm
 def test_without_windows_of_edges_there_are_none_of_anything_on_edges(
     small_cohort: Path, stores: Path, tmp_path: Path
 ) -> None:
-    class Means(torch.nn.Module):
-        def encode(self, windows):
-            return windows.mean((2, 3))
-
     (tmp_path / "weights.pt").write_bytes(b"weights")
     whole, bare = (open_data(small_cohort, stores, degraded_views=1, edge_windows=edges) for edges in (True, False))
     for data in (whole, bare):
