@@ -1,0 +1,127 @@
+"""Latents of entities from the feature maps of pretrained backbones."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.entities.backbones.backbone import Backbone
+from hmgdm_monai.entities.backbones.build import BackboneSettings, build_backbone
+from hmgdm_monai.entities.entity_encoder import EntityEncoder
+from hmgdm_monai.entities.pooling import pool_over_superpixels
+from hmgdm_monai.errors import InputError
+from hmgdm_monai.transforms.entity_graph import cut_windows, window_centres_px
+
+ENTITY_VIEWS = ("tile", "window")
+_WINDOWS_AT_ONCE = 256
+
+
+class BackboneEntities(EntityEncoder):
+    """Feature maps of one or several frozen backbones, averaged over superpixels and over the seams between them.
+
+    Channels of all maps of all backbones stand side by side. They are neither rotated nor whitened: a linear probe
+    scales each channel to unit variance, and would give the noise of whitened components the weight of signal.
+
+    Args:
+        backbones: one or several, by name or by settings; see :func:`hmgdm_monai.entities.backbones.build_backbone`.
+        edge_latents: whether edges get latents, too.
+        view: "tile" runs a backbone over the tile and pools its maps. Its receptive field reaches beyond a superpixel,
+            so entities that a method hides are not hidden altogether. "window" runs it over a window around each
+            entity, and averages over the window: entities share nothing but pixels, at a higher cost.
+        window_px: side of those windows.
+        seam_px: half the width of the band along the border of two superpixels that their edge is pooled over.
+        published: load the weights that a backbone was published with; False leaves that to a checkpoint.
+
+    Raises:
+        InputError: an unknown view, a number out of range, or a backbone that cannot be had.
+    """
+
+    kind = "backbone"
+
+    def __init__(
+        self,
+        backbones: BackboneSettings | Sequence[BackboneSettings] = "efficientnet_lite0",
+        edge_latents: bool = True,
+        view: str = "tile",
+        window_px: int = 64,
+        seam_px: int = 2,
+        published: bool = True,
+    ) -> None:
+        super().__init__()
+        if view not in ENTITY_VIEWS:
+            raise InputError(f"entity_view must be one of {', '.join(ENTITY_VIEWS)}, not {view!r}")
+        if seam_px < 1 or window_px < 8:
+            raise InputError(f"seam_px must be at least 1 and window_px at least 8, not {seam_px} and {window_px}")
+        several = [backbones] if isinstance(backbones, str | Mapping) else list(backbones)
+        if not several:
+            raise InputError("backbone: give at least one")
+        self.backbones = nn.ModuleList(build_backbone(one, published) for one in several)
+        self.edge_latents, self.view = edge_latents, view
+        self.window_px, self.seam_px = window_px, seam_px
+
+    @property
+    def latent_dim(self) -> int:
+        """D, channels of all backbones together."""
+        return sum(backbone.channels for backbone in self._all())
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Arguments of the constructor."""
+        return {
+            "backbones": [dict(backbone.settings) for backbone in self._all()],
+            "edge_latents": self.edge_latents,
+            "view": self.view,
+            "window_px": self.window_px,
+            "seam_px": self.seam_px,
+        }
+
+    def digest(self) -> str:
+        """SHA-256 of settings and weights."""
+        parts = [self.kind, dict(self.settings), [backbone.digest() for backbone in self._all()]]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def forward(self, graph: EntityGraph) -> tuple[Tensor, Tensor | None]:
+        """See the base class.
+
+        Raises:
+            InputError: a backbone gives what is no feature map, or not finite.
+        """
+        if self.view == "window":
+            return self._of_windows(graph)
+        maps = [one for backbone in self._all() for one in backbone(graph.image)]
+        seam_px = self.seam_px if self.edge_latents else None
+        return pool_over_superpixels(
+            maps, graph.label_map, graph.vertex_batch, graph.pos, graph.edge_index, seam_px
+        )
+
+    def _of_windows(self, graph: EntityGraph) -> tuple[Tensor, Tensor | None]:
+        images = graph.image.cpu().numpy().transpose(0, 2, 3, 1)
+        pos, edge_index = graph.pos.cpu(), graph.edge_index.cpu()
+        vertices, edges = window_centres_px(pos, edge_index, *images.shape[1:3])
+        latents = self._pool_windows(images, vertices, graph.vertex_batch)
+        if not self.edge_latents:
+            return latents, None
+        return latents, self._pool_windows(images, edges, graph.edge_batch)
+
+    def _pool_windows(self, images: np.ndarray, centers_px: np.ndarray, batch: Tensor) -> Tensor:
+        device, tiles = batch.device, batch.cpu().numpy()
+        latents = torch.empty(len(tiles), self.latent_dim, device=device)
+        for tile, image in enumerate(images):
+            chosen = np.flatnonzero(tiles == tile)
+            windows = torch.from_numpy(cut_windows(image, centers_px[chosen], self.window_px))
+            for rows, some in zip(
+                torch.from_numpy(chosen).split(_WINDOWS_AT_ONCE), windows.split(_WINDOWS_AT_ONCE), strict=True
+            ):
+                maps = [one for backbone in self._all() for one in backbone(some.to(device))]
+                latents[rows.to(device)] = torch.cat([one.float().mean((2, 3)) for one in maps], dim=1)
+        return latents
+
+    def _all(self) -> list[Backbone]:
+        return list(self.backbones)  # type: ignore[arg-type]

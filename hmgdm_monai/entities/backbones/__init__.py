@@ -1,0 +1,1 @@
+"""Frozen pretrained networks whose feature maps are pooled over entities."""

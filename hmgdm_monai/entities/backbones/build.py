@@ -1,0 +1,56 @@
+"""Backbones by name or settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hmgdm_monai.entities.backbones.backbone import Backbone
+from hmgdm_monai.entities.backbones.efficientnet_lite0 import EfficientNetLite0
+from hmgdm_monai.entities.backbones.segresnet_he import SegResNetHE
+from hmgdm_monai.errors import InputError
+
+BackboneSettings = str | Mapping[str, Any]
+
+# Small ones, whose weights a model.pt carries.
+EMBEDDED: dict[str, Callable[..., Backbone]] = {
+    "efficientnet_lite0": EfficientNetLite0,
+    "segresnet_he": SegResNetHE,
+}
+
+
+def build_backbone(settings: BackboneSettings, published: bool = True) -> Backbone:
+    """A backbone.
+
+    Args:
+        settings: its name, or a mapping with ``name`` and more arguments of its class, e.g.
+            ``{"name": "efficientnet_lite0", "blocks": [7, 10], "resize_px": 512}``. A name is one of ``EMBEDDED``; the
+            path of an exported file (``.onnx``, ``.pt2``, ``.pt``, ``.ts``); or a folder or hub name that
+            ``transformers.AutoModel`` reads.
+        published: load the weights that an embedded backbone was published with.
+
+    Raises:
+        InputError: no name, an argument that its class does not know, or a backbone that cannot be had.
+    """
+    arguments = {"name": settings} if isinstance(settings, str) else dict(settings)
+    name = arguments.pop("name", None)
+    if not isinstance(name, str) or not name:
+        raise InputError(f"a backbone needs a name, got {settings!r}")
+    try:
+        if name in EMBEDDED:
+            backbone = EMBEDDED[name](**arguments)
+            return backbone.load_published() if published else backbone
+        if Path(name).suffix in EXPORTED_SUFFIXES:
+            from hmgdm_monai.entities.backbones.exported_backbone import ExportedBackbone
+
+            return ExportedBackbone(name, **arguments)
+        from hmgdm_monai.entities.backbones.transformers_backbone import TransformersBackbone
+
+        return TransformersBackbone(name, **arguments)
+    except TypeError as error:
+        reason = str(error).split(") ", 1)[-1].removeprefix("__init__() ")
+        raise InputError(f"backbone {name}: {reason}; check its settings") from None
+
+
+EXPORTED_SUFFIXES = (".onnx", ".pt2", ".pt", ".ts")
