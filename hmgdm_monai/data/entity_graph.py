@@ -8,21 +8,21 @@ from torch_geometric.data import Data
 
 
 class EntityGraph(Data):
-    """One tile as a graph of entities (V vertices, E edges, D latent features, windows of w px).
+    """One tile as a graph of entities (V vertices, E edges, D latent features, S side of the tile in px).
 
     Attributes:
         pos: (V, 2) float32, centroid of each superpixel as (x, y) / (tile width, tile height), in [0, 1].
         edge_index: (2, E) int64. Every undirected edge stands **once**, ``edge_index[0] < edge_index[1]`` as built; no
             layer may depend on which end comes first.
-        vertex_windows: (V, 3, w, w) uint8, optional; crop centred on the centroid.
-        edge_windows: (E, 3, w, w) uint8, optional; crop midway between the centroids of the two ends.
-        vertex_latents: (V, D) float32, optional; after stage 1.
-        edge_latents: (E, D) float32, optional; after stage 1.
-        vertex_views: (V, K, D) float32, optional; latents of K degraded views of the tile, cut at the same places.
+        image: (1, 3, S, S) uint8, optional; the tile.
+        label_map: (1, S, S) int32, optional; entity of each pixel, 0 to V - 1, or -1 where there is none.
+        vertex_latents: (V, D) float32, optional; made by an entity encoder.
+        edge_latents: (E, D) float32, optional; the same.
+        vertex_views: (V, K, D) float32, optional; latents of K degraded views of the tile, of the same entities.
         edge_views: (E, K, D) float32, optional; the same of the edges.
-        label_map: (1, H, W) int32, optional; superpixel of each pixel, 0 to V - 1. Batches where tiles are of one size.
 
-    In a batch ``batch`` (V,) names the graph of each vertex, and :meth:`edge_batch` that of each edge.
+    Tiles of one size batch: images to (B, 3, S, S), label maps to (B, S, S), whose labels count within each tile. In a
+    batch ``batch`` (V,) names the graph of each vertex, and :meth:`edge_batch` that of each edge.
     """
 
     @property
@@ -47,19 +47,10 @@ class EntityGraph(Data):
         return self.vertex_batch[self.edge_index[0]]
 
 
-def entity_windows(graph: EntityGraph) -> Tensor:
-    """Windows (N, 3, w, w) uint8 of the vertices, then of the edges where the graph has those: N is V + E, or V."""
-    return _of_entities(graph, "windows")
-
-
 def entity_latents(graph: EntityGraph) -> Tensor:
     """Latents (N, D) of the vertices, then of the edges where the graph has those: N is V + E, or V."""
-    return _of_entities(graph, "latents")
-
-
-def _of_entities(graph: EntityGraph, what: str) -> Tensor:
-    vertices, edges = graph[f"vertex_{what}"], graph.get(f"edge_{what}")
-    return vertices if edges is None else torch.cat((vertices, edges))
+    edges = graph.get("edge_latents")
+    return graph.vertex_latents if edges is None else torch.cat((graph.vertex_latents, edges))
 
 
 def edge_midpoints(pos: Tensor, edge_index: Tensor) -> Tensor:

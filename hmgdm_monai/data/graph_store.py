@@ -16,7 +16,7 @@ from hmgdm_monai.data.ragged_unit import TOPOLOGY, Field, StoredTile, write_ragg
 
 _KIND = "entity graphs"
 _IMAGE = Field("image", "tile", "uint8", lambda tile: tile.image[None])
-_LABEL_MAP = Field("label_map", "tile", "uint16", lambda tile: tile.graph.label_map)
+_LABEL_MAP = Field("label_map", "tile", "int32", lambda tile: tile.graph.label_map)
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class TileGraph(StoredTile):
     """A tile on its way into a graph store (S = its size in px).
 
     Attributes:
-        graph: with ``pos``, ``edge_index`` and ``label_map`` (1, S, S); windows are not stored.
+        graph: with ``pos``, ``edge_index`` and ``label_map`` (1, S, S).
         row_id: id of its row in the manifest.
         location_px: (x, y) of its top-left corner in level-0 pixels.
         mpp: microns per pixel of ``image``; None where unknown.
@@ -68,17 +68,13 @@ def write_unit(folder: Path | str, name: str, tiles: Iterable[TileGraph], settin
 
 
 class GraphStore(RaggedStore):
-    """Entity graphs of the tiles of many units, as one sequence (S = tile size, w = window size, in px).
+    """Entity graphs of the tiles of many units, as one sequence (S = tile size in px).
 
-    An item is an :class:`EntityGraph` with ``pos`` and ``edge_index``. Windows are cut from the stored image on
-    reading; the image takes less than half of their room.
+    An item is an :class:`EntityGraph` with ``pos`` and ``edge_index``.
 
     Args:
         paths: the units, as :func:`write_unit` returned them.
-        windows: give ``vertex_windows`` (V, 3, w, w) and ``edge_windows`` (E, 3, w, w), uint8.
-        window_px: w.
-        label_map: give ``label_map`` (1, S, S) int32.
-        edge_windows: whether edges get windows, too, where any are given.
+        tiles: give ``image`` (1, 3, S, S) uint8 and ``label_map`` (1, S, S) int32, too.
 
     Raises:
         InputError: a unit that is missing, damaged or of another kind, here or when its tiles are read.
@@ -86,30 +82,16 @@ class GraphStore(RaggedStore):
 
     kind = _KIND
 
-    def __init__(
-        self,
-        paths: Sequence[Path | str],
-        windows: bool = True,
-        window_px: int = 32,
-        label_map: bool = False,
-        edge_windows: bool = True,
-    ) -> None:
+    def __init__(self, paths: Sequence[Path | str], tiles: bool = True) -> None:
         super().__init__(paths)
-        self.windows = windows
-        self.window_px = window_px
-        self.label_map = label_map
-        self.edge_windows = edge_windows
+        self.tiles = tiles
 
     def __getitem__(self, index: int) -> EntityGraph:
-        wanted = (*TOPOLOGY, *((_IMAGE,) if self.windows else ()), *((_LABEL_MAP,) if self.label_map else ()))
-        arrays = self._read(index, wanted)
+        arrays = self._read(index, (*TOPOLOGY, *((_IMAGE, _LABEL_MAP) if self.tiles else ())))
         graph = topology(arrays)
-        if self.windows:
-            from hmgdm_monai.transforms.entity_graph import add_windows  # imports monai, which takes seconds
-
-            add_windows(graph, arrays["image"][0].transpose(2, 0, 1), self.window_px, self.edge_windows)
-        if self.label_map:
-            graph.label_map = torch.from_numpy(arrays["label_map"].astype(np.int32))
+        if self.tiles:
+            graph.image = torch.from_numpy(np.ascontiguousarray(arrays["image"].transpose(0, 3, 1, 2)))
+            graph.label_map = torch.from_numpy(arrays["label_map"])
         return graph
 
     def image(self, index: int) -> np.ndarray:
@@ -118,4 +100,4 @@ class GraphStore(RaggedStore):
 
     def superpixels(self, index: int) -> np.ndarray:
         """The superpixel label map of tile ``index``, (1, S, S) int32."""
-        return self._read(index, (_LABEL_MAP,))["label_map"].astype(np.int32)
+        return self._read(index, (_LABEL_MAP,))["label_map"]

@@ -1,8 +1,7 @@
-"""Latent entity graphs on disk: what stage 2 trains on, one HDF5 file for each unit."""
+"""Latent entity graphs on disk: what graph methods train on, one HDF5 file for each unit."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -18,22 +17,19 @@ _KIND = "latent entity graphs"
 
 def latent_settings(
     graph_settings: Mapping[str, Any],
-    autoencoder: Path | str,
+    entities: str,
     dtype: Literal["float16", "float32"] = "float16",
-    edge_windows: bool = True,
+    edge_latents: bool = True,
 ) -> dict[str, Any]:
-    """The settings of a latent unit: those of its graphs, and the autoencoder that encoded them.
+    """The settings of a latent unit: those of its graphs, and the entity encoder that encoded them.
 
     Args:
         graph_settings: the settings of the unit in the graph store.
-        autoencoder: checkpoint of the autoencoder; its content counts (SHA-256), not its name.
+        entities: digest of the entity encoder.
         dtype: type of the stored latents.
-        edge_windows: whether edges have latents, too. Named where they have none alone, so that units keep their names.
+        edge_latents: whether edges have latents, too.
     """
-    with open(autoencoder, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    settings = {"graph": dict(graph_settings), "autoencoder": digest, "dtype": dtype}
-    return settings if edge_windows else {**settings, "edge_windows": False}
+    return {"graph": dict(graph_settings), "entities": entities, "dtype": dtype, "edge_latents": edge_latents}
 
 
 def write_latent_unit(folder: Path | str, name: str, tiles: Iterable[StoredTile], settings: Mapping[str, Any]) -> Path:
@@ -78,6 +74,6 @@ class LatentStore(RaggedStore):
 def _latents(dtype: str, settings: Mapping[str, Any]) -> tuple[Field, ...]:
     """The datasets of a unit with these settings."""
     vertices = Field("vertex_latents", "vertex", dtype, lambda tile: tile.graph.vertex_latents.detach())
-    if not settings.get("edge_windows", True):
+    if not settings["edge_latents"]:
         return (vertices,)
     return vertices, Field("edge_latents", "edge", dtype, lambda tile: tile.graph.edge_latents.detach())

@@ -138,14 +138,12 @@ class ClassificationData:
     @cached_property
     def samples(self) -> Sequence[Data]:
         """All tiles as the encoder has prepared them."""
-        return stored_samples(
-            self.pretrained.encoder, self.cohort, self.store_dir / "latents", self.pretrained.path, self.device
-        )
+        return stored_samples(self.pretrained.encoder, self.cohort, self.store_dir / "latents", self.device)
 
     @cached_property
     def tiles(self) -> list[LabelledTile]:
         """All tiles, in the order of the stores."""
-        store = self.cohort.store(windows=False)
+        store = self.cohort.store(tiles=False)
         return [
             LabelledTile(store.tile_info(i), row.patient, str(row.label), row.fold)
             for i, row in enumerate(self.cohort.tile_rows)

@@ -54,7 +54,7 @@ class CohortGraphs:
     @cached_property
     def tile_rows(self) -> list[ManifestRow]:
         """The manifest's row (patient, label, outcome) of each tile, by its index in :meth:`store`."""
-        store = self.store(windows=False)
+        store = self.store(tiles=False)
         return [self.rows[store.tile_info(index).row_id] for index in range(len(store))]
 
     def indices_by_patient(self) -> dict[str, list[int]]:

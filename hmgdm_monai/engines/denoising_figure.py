@@ -12,7 +12,7 @@ from torch_geometric.data import Batch
 from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.diffusion.noising import GraphNoising
 from hmgdm_monai.diffusion.sampling import sample_hidden
-from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
+from hmgdm_monai.entities.nearest_superpixels import NearestSuperpixels
 from hmgdm_monai.networks.hmgdm import HMGDM
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def denoising_figure(
-    autoencoder: EntityAutoencoder,
+    superpixels: NearestSuperpixels,
     hmgdm: HMGDM,
     noising: GraphNoising,
     image: np.ndarray | Tensor,
@@ -34,8 +34,8 @@ def denoising_figure(
     """Hide part of a tile's graph, restore it from noise, and draw the way.
 
     Args:
-        autoencoder: decodes latents to windows; on the CPU, in evaluation mode, as is the next.
-        hmgdm: restores the latents of hidden entities.
+        superpixels: pictures of latents.
+        hmgdm: restores the latents of hidden entities; on the CPU, in evaluation mode.
         noising: the forward process of its training.
         image: (3, H, W) uint8, the tile.
         label_map: (1, H, W), its superpixels.
@@ -53,7 +53,7 @@ def denoising_figure(
     sample = sample_hidden(hmgdm, graph, vertex_visible, edge_visible, noising, num_steps, generator, keep_steps=4)
 
     def painted(latents: Tensor) -> np.ndarray:
-        return paint_superpixels(label_map, autoencoder.decode(latents), graph.pos)
+        return paint_superpixels(label_map, superpixels.windows(latents), graph.pos)
 
     return draw_denoising(
         image,
@@ -61,5 +61,6 @@ def denoising_figure(
         [f"t = {step.timestep}" for step in sample.steps] + ["restored"],
         hidden_pixels(label_map, vertex_visible),
         painted(graph.vertex_latents),
+        title="Restoring hidden superpixels from noise; each is painted with the nearest real superpixel of training",
         note=note,
     )

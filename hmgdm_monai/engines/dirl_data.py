@@ -44,7 +44,7 @@ class DiRLData:
     @cached_property
     def images(self) -> StoredImages:
         """Images of all tiles."""
-        return StoredImages(self.tiles.cohort.store(windows=False))
+        return StoredImages(self.tiles.cohort.store(tiles=False))
 
     def with_regions(self, section: str) -> Dataset:
         """Tiles of "training" or "validation" with ``image`` (1, 3, S, S) and ``regions`` (1, 1, S, S), uint8.

@@ -28,7 +28,7 @@ from hmgdm_monai.transforms.entity_graph import build_entity_graph
 from hmgdm_monai.transforms.stain import NormalizeStain
 from hmgdm_monai.transforms.superpixels import Superpixels
 
-GRAPH_FORMAT = 1  # raised when the same settings come to mean other graphs: stored ones are then computed anew
+GRAPH_FORMAT = 2  # raised when the same settings come to mean other graphs: stored ones are then computed anew
 TILES_AT_ONCE = 64  # read together; bounds the memory that a slide takes
 LONGEST_NAME = 150  # characters of a unit's name in its file's name, which file systems end at 255
 
@@ -167,7 +167,7 @@ def stored_rows(unit: GraphUnit) -> list[str] | None:
     if not unit.path.exists():
         return None
     try:
-        store = GraphStore([unit.path], windows=False)
+        store = GraphStore([unit.path], tiles=False)
     except InputError:
         return None
     return [store.tile_info(index).row_id for index in range(len(store))]
@@ -216,7 +216,7 @@ def image_tiles(row: ManifestRow, recipe: GraphRecipe) -> Iterator[TileGraph]:
                 image = pixels.transpose(2, 0, 1)
                 if recipe.stain is not None:
                     image = recipe.stain(image)
-                graph = build_entity_graph(image, recipe.superpixels(image), windows=False, keep_label_map=True)
+                graph = build_entity_graph(image, recipe.superpixels(image))
                 yield TileGraph(graph, row.id, (x, y), mpp, image.transpose(1, 2, 0))
 
 

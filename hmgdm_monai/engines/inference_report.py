@@ -22,6 +22,7 @@ from hmgdm_monai.engines.figure_note import synthetic_note
 from hmgdm_monai.engines.maps import Quantity, entity_attention, read_tile, write_entity_map, write_slide_maps
 from hmgdm_monai.engines.recipe import noising_of
 from hmgdm_monai.engines.run_folder import write_json
+from hmgdm_monai.entities.nearest_superpixels import NearestSuperpixels
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder
 from hmgdm_monai.networks.hmgdm import HMGDM
@@ -46,6 +47,8 @@ class InferenceReport:
         embedding: whose jobs are done.
         output_dir: of the run.
         survival_model: a ``fold_*.pt`` of survival.json, or None.
+        superpixels: index of a pretraining run (superpixels.pt), whose superpixels paint the denoising of a tile; None,
+            or a path where there is none, for no such figure.
         projection_method: "tsne" or "umap".
         projection_column: of the manifest, that colours the projection; None for the label where there are any, else
             the patient.
@@ -61,6 +64,7 @@ class InferenceReport:
         embedding: CohortEmbedding,
         output_dir: Path | str,
         survival_model: Path | str | None = None,
+        superpixels: Path | str | None = None,
         projection_method: str = "tsne",
         projection_column: str | None = None,
         projection_tiles: int = 3000,
@@ -72,6 +76,7 @@ class InferenceReport:
         self.embedding, self.output_dir = embedding, Path(output_dir)
         self.classifier = embedding.classifier
         self.survival: SurvivalModel | None = None if survival_model is None else load_survival_model(survival_model)
+        self.superpixels = None if superpixels is None else Path(superpixels)
         self.projection_method, self.projection_column = projection_method, projection_column
         self.projection_tiles, self.superpixel_tiles = projection_tiles, superpixel_tiles
         self.device, self.seed, self.progress = torch.device(device), seed, progress
@@ -186,6 +191,9 @@ class InferenceReport:
         encoder, recipe = self.embedding.encoder, self.embedding.recipe
         if not isinstance(encoder, GraphTileEncoder) or not isinstance(encoder.hmgdm, HMGDM):
             return
+        if self.superpixels is None or not self.superpixels.is_file():
+            logger.info("no picture of denoising: it needs superpixels.pt of the pretraining run, beside its model.pt")
+            return
         row, location = self._some_tiles(1)[0]
         tile = read_tile(row, location, recipe.tile_spec, encoder.to_sample)
         encoder.cpu()
@@ -193,7 +201,7 @@ class InferenceReport:
             with torch.inference_mode():
                 latent = encoder.prepare(tile.sample)
             figure = denoising_figure(
-                encoder.autoencoder,
+                NearestSuperpixels.load(self.superpixels),
                 encoder.hmgdm,
                 noising_of(encoder.run_settings),
                 tile.image,

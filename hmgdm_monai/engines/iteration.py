@@ -13,11 +13,13 @@ from monai.engines.utils import IterationEvents
 from monai.utils.enums import CommonKeys
 from torch import Tensor, nn
 
-from hmgdm_monai.data.entity_graph import EntityGraph, entity_windows
+from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.diffusion.draws import BatchDraws
 from hmgdm_monai.diffusion.noising import GraphNoising
+from hmgdm_monai.entities.window_autoencoder import WindowAutoencoder
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.ranks import average, mean_weight
+from hmgdm_monai.transforms.entity_windows import graph_windows
 
 logger = logging.getLogger(__name__)
 
@@ -127,13 +129,14 @@ class SelfSupervisedIteration(ABC):
         return {CommonKeys.PRED: pred, CommonKeys.LABEL: pred.new_zeros(pred.shape[0]), CommonKeys.LOSS: loss}
 
 
-class AutoencoderIteration(SelfSupervisedIteration):
-    """Stage 1: reconstruct windows of vertices, and of edges where they have any.
+class WindowAutoencoderIteration(SelfSupervisedIteration):
+    """Reconstruct windows of vertices and, where the autoencoder encodes those, of edges.
 
     Args:
-        loss: :class:`hmgdm_monai.losses.entity_autoencoder.EntityAutoencoderLoss`.
+        loss: :class:`hmgdm_monai.losses.window_autoencoder.WindowAutoencoderLoss`.
         windows_per_tile: how many windows, of all entities alike, to draw from each tile of a batch.
-        seed: of the run. max_grad_norm: see the base class.
+        seed: of the run.
+        max_grad_norm: see the base class.
     """
 
     def __init__(
@@ -142,25 +145,30 @@ class AutoencoderIteration(SelfSupervisedIteration):
         super().__init__(loss, seed, max_grad_norm)
         self.windows_per_tile = windows_per_tile
 
-    def compute(self, network: nn.Module, batch: EntityGraph, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Loss on windows drawn evenly over the batch; latents (N, Z) for monitoring."""
+    def compute(
+        self, network: WindowAutoencoder, batch: EntityGraph, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Loss on windows drawn evenly over the batch; latents (N, D) for monitoring."""
         draws = BatchDraws(batch, generator, shared=network.training)
-        chosen, among = draws.choose(self.windows_per_tile * draws.num_graphs, edges="edge_windows" in batch)
-        windows = entity_windows(batch)[chosen].float() / 255.0
-        output = network(windows, generator, among)
-        loss = self.loss(output.reconstruction, windows, output.texture_hat, output.texture, output.kl)
+        vertices, edges = graph_windows(batch, network.window_px, network.edge_latents)
+        windows = vertices if edges is None else torch.cat((vertices, edges))
+        chosen, among = draws.choose(self.windows_per_tile * draws.num_graphs, edges=edges is not None)
+        windows = windows[chosen.cpu()].to(batch.pos.device)
+        output = network.reconstruct(windows, generator, among)
+        loss = self.loss(output.reconstruction, windows.float() / 255.0, output.kl)
         if network.training:
             loss = loss * mean_weight(len(windows), windows.device)  # each of its terms is a mean over windows
         return loss, output.latents
 
 
 class MaskedDiffusionIteration(SelfSupervisedIteration):
-    """Stage 2: restore the hidden half of latent graphs.
+    """Restore the hidden half of latent graphs.
 
     Args:
         loss: :class:`hmgdm_monai.losses.masked_graph.MaskedGraphLoss`.
         noising: forward process.
-        seed: of the run. max_grad_norm: see the base class.
+        seed: of the run.
+        max_grad_norm: see the base class.
     """
 
     def __init__(

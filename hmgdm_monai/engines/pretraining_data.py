@@ -1,4 +1,4 @@
-"""Data of both pretraining stages: from one manifest to window and latent graphs, split by patient."""
+"""Data of pretraining: from one manifest to latent graphs, split by patient."""
 
 from __future__ import annotations
 
@@ -7,40 +7,31 @@ import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
-from hmgdm_monai.data.entity_graph import EntityGraph, entity_latents, entity_windows
+from hmgdm_monai.data.entity_graph import EntityGraph, entity_latents
 from hmgdm_monai.data.latent_store import LatentStore
 from hmgdm_monai.data.manifest import ManifestRow, read_manifest
 from hmgdm_monai.data.tiling import TileSpec
 from hmgdm_monai.engines.cohort import CohortGraphs, build_graph_stores
 from hmgdm_monai.engines.encode import encode_stores
+from hmgdm_monai.entities.entity_encoder import EntityEncoder
+from hmgdm_monai.entities.nearest_superpixels import NearestSuperpixels
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
 from hmgdm_monai.ranks import first_rank_first, is_first_rank
 from hmgdm_monai.transforms.degrade import RandDegrade
+from hmgdm_monai.transforms.entity_windows import graph_windows
 from hmgdm_monai.transforms.stain import NormalizeStain
 from hmgdm_monai.transforms.superpixels import Superpixels
 
 logger = logging.getLogger(__name__)
 
 SECTIONS = ("training", "validation")
-
-
-class SampledWindows(NamedTuple):
-    """windows (N, 3, w, w) in [0, 1], some of them degraded; tiles (N,), which tile each is of; originals, undegraded.
-
-    What :meth:`EntityAutoencoder.fit` takes, in its order.
-    """
-
-    windows: Tensor
-    tiles: Tensor
-    originals: Tensor
 
 
 class PretrainingData:
@@ -53,14 +44,12 @@ class PretrainingData:
         store_dir: folder of the stores; may be shared between runs, since every file is keyed by what shaped it.
         tile_spec: size, scale and choice of tiles. superpixels: how tiles become entities.
         stain: stain normalisation, or None.
-        window_px: side of the instance windows.
         val_fraction: share of patients held out for validation, at least one.
         max_tiles_per_slide: draw that many tiles of a slide that has more; None for all.
         strict_manifest: refuse a manifest with any faulty row, instead of leaving such rows out and naming them.
         seed: of the split and of the draw of tiles. num_workers: processes that build graphs.
         degraded_views: K, how many degraded views of each tile are encoded beside the tile as it is.
         degrade: how tiles are degraded for them.
-        edge_windows: whether edges carry windows and latents, too; without, none is cut, encoded or stored.
 
     Raises:
         InputError: ``val_fraction`` or ``degraded_views`` out of range.
@@ -73,7 +62,6 @@ class PretrainingData:
         tile_spec: TileSpec,
         superpixels: Superpixels,
         stain: NormalizeStain | None = None,
-        window_px: int = 32,
         val_fraction: float = 0.2,
         max_tiles_per_slide: int | None = None,
         strict_manifest: bool = False,
@@ -81,18 +69,16 @@ class PretrainingData:
         num_workers: int = 0,
         degraded_views: int = 0,
         degrade: RandDegrade | None = None,
-        edge_windows: bool = True,
     ) -> None:
         if not 0.0 < val_fraction < 1.0:
             raise InputError(f"val_fraction must lie between 0 and 1, exclusive, got {val_fraction}")
         if degraded_views < 0:
             raise InputError(f"degraded_views must not be negative, got {degraded_views}")
         self.manifest, self.store_dir = Path(manifest), Path(store_dir)
-        self.tile_spec, self.superpixels, self.stain, self.window_px = tile_spec, superpixels, stain, window_px
+        self.tile_spec, self.superpixels, self.stain = tile_spec, superpixels, stain
         self.val_fraction, self.max_tiles_per_slide = val_fraction, max_tiles_per_slide
         self.strict_manifest, self.seed, self.num_workers = strict_manifest, seed, num_workers
         self.degraded_views, self.degrade = degraded_views, degrade or RandDegrade()
-        self.edge_windows = edge_windows
         self.cpu_s = 0.0  # CPU time, in seconds, that encoding has taken in this process
         self._cohort: CohortGraphs | None = None
         self._latents: list[LatentStore] = []  # of the tiles as they are, and of each degraded view
@@ -153,55 +139,24 @@ class PretrainingData:
         by_patient = self.cohort.indices_by_patient()
         return sorted(index for patient in self.patients(section) for index in by_patient[patient])
 
-    def window_graphs(self, section: str) -> Dataset:
-        """Entity graphs with windows, for stage 1."""
-        graphs = self.cohort.store(window_px=self.window_px, edge_windows=self.edge_windows)
-        return Subset(graphs, self.tile_indices(section))
+    def tile_graphs(self, section: str) -> Dataset:
+        """Entity graphs with their tiles, for the training of a window autoencoder."""
+        return Subset(self.cohort.store(), self.tile_indices(section))
 
-    def sample_windows(self, count: int, windows_per_tile: int = 8) -> SampledWindows:
-        """Windows from training tiles drawn by the seed, N at most ``count``.
-
-        With degraded views half of the windows are as they came, a quarter is blurred and a quarter compressed, each by
-        itself and within the stronger half of what ``degrade`` may: so filters that are fitted to them attend less to
-        what only sharp and uncompressed tiles have.
-        """
-        graphs, rng = self.window_graphs("training"), np.random.default_rng(self.seed)
-        parts: list[Tensor] = []
-        for place in rng.permutation(len(graphs))[: -(-count // windows_per_tile)]:
-            windows = entity_windows(graphs[int(place)])
-            parts.append(windows[torch.from_numpy(rng.permutation(len(windows))[:windows_per_tile])])
-        tiles = torch.repeat_interleave(torch.tensor([len(part) for part in parts]))[:count]
-        originals = torch.cat(parts)[:count]
-        windows = originals.clone()
-        if self.degraded_views:
-            order, quarter = rng.permutation(len(windows)), len(windows) // 4
-            for number, how in enumerate((self.degrade.blurring(), self.degrade.compressing())):
-                how.set_random_state(self.seed)
-                for place in order[number * quarter : (number + 1) * quarter]:
-                    windows[place] = how(windows[place])
-        return SampledWindows(windows.float() / 255.0, tiles, originals.float() / 255.0)
-
-    def encode(self, autoencoder: EntityAutoencoder, checkpoint_path: Path | str, device: Any = "cpu") -> None:
-        """Encode all graphs with the frozen autoencoder, into latent stores keyed by the checkpoint's content.
+    def encode(self, entities: EntityEncoder, device: Any = "cpu") -> None:
+        """Encode all graphs with the frozen entity encoder, into latent stores keyed by its digest.
 
         Degraded views go into a folder of their own.
         """
         cohort = self.cohort
 
         def encoded(degrade: RandDegrade | None = None, view: int = 0) -> LatentStore:
-            paths = encode_stores(
-                autoencoder,
-                cohort.paths,
-                self.store_dir / ("latents" if degrade is None else "views"),
-                checkpoint_path,
-                window_px=self.window_px,
-                device=device,
-                progress=is_first_rank(),
-                degrade=degrade,
-                view=view,
-                edge_windows=self.edge_windows,
+            folder = self.store_dir / ("latents" if degrade is None else "views")
+            return LatentStore(
+                encode_stores(
+                    entities, cohort.paths, folder, device=device, progress=is_first_rank(), degrade=degrade, view=view
+                )
             )
-            return LatentStore(paths)
 
         start = time.process_time()
         with first_rank_first():
@@ -218,11 +173,11 @@ class PretrainingData:
             InputError: they have not been encoded yet.
         """
         if not self._latents:
-            raise InputError("the latent graphs are not there yet: run the autoencoder stage first")
+            raise InputError("the latent graphs are not there yet: encode the cohort first")
         return self._latents[view]
 
     def latent_graphs(self, section: str | None = None, views: bool = False) -> Dataset:
-        """Latent entity graphs of a section, or of all tiles, for stage 2. They may be encoded after this call.
+        """Latent entity graphs of a section, or of all tiles. They may be encoded after this call.
 
         With ``views`` they carry the latents of the K degraded ones, too: ``vertex_views`` (V, K, Z) and, where edges
         have latents, ``edge_views`` (E, K, Z).
@@ -237,6 +192,27 @@ class PretrainingData:
         parts = [graphs[int(i)] for i in chosen]
         return torch.cat([entity_latents(graph) for graph in parts])
 
+    def superpixel_index(self, superpixels: int = 4096, window_px: int = 48) -> NearestSuperpixels:
+        """Latents and windows of superpixels of training tiles, drawn by the seed.
+
+        Args:
+            superpixels: N, at most.
+            window_px: side of the windows.
+        """
+        store, indices, rng = self.cohort.store(), self.tile_indices("training"), np.random.default_rng(self.seed)
+        latents: list[Tensor] = []
+        windows: list[Tensor] = []
+        count = 0
+        for place in rng.permutation(len(indices)):
+            index = indices[int(place)]
+            vertices, _ = graph_windows(store[index], window_px, edges=False)
+            latents.append(self.latents()[index].vertex_latents)
+            windows.append(vertices)
+            count += len(vertices)
+            if count >= superpixels:
+                break
+        return NearestSuperpixels(torch.cat(latents)[:superpixels], torch.cat(windows)[:superpixels])
+
     def labelled_tiles(self, most: int = 2000) -> tuple[list[int], list[ManifestRow]]:
         """Tiles whose row has a label, at most ``most`` of them drawn by the seed: their indices and rows."""
         rows = self.cohort.tile_rows
@@ -247,7 +223,7 @@ class PretrainingData:
 
 
 class _LatentGraphs(Dataset):
-    """Latent graphs of some tiles, read when asked for: a config builds its data sets before stage 1 has run."""
+    """Latent graphs of some tiles, read when asked for: a config builds its data sets before graphs are encoded."""
 
     def __init__(self, data: PretrainingData, indices: Sequence[int], views: int) -> None:
         self.data, self.indices, self.views = data, indices, views
@@ -261,6 +237,6 @@ class _LatentGraphs(Dataset):
         if self.views:
             others = [self.data.latents(view)[place] for view in range(1, self.views + 1)]
             graph.vertex_views = torch.stack([other.vertex_latents for other in others], dim=1)
-            if self.data.edge_windows:
+            if "edge_latents" in graph:
                 graph.edge_views = torch.stack([other.edge_latents for other in others], dim=1)
         return graph

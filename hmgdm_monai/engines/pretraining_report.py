@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 
-from hmgdm_monai.data.entity_graph import entity_windows
 from hmgdm_monai.diffusion.noising import GraphNoising
 from hmgdm_monai.engines.denoising_figure import denoising_figure
 from hmgdm_monai.engines.figure_note import synthetic_note
 from hmgdm_monai.engines.pretraining_data import SECTIONS, PretrainingData
 from hmgdm_monai.engines.run_folder import write_json
+from hmgdm_monai.entities.entity_encoder import EntityEncoder
+from hmgdm_monai.entities.nearest_superpixels import NearestSuperpixels
 from hmgdm_monai.handlers.stage_checkpoint import StageCheckpoint
-from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
 from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder
 from hmgdm_monai.networks.graph_trunk import GraphTrunk
 from hmgdm_monai.networks.hmgdm import HMGDM
@@ -27,19 +27,23 @@ logger = logging.getLogger(__name__)
 
 
 class PretrainingReport:
-    """Write ``model.pt``, ``metrics.json`` and the figures of a run.
+    """Write ``model.pt``, ``superpixels.pt``, ``metrics.json`` and the figures of a run.
 
     Figures are drawn from the first validation tile with five vertices or more.
 
     Args:
-        output_dir: of the run. data: what it was trained on.
-        noising: of stage 2; None for a method without, which has no figure of denoising.
-        autoencoder, hmgdm: the trained networks. autoencoder_settings, hmgdm_settings: what they were built from; of a
-            network of graphs that is no H-MGDM, the settings of its trunk, and only that is kept.
-        autoencoder_checkpoint, hmgdm_checkpoint: of the stages, for their history.
+        output_dir: of the run.
+        data: what it was trained on.
+        noising: the forward process; None for a method without, which has no figure of denoising.
+        entities: the frozen entity encoder.
+        hmgdm: the trained network.
+        hmgdm_settings: what it was built from; of a network of graphs that is no H-MGDM, the settings of its trunk,
+            and only that is kept.
+        checkpoint: of the training, for its history.
         run_settings: kept in the model file.
         sampling_steps: of the denoising figure.
-        name: of stage 2, in ``metrics.json``. title: the same, on its figure.
+        name: of the method, in ``metrics.json``.
+        title: the same, on its figure.
     """
 
     def __init__(
@@ -47,23 +51,19 @@ class PretrainingReport:
         output_dir: Path | str,
         data: PretrainingData,
         noising: GraphNoising | None,
-        autoencoder: EntityAutoencoder,
+        entities: EntityEncoder,
         hmgdm: GraphTrunk,
-        autoencoder_settings: Mapping[str, Any],
         hmgdm_settings: Mapping[str, Any],
-        autoencoder_checkpoint: StageCheckpoint,
-        hmgdm_checkpoint: StageCheckpoint,
+        checkpoint: StageCheckpoint,
         run_settings: Mapping[str, Any],
         sampling_steps: int = 50,
         name: str = "hmgdm",
-        title: str = "masked graph diffusion",
+        title: str = "Masked graph diffusion",
     ) -> None:
         self.output_dir, self.data, self.noising = Path(output_dir), data, noising
-        self.autoencoder, self.hmgdm = autoencoder, hmgdm
-        self.autoencoder_settings, self.hmgdm_settings = dict(autoencoder_settings), dict(hmgdm_settings)
-        self.autoencoder_checkpoint, self.hmgdm_checkpoint = autoencoder_checkpoint, hmgdm_checkpoint
-        self.run_settings, self.sampling_steps = dict(run_settings), sampling_steps
-        self.name, self.title = name, title
+        self.entities, self.hmgdm, self.hmgdm_settings = entities, hmgdm, dict(hmgdm_settings)
+        self.checkpoint, self.run_settings = checkpoint, dict(run_settings)
+        self.sampling_steps, self.name, self.title = sampling_steps, name, title
 
     @property
     def note(self) -> str | None:
@@ -77,7 +77,9 @@ class PretrainingReport:
         model, metrics, figures = (self.output_dir / name for name in ("model.pt", "metrics.json", "figures"))
         save_pretrained(model, self.encoder())
         write_json(metrics, self.metrics())
-        self._draw(figures)
+        superpixels = self.data.superpixel_index()
+        superpixels.save(self.output_dir / "superpixels.pt")
+        self._draw(figures, superpixels)
         cohort = self.data.cohort
         logger.info("cohort: %s", cohort.summary())
         logger.info("checkpoint: %s", model)
@@ -87,52 +89,40 @@ class PretrainingReport:
     def encoder(self) -> GraphTileEncoder:
         """The trained encoder, as downstream takes it."""
         whole = isinstance(self.hmgdm, HMGDM)
-        settings = {"autoencoder": self.autoencoder_settings, "hmgdm" if whole else "trunk": self.hmgdm_settings}
         return GraphTileEncoder(
-            self.autoencoder, self.hmgdm if whole else self.hmgdm.trunk(), settings, self.run_settings
+            self.entities,
+            self.hmgdm if whole else self.hmgdm.trunk(),
+            {"hmgdm" if whole else "trunk": self.hmgdm_settings},
+            self.run_settings,
         )
 
     def metrics(self) -> dict[str, Any]:
-        """Histories and best epochs of both stages, the cohort with what was left out, and the noise schedule's end."""
+        """History and best epoch, the cohort with what was left out, and the noise schedule's end."""
         return {
             "data": self.note or str(self.data.manifest),
             "cohort": cohort_metrics(self.data),
             **({} if self.noising is None else {"abar_at_last_timestep": self.noising.signal_at_end}),
-            "autoencoder": stage_metrics(self.autoencoder_checkpoint),
-            self.name: stage_metrics(self.hmgdm_checkpoint),
+            self.name: stage_metrics(self.checkpoint),
         }
 
     @torch.no_grad()
-    def _draw(self, folder: Path) -> None:
+    def _draw(self, folder: Path, superpixels: NearestSuperpixels) -> None:
         from hmgdm_monai.visualize.curves import draw_curves
         from hmgdm_monai.visualize.entity_graph import entity_graph_figure
         from hmgdm_monai.visualize.save import save_figure
-        from hmgdm_monai.visualize.windows import draw_windows
 
-        chance = probe_chance(self.data)
-        for name, checkpoint, title in (
-            ("curves_autoencoder", self.autoencoder_checkpoint, "Stage 1: entity autoencoder"),
-            ("curves", self.hmgdm_checkpoint, f"Stage 2: {self.title}"),
-        ):
-            if checkpoint.history:
-                save_figure(draw_curves(checkpoint.history, title, chance, self.note), folder / f"{name}.png")
-        edges = self.data.edge_windows
-        store = self.data.cohort.store(window_px=self.data.window_px, label_map=True, edge_windows=edges)
+        if self.checkpoint.history:
+            figure = draw_curves(self.checkpoint.history, self.title, probe_chance(self.data), self.note)
+            save_figure(figure, folder / "curves.png")
         index = self._tile_to_draw()
-        graph, image = store[index], torch.from_numpy(store.image(index).transpose(2, 0, 1).copy())
+        graph = self.data.cohort.store()[index]
+        image = graph.image[0]
         save_figure(entity_graph_figure(image, graph, graph.label_map, self.note), folder / "entity_graph.png")
-
-        self.autoencoder.cpu().eval()
-        self.hmgdm.cpu().eval()
-        windows = entity_windows(graph).float() / 255.0
-        decoded = self.autoencoder.decode(self.autoencoder.encode(windows))
-        is_edge = torch.arange(len(windows)) >= graph.num_vertices
-        save_figure(draw_windows(windows, decoded, is_edge, note=self.note), folder / "windows.png")
-
         if self.noising is None or not isinstance(self.hmgdm, HMGDM):
             return
+        self.hmgdm.cpu().eval()
         figure = denoising_figure(
-            self.autoencoder,
+            superpixels,
             self.hmgdm,
             self.noising,
             image,

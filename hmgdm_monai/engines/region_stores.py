@@ -115,7 +115,7 @@ def build_region_unit(unit: RegionUnit) -> None:
 
 
 def _plan(graph_path: Path, rows: dict[str, ManifestRow], folder: Path, prior: RegionPrior) -> RegionUnit:
-    store = GraphStore([graph_path], windows=False)
+    store = GraphStore([graph_path], tiles=False)
     (graphs,) = store.units
     ids = dict.fromkeys(store.tile_info(index).row_id for index in graphs.tiles)
     theirs = {row_id: rows[row_id] for row_id in ids}
@@ -136,7 +136,7 @@ def _stands(unit: RegionUnit) -> bool:
 
 def _regions(unit: RegionUnit, notes: list[str]) -> Iterator[TileRegions]:
     """The region maps of a unit's tiles in their order; fills `notes` as it goes."""
-    store = GraphStore([unit.graph_path], windows=False)
+    store = GraphStore([unit.graph_path], tiles=False)
     tile_mpp = float(store.units[0].settings["tile"]["mpp"])
     without: set[str] = set()
     seen: set[str] = set()

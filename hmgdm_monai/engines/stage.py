@@ -1,4 +1,4 @@
-"""Running the stages of pretraining: fit what has a closed form, resume, train, keep the best."""
+"""Running a stage of pretraining: fit the scale of latents, resume, train, keep the best."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from monai.engines import Trainer
 
 from hmgdm_monai.engines.dirl_data import DiRLData
 from hmgdm_monai.engines.pretraining_data import PretrainingData
+from hmgdm_monai.entities.window_autoencoder import WindowAutoencoder
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.handlers.stage_checkpoint import StageCheckpoint
 from hmgdm_monai.networks.dirl import DiRL
-from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
 from hmgdm_monai.networks.graph_trunk import GraphTrunk
 from hmgdm_monai.networks.masked_autoencoder import MaskedAutoencoder
 from hmgdm_monai.ranks import copy_from_first
@@ -19,30 +19,18 @@ from hmgdm_monai.ranks import copy_from_first
 logger = logging.getLogger(__name__)
 
 
-def train_autoencoder(
-    data: PretrainingData,
-    network: EntityAutoencoder,
-    trainer: Trainer,
-    checkpoint: StageCheckpoint,
-    fit_windows: int = 8192,
+def train_window_autoencoder(
+    data: PretrainingData, network: WindowAutoencoder, trainer: Trainer, checkpoint: StageCheckpoint
 ) -> None:
-    """Stage 1: fit filters and components to ``fit_windows`` training windows, then train, or go on training.
-
-    Raises:
-        InputError: no epochs for an autoencoder of which the form has no closed fit.
-    """
-    if network.linear_in is None and trainer.state.max_epochs == 0:
-        raise InputError("autoencoder_epochs is 0, but without shortcut only training shapes the form code; raise it")
-    if not _take_up(data, trainer, checkpoint):
-        device = next(network.parameters()).device
-        network.fit(*(part.to(device) for part in data.sample_windows(fit_windows)))
+    """Stage 1 of the paper: train, or resume, and freeze."""
+    _take_up(data, trainer, checkpoint)
     copy_from_first(network)
     run_stage(trainer, checkpoint)
     network.requires_grad_(False).eval()
 
 
 def train_hmgdm(data: PretrainingData, network: GraphTrunk, trainer: Trainer, checkpoint: StageCheckpoint) -> None:
-    """Stage 2, H-MGDM or another network of graphs: fit the scale of the latents, then train, or go on training."""
+    """H-MGDM or another network of graphs: fit the scale of the latents, then train, or resume."""
     if not _take_up(data, trainer, checkpoint):
         network.standardizer.fit(data.sample_latents().to(next(network.parameters()).device))
     copy_from_first(network)

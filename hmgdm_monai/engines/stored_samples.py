@@ -39,7 +39,6 @@ def stored_samples(
     encoder: TileEncoder,
     cohort: CohortGraphs,
     latents_dir: Path,
-    checkpoint_path: Path | str,
     device: torch.device | str = "cpu",
 ) -> Sequence[Data]:
     """All tiles of a cohort, prepared, in the order of its stores; what is missing is computed and stored first.
@@ -48,18 +47,8 @@ def stored_samples(
         encoder: whose frozen part prepares them. Images, where it has none, are read from the graph stores.
         cohort: the tiles.
         latents_dir: folder of the latent stores of an encoder of graphs.
-        checkpoint_path: of the encoder, whose content keys them.
         device: where to encode.
     """
     if isinstance(encoder, GraphTileEncoder):
-        paths = encode_stores(
-            encoder.autoencoder,
-            cohort.paths,
-            latents_dir,
-            checkpoint_path,
-            window_px=encoder.autoencoder.window_px,
-            device=device,
-            edge_windows=encoder.edge_windows,
-        )
-        return LatentStore(paths)
-    return StoredImages(cohort.store(windows=False))
+        return LatentStore(encode_stores(encoder.entities, cohort.paths, latents_dir, device=device))
+    return StoredImages(cohort.store(tiles=False))

@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +16,7 @@ from hmgdm_monai.entities.backbones.build import BackboneSettings, build_backbon
 from hmgdm_monai.entities.entity_encoder import EntityEncoder
 from hmgdm_monai.entities.pooling import pool_over_superpixels
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.transforms.entity_graph import cut_windows, window_centres_px
+from hmgdm_monai.transforms.entity_windows import graph_windows
 
 ENTITY_VIEWS = ("tile", "window")
 _WINDOWS_AT_ONCE = 256
@@ -102,26 +101,17 @@ class BackboneEntities(EntityEncoder):
         )
 
     def _of_windows(self, graph: EntityGraph) -> tuple[Tensor, Tensor | None]:
-        images = graph.image.cpu().numpy().transpose(0, 2, 3, 1)
-        pos, edge_index = graph.pos.cpu(), graph.edge_index.cpu()
-        vertices, edges = window_centres_px(pos, edge_index, *images.shape[1:3])
-        latents = self._pool_windows(images, vertices, graph.vertex_batch)
-        if not self.edge_latents:
-            return latents, None
-        return latents, self._pool_windows(images, edges, graph.edge_batch)
+        device = graph.pos.device
+        vertices, edges = graph_windows(graph, self.window_px, self.edge_latents)
+        return self._pool_windows(vertices, device), None if edges is None else self._pool_windows(edges, device)
 
-    def _pool_windows(self, images: np.ndarray, centers_px: np.ndarray, batch: Tensor) -> Tensor:
-        device, tiles = batch.device, batch.cpu().numpy()
-        latents = torch.empty(len(tiles), self.latent_dim, device=device)
-        for tile, image in enumerate(images):
-            chosen = np.flatnonzero(tiles == tile)
-            windows = torch.from_numpy(cut_windows(image, centers_px[chosen], self.window_px))
-            for rows, some in zip(
-                torch.from_numpy(chosen).split(_WINDOWS_AT_ONCE), windows.split(_WINDOWS_AT_ONCE), strict=True
-            ):
-                maps = [one for backbone in self._all() for one in backbone(some.to(device))]
-                latents[rows.to(device)] = torch.cat([one.float().mean((2, 3)) for one in maps], dim=1)
-        return latents
+    def _pool_windows(self, windows: Tensor, device: torch.device) -> Tensor:
+        """Latents (N, D) of windows (N, 3, w, w)."""
+        latents = []
+        for some in windows.split(_WINDOWS_AT_ONCE):
+            maps = [one for backbone in self._all() for one in backbone(some.to(device))]
+            latents.append(torch.cat([one.float().mean((2, 3)) for one in maps], dim=1))
+        return torch.cat(latents) if latents else torch.zeros(0, self.latent_dim, device=device)
 
     def _all(self) -> list[Backbone]:
         return list(self.backbones)  # type: ignore[arg-type]

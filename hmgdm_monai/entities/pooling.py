@@ -106,17 +106,19 @@ def pool_over_superpixels(
         Vertices (V, D) and edges (E, D) or None, D the sum of all C.
     """
     batch = len(label_map)
-    counts = torch.bincount(vertex_batch, minlength=batch)
-    starts = counts.cumsum(0) - counts
-    label = torch.arange(len(vertex_batch), device=vertex_batch.device) - starts[vertex_batch]
-    most = int(counts.max())
+    label = torch.arange(vertex_batch.shape[0], device=vertex_batch.device)
+    own, most = edge_index, vertex_batch.shape[0]
+    if batch > 1:  # a tile alone has no sizes that depend on values, and can be exported
+        counts = torch.bincount(vertex_batch, minlength=batch)
+        starts = counts.cumsum(0) - counts
+        label = label - starts[vertex_batch]
+        own, most = edge_index - starts[vertex_batch[edge_index[0]]], int(counts.max())
     edge_batch = vertex_batch[edge_index[0]]
     grids = {(int(one.shape[2]), int(one.shape[3])) for one in maps}
     shares = {grid: superpixel_shares(label_map, most, grid) for grid in grids}
     seams: dict[tuple[int, int], Tensor] = {}
     if seam_px is not None:
         middle = 0.5 * (pos[edge_index[0]] + pos[edge_index[1]])
-        own = edge_index - starts[edge_batch]
         seams = {grid: seam_shares(label_map, own, edge_batch, most, grid, seam_px) for grid in grids}
         seams = {grid: _or_middle(seam, middle, grid) for grid, seam in seams.items()}
     vertices, edges = [], []
@@ -133,6 +135,9 @@ def pool_over_superpixels(
 
 def _pool_ragged(shares: Tensor, cells: Tensor, batch: Tensor) -> Tensor:
     """Means (E, C) of cells (B, N, C), weighed by shares (E, N); batch (E,) ascending or not."""
+    total = shares.sum(1, keepdim=True)
+    if len(cells) == 1:
+        return shares @ cells[0] / total
     order = batch.argsort(stable=True)
     counts = torch.bincount(batch, minlength=len(cells))
     place = torch.arange(len(batch), device=batch.device) - (counts.cumsum(0) - counts)[batch[order]]
@@ -140,7 +145,7 @@ def _pool_ragged(shares: Tensor, cells: Tensor, batch: Tensor) -> Tensor:
     padded[batch[order], place] = shares[order]
     pooled = torch.bmm(padded, cells)[batch[order], place]
     pooled = torch.empty_like(pooled).index_copy_(0, order, pooled)
-    return pooled / shares.sum(1, keepdim=True)
+    return pooled / total
 
 
 def _or_middle(seam: Tensor, middle: Tensor, grid: tuple[int, int]) -> Tensor:

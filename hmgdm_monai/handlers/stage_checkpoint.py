@@ -16,9 +16,6 @@ from hmgdm_monai.ranks import is_first_rank
 
 logger = logging.getLogger(__name__)
 
-# What was done before a setting was there: runs that lack it may be gone on with.
-_BEFORE = {"edge_windows": True, "second_filters": 0, "discriminant_dim": 0}
-
 _KEYS = {"state", "scaler", "epoch", "iteration", "history", "best", "stopped_early", "settings"}
 
 
@@ -215,10 +212,6 @@ def differing_settings(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> s
     Settings may be nested: what differs is then named by its path, "network.heads".
     """
     old, new = _flat(saved), _flat(wanted)
-    for name in new.keys() - old.keys():
-        setting = name.rpartition(".")[2]
-        if setting in _BEFORE:
-            old[name] = _BEFORE[setting]
     return "; ".join(
         f"{name} {old.get(name)!r}, not {new.get(name)!r}" for name in {**old, **new} if old.get(name) != new.get(name)
     )

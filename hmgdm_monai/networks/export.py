@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.entities.backbone_entities import BackboneEntities
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder
 from hmgdm_monai.networks.tile_classifier import TileClassifier
 
 FORMATS = ("pt2", "ts", "onnx")  # torch.export, TorchScript by tracing, ONNX
@@ -42,65 +42,53 @@ class ExportableClassifier(nn.Module, ABC):
 
 
 class ExportableGraphClassifier(ExportableClassifier):
-    """Of an encoder of kind "hmgdm". The entity graph is an input, since superpixels cannot be exported.
+    """Of an encoder of kind "hmgdm". Superpixels and their graph are inputs, since they cannot be exported.
 
     Superpixels grow and merge by a loop over pixels in compiled Python (numba): TorchScript, ``torch.export`` and ONNX
-    know no such thing. A caller makes the graph by ``encoder.to_sample`` or by a program of its own: a vertex for each
-    superpixel, at its centroid; an edge for each pair that touches; on both a window of the tile. An encoder without
-    edge latents takes no windows of edges: :class:`ExportableVertexClassifier`.
+    know no such thing. A caller makes them by ``encoder.to_sample`` or by a program of its own: a vertex for each
+    superpixel, at its centroid; an edge for each pair that touches. All behind them is in the exported file: backbone,
+    pooling, graph encoder, head.
+
+    Raises:
+        InputError: the entities are no backbone's maps of the tile; windows are cut outside of tensors.
     """
 
-    input_names = ("vertex_windows", "edge_windows", "edge_index", "pos")
+    input_names = ("image", "label_map", "edge_index", "pos")
 
-    def forward(self, vertex_windows: Tensor, edge_windows: Tensor, edge_index: Tensor, pos: Tensor) -> Tensor:
+    def __init__(self, network: TileClassifier) -> None:
+        super().__init__(network)
+        entities = network.encoder.entities
+        if not isinstance(entities, BackboneEntities) or entities.view != "tile":
+            raise InputError("only entities of a backbone with entity_view tile can be exported")
+
+    def forward(self, image: Tensor, label_map: Tensor, edge_index: Tensor, pos: Tensor) -> Tensor:
         """Logits (1, K).
 
         Args:
-            vertex_windows: (V, 3, w, w) uint8.
-            edge_windows: (E, 3, w, w) uint8.
+            image: (1, 3, S, S) uint8.
+            label_map: (1, S, S) int32, superpixel of each pixel.
             edge_index: (2, E) int64, each undirected edge once.
             pos: (V, 2) float32, centroids as shares of the tile's sides.
         """
-        return self._logits(vertex_windows, edge_index, pos, edge_latents=self._encode(edge_windows))
+        # All vertices are of one graph. Said here, since a graph that stands alone counts its vertices in Python.
+        graph = EntityGraph(
+            image=image,
+            label_map=label_map,
+            pos=pos,
+            edge_index=edge_index,
+            batch=torch.zeros_like(pos[:, 0], dtype=torch.long),
+        )
+        return self.network(self.network.encoder.prepare(graph))
 
     def inputs(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Windows, edges and positions of the tile's graph."""
+        """The tile, its superpixels, their edges and positions."""
         graph = self.network.encoder.to_sample(image)
         return tuple(graph[name] for name in self.input_names)
 
     def dynamic_shapes(self) -> tuple[dict[int, Any], ...]:
         """V and E."""
         vertices, edges = torch.export.Dim("V", min=2), torch.export.Dim("E", min=2)
-        return {0: vertices}, {0: edges}, {1: edges}, {0: vertices}
-
-    def _encode(self, windows: Tensor) -> Tensor:
-        return self.network.encoder.autoencoder.encode(windows.float() / 255.0)
-
-    def _logits(self, vertex_windows: Tensor, edge_index: Tensor, pos: Tensor, **latents: Tensor) -> Tensor:
-        # All vertices are of one graph. Said here, since a graph that stands alone counts its vertices in Python.
-        graph = EntityGraph(
-            pos=pos,
-            edge_index=edge_index,
-            vertex_latents=self._encode(vertex_windows),
-            batch=torch.zeros_like(pos[:, 0], dtype=torch.long),
-            **latents,
-        )
-        return self.network(graph)
-
-
-class ExportableVertexClassifier(ExportableGraphClassifier):
-    """Of an encoder of kind "hmgdm" without edge latents: windows of vertices alone, edges as pairs."""
-
-    input_names = ("vertex_windows", "edge_index", "pos")
-
-    def forward(self, vertex_windows: Tensor, edge_index: Tensor, pos: Tensor) -> Tensor:
-        """Logits (1, K); arguments as in the base class."""
-        return self._logits(vertex_windows, edge_index, pos)
-
-    def dynamic_shapes(self) -> tuple[dict[int, Any], ...]:
-        """V and E."""
-        vertices, edges = torch.export.Dim("V", min=2), torch.export.Dim("E", min=2)
-        return {0: vertices}, {1: edges}, {0: vertices}
+        return {}, {}, {1: edges}, {0: vertices}
 
 
 class ExportableImageClassifier(ExportableClassifier):
@@ -131,8 +119,6 @@ def exportable(network: TileClassifier) -> ExportableClassifier:
     encoder = network.encoder
     if encoder.kind not in kinds:
         raise InputError(f"encoders of kind {encoder.kind!r} cannot be exported; there are {', '.join(kinds)}")
-    if isinstance(encoder, GraphTileEncoder) and not encoder.edge_windows:
-        return ExportableVertexClassifier(network)
     return kinds[encoder.kind](network)
 
 

@@ -1,4 +1,4 @@
-"""H-MGDM as an encoder of tiles: superpixels, windows, entity autoencoder, graph encoder."""
+"""H-MGDM as an encoder of tiles: superpixels, entity encoder, graph encoder."""
 
 from __future__ import annotations
 
@@ -7,55 +7,27 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from hmgdm_monai.data.entity_graph import EntityGraph, entity_windows
+from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.entities.build import build_entities
+from hmgdm_monai.entities.entity_encoder import EntityEncoder
 from hmgdm_monai.networks.build import build_hmgdm, build_trunk
-from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
 from hmgdm_monai.networks.graph_trunk import GraphTrunk, num_graphs
 from hmgdm_monai.networks.tile_encoder import TileEncoder
 from hmgdm_monai.networks.tile_sample import TileToGraph, stain_of, superpixels_of
 
-_WINDOWS_STEP = 64
-
-
-def latent_graph(
-    autoencoder: EntityAutoencoder, graph: EntityGraph, batch_windows: int = 1024, edge_windows: bool = True
-) -> EntityGraph:
-    """The same (batch of) graph(s) with latents in place of windows: of vertices, and of edges that have windows.
-
-    Args:
-        autoencoder: of stage 1, on the graph's device.
-        graph: with windows.
-        batch_windows: most windows encoded at once; on a CPU 4,096 took half as long again as 1,024.
-        edge_windows: whether to encode those of edges; without, they are left out of the result unencoded.
-    """
-    latents = graph.clone()
-    if not edge_windows:
-        latents.pop("edge_windows", None)
-    windows = entity_windows(latents)
-    vertices, count = len(latents.pop("vertex_windows")), len(windows)
-    # Convolutions on a CPU keep compiled code and memory for every batch size that they have met: on a long slide that
-    # grew by hundreds of MB. Whole steps leave them few sizes to meet.
-    missing = -count % _WINDOWS_STEP
-    windows = torch.cat((windows, windows.new_zeros(missing, *windows.shape[1:])))
-    codes = torch.cat([autoencoder.encode(some.float() / 255.0) for some in windows.split(batch_windows)])[:count]
-    latents.vertex_latents = codes[:vertices]
-    if latents.pop("edge_windows", None) is not None:
-        latents.edge_latents = codes[vertices:]
-    return latents
-
 
 class GraphTileEncoder(TileEncoder):
-    """Entity autoencoder and H-MGDM encoder, one after the other; entities are superpixels.
+    """Entity encoder and H-MGDM encoder, one after the other; entities are superpixels.
 
     Args:
-        autoencoder: of stage 1, the frozen part.
-        hmgdm: of stage 2, or its trunk.
-        settings: ``{"autoencoder": ..., "hmgdm": ...}``, arguments of both constructors; or ``{"autoencoder": ...,
-            "trunk": ...}``, arguments of :func:`~hmgdm_monai.networks.build.build_trunk`, of an encoder that has no
-            denoiser.
+        entities: the frozen part.
+        hmgdm: H-MGDM, or its trunk.
+        settings: ``{"entities": {"kind": ..., "settings": ...}, "hmgdm": ...}``, of the entity encoder and of the graph
+            network's constructor; or with ``"trunk"``, arguments of
+            :func:`~hmgdm_monai.networks.build.build_trunk`, of an encoder that has no denoiser. The entity encoder's
+            part may be left out.
         run_settings: see the base class.
     """
 
@@ -64,30 +36,29 @@ class GraphTileEncoder(TileEncoder):
 
     def __init__(
         self,
-        autoencoder: EntityAutoencoder,
+        entities: EntityEncoder,
         hmgdm: GraphTrunk,
         settings: Mapping[str, Any],
         run_settings: Mapping[str, Any],
     ) -> None:
-        super().__init__(settings, run_settings)
-        self.autoencoder, self.hmgdm = autoencoder, hmgdm
+        own = {"kind": entities.kind, "settings": dict(entities.settings)}
+        super().__init__({**settings, "entities": own}, run_settings)
+        self.entities, self.hmgdm = entities, hmgdm
 
     @classmethod
     def build(cls, settings: Mapping[str, Any], run_settings: Mapping[str, Any]) -> GraphTileEncoder:
-        """An untrained one."""
+        """An untrained one.
+
+        Raises:
+            InputError: a backbone that is not embedded cannot be had, or differs from that of the settings.
+        """
         graph = build_trunk(**settings["trunk"]) if "trunk" in settings else build_hmgdm(**settings["hmgdm"])
-        return cls(EntityAutoencoder(**settings["autoencoder"]), graph, settings, run_settings)
+        return cls(build_entities(**settings["entities"]), graph, settings, run_settings)
 
     @cached_property
     def to_sample(self) -> TileToGraph:
         """Makes the graphs that the networks were trained on."""
-        superpixels, stain = superpixels_of(self.run_settings), stain_of(self.run_settings)
-        return TileToGraph(superpixels, stain, self.autoencoder.window_px, self.edge_windows)
-
-    @property
-    def edge_windows(self) -> bool:
-        """Whether the graphs that it takes have windows on edges, too."""
-        return self.hmgdm.encoder.edge_latents
+        return TileToGraph(superpixels_of(self.run_settings), stain_of(self.run_settings))
 
     @property
     def state_dim(self) -> int:
@@ -95,8 +66,8 @@ class GraphTileEncoder(TileEncoder):
         return self.hmgdm.encoder.hidden_dim
 
     def prepare(self, samples: EntityGraph) -> EntityGraph:
-        """Graphs with windows -> latent graphs."""
-        return latent_graph(self.autoencoder, samples, edge_windows=self.edge_windows)
+        """Graphs with their tiles -> latent graphs."""
+        return self.entities.latent_graph(samples)
 
     def states(self, prepared: EntityGraph) -> tuple[Tensor, Tensor, int]:
         """States (V, D) of the vertices of latent graphs, the graph (V,) of each, and B."""
@@ -107,19 +78,12 @@ class GraphTileEncoder(TileEncoder):
         return self.hmgdm.embed(prepared)
 
     def prepares_as(self, other: TileEncoder) -> bool:
-        """Whether both make the same latent graphs: by one autoencoder, of the same entities."""
-        if not isinstance(other, GraphTileEncoder) or self.settings["autoencoder"] != other.settings["autoencoder"]:
-            return False
-        if self.edge_windows != other.edge_windows:
-            return False
-        theirs = other.autoencoder.state_dict()
-        return all(
-            torch.equal(value.cpu(), theirs[name].cpu()) for name, value in self.autoencoder.state_dict().items()
-        )
+        """Whether both make the same latent graphs: by one entity encoder."""
+        return isinstance(other, GraphTileEncoder) and self.entities.digest() == other.entities.digest()
 
     def trunk(self) -> GraphTileEncoder:
         """A copy without what only pretraining needs: denoiser and projection."""
-        networks = copy.deepcopy(self.autoencoder), self.hmgdm.trunk()
+        networks = copy.deepcopy(self.entities), self.hmgdm.trunk()
         return GraphTileEncoder(*networks, self.settings, self.run_settings).train(self.training)
 
     def trainable_parameters(self) -> list[nn.Parameter]:
@@ -127,4 +91,4 @@ class GraphTileEncoder(TileEncoder):
         return list(self.hmgdm.encoder.parameters())
 
     def _choices(self) -> tuple[Any, ...]:
-        return (self.kind, self.hmgdm.readout.statistics, self.autoencoder.window_px)
+        return (self.kind, self.hmgdm.readout.statistics, self.entities.digest())

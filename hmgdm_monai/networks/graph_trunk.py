@@ -11,7 +11,7 @@ from torch_geometric.data import Batch
 from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.diffusion.draws import BatchDraws
 from hmgdm_monai.networks.graph_encoder import GraphEncoder, GraphEncoding
-from hmgdm_monai.networks.latent_standardizer import LatentStandardizer
+from hmgdm_monai.entities.latent_standardizer import LatentStandardizer
 from hmgdm_monai.networks.readout import StatisticsReadout
 
 
@@ -82,6 +82,6 @@ class GraphTrunk(nn.Module):
 
     def _latents(self, graph: EntityGraph) -> tuple[Tensor, Tensor | None]:
         if self.encoder.edge_latents and "edge_latents" not in graph:
-            raise ValueError("this encoder reads edge latents, and the graph has none; give it edge windows and encode")
+            raise ValueError("this encoder reads edge latents, and the graph has none; encode with edge_latents true")
         edges = self.standardizer(graph.edge_latents) if self.encoder.edge_latents else None
         return self.standardizer(graph.vertex_latents), edges

@@ -12,7 +12,7 @@ from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder
 from hmgdm_monai.networks.tile_encoder import TileEncoder
 from hmgdm_monai.networks.vit_tile_encoder import ViTTileEncoder
 
-FORMAT = 2
+FORMAT = 3
 KINDS: dict[str, type[TileEncoder]] = {kind.kind: kind for kind in (GraphTileEncoder, ViTTileEncoder)}
 
 
@@ -61,6 +61,11 @@ def load_pretrained(path: Path | str) -> TileEncoder:
         )
     saved = read_checkpoint(path)
     found = saved.get("format") if isinstance(saved, dict) else None
+    if found in (1, 2):
+        raise InputError(
+            f"{path}: is a model of version 0.1, whose entities are no longer there; pretrain again, or take the model "
+            "that the bundle ships"
+        )
     if found != FORMAT:
         raise InputError(f"{path}: is no pretrained model of format {FORMAT} (found {found}); give a run's model.pt")
     try:

@@ -6,15 +6,15 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.utils import scatter
 
-STATISTICS = ("mean", "std", "max", "edge_mean", "latent_mean")
+STATISTICS = ("mean", "std", "max", "edge_mean", "latent_mean", "latent_std")
 
 
 class StatisticsReadout(nn.Module):
     """Pool entity states per graph by statistics over its vertices, and over its edges.
 
     Args:
-        statistics: any of "mean", "std" (population) and "max" over vertices, "edge_mean", and "latent_mean": the mean
-            over vertices of what the encoder was given. Concatenated as they are given.
+        statistics: any of "mean", "std" (population) and "max" over vertices, "edge_mean", and "latent_mean"
+            and "latent_std": over vertices, of what the encoder was given. Concatenated as they are given.
 
     Raises:
         ValueError: for an unknown statistic or none.
@@ -54,14 +54,22 @@ class StatisticsReadout(nn.Module):
                 if edge_states is None or edge_batch is None:
                     raise ValueError("edge_mean needs edges that carry states; leave it out of the readout")
                 parts.append(scatter(edge_states, edge_batch, dim_size=num_graphs, reduce="mean"))
-            elif name == "latent_mean":
+            elif name.startswith("latent_"):
                 if latents is None:
-                    raise ValueError("latent_mean needs the latents of the vertices; leave it out of the readout")
-                parts.append(scatter(latents, batch, dim_size=num_graphs, reduce="mean"))
+                    raise ValueError(f"{name} needs the latents of the vertices; leave it out of the readout")
+                latent_mean = scatter(latents, batch, dim_size=num_graphs, reduce="mean")
+                parts.append(
+                    latent_mean if name == "latent_mean" else _deviation(latents, latent_mean, batch, num_graphs)
+                )
             elif name == "std":
-                variance = scatter((states - mean[batch]).square(), batch, dim_size=num_graphs, reduce="mean")
-                # The root's slope at zero is infinite: a lone entity has no variance, and must have no gradient.
-                parts.append((variance + 1e-8).sqrt() - 1e-4)
+                parts.append(_deviation(states, mean, batch, num_graphs))
             else:
                 parts.append(scatter(states, batch, dim_size=num_graphs, reduce="max"))
         return torch.cat(parts, dim=-1)
+
+
+def _deviation(values: Tensor, mean: Tensor, batch: Tensor, num_graphs: int) -> Tensor:
+    """Population deviation (B, D) of values (N, D) around the mean (B, D) of their graphs."""
+    variance = scatter((values - mean[batch]).square(), batch, dim_size=num_graphs, reduce="mean")
+    # The root's slope at zero is infinite: a lone entity has no variance, and must have no gradient.
+    return (variance + 1e-8).sqrt() - 1e-4

@@ -18,7 +18,7 @@ from hmgdm_monai.errors import InputError
 class TileEncoder(nn.Module, ABC):
     """Tiles to embeddings, in steps that can be stored in between.
 
-    A tile becomes a *sample* (:attr:`to_sample`: an entity graph with windows, or the image), samples a batch, the
+    A tile becomes a *sample* (:attr:`to_sample`: an entity graph, or the image), samples a batch, the
     batch goes through what downstream never trains (:meth:`prepare`), and the rest gives states of *entities* (the
     vertices of a graph, the tokens of a transformer) or their pooled embedding.
 

@@ -1,4 +1,4 @@
-"""Tiles as the encoders take them: entity graphs with windows, or images. Picklable, and without weights."""
+"""Tiles as the encoders take them: entity graphs, or images. Picklable, and without weights."""
 
 from __future__ import annotations
 
@@ -18,36 +18,21 @@ from hmgdm_monai.transforms.superpixels import Superpixels
 
 
 class TileToGraph:
-    """The entity graph of a tile with its windows, as the model was trained on.
+    """The entity graph of a tile, as the model was trained on.
 
     Args:
         superpixels: cuts a tile into entities.
         stain: normalises a tile before that; None leaves it as it is.
-        window_px: side w of the instance windows.
-        edge_windows: whether edges get windows, too.
     """
 
-    def __init__(
-        self,
-        superpixels: Superpixels,
-        stain: NormalizeStain | None = None,
-        window_px: int = 32,
-        edge_windows: bool = True,
-    ) -> None:
-        self.superpixels, self.stain, self.window_px = superpixels, stain, window_px
-        self.edge_windows = edge_windows
+    def __init__(self, superpixels: Superpixels, stain: NormalizeStain | None = None) -> None:
+        self.superpixels, self.stain = superpixels, stain
 
-    def __call__(self, image: Tensor | np.ndarray, keep_label_map: bool = False) -> EntityGraph:
-        """Graph of a tile (3, S, S) uint8, with ``vertex_windows`` and, where wanted, ``edge_windows``, on the CPU."""
+    def __call__(self, image: Tensor | np.ndarray, keep_label_map: bool = True) -> EntityGraph:
+        """Graph of a tile (3, S, S) uint8 with ``image`` and ``label_map``, which it always keeps, on the CPU."""
         if self.stain is not None:
             image = self.stain(image)
-        return build_entity_graph(
-            image,
-            self.superpixels(image),
-            self.window_px,
-            keep_label_map=keep_label_map,
-            edge_windows=self.edge_windows,
-        )
+        return build_entity_graph(image, self.superpixels(image))
 
 
 class TileToImage:

@@ -1,4 +1,4 @@
-"""From a tile and its superpixels to the entity graph with the windows of its vertices, and of its edges."""
+"""From a tile and its superpixels to the entity graph, and windows of a tile."""
 
 from __future__ import annotations
 
@@ -73,52 +73,17 @@ def window_centres_px(
     return vertices, 0.5 * (vertices[first] + vertices[second])
 
 
-def add_windows(
-    graph: EntityGraph, image: NdarrayOrTensor, window_px: int = 32, edge_windows: bool = True
-) -> EntityGraph:
-    """Cut the windows of a graph from its tile, in place: ``vertex_windows`` and, where wanted, ``edge_windows``.
-
-    Depends on ``pos`` and ``edge_index`` alone, so a graph stored without windows gets back the very same ones.
-
-    Args:
-        graph: one graph with ``pos`` and ``edge_index``.
-        image: (3, H, W) uint8, the tile.
-        window_px: side w of a window.
-        edge_windows: whether edges get windows, too: about two thirds of all.
-
-    Returns:
-        The same graph.
-    """
-    image_hwc = image_as_hwc(image)
-    vertices, edges = window_centres_px(graph.pos, graph.edge_index, *image_hwc.shape[:2])
-    # Each a tensor of its own: slices would share the memory of both when one of them is kept or sent to a worker.
-    graph.vertex_windows = torch.from_numpy(cut_windows(image_hwc, vertices, window_px))
-    if edge_windows:
-        graph.edge_windows = torch.from_numpy(cut_windows(image_hwc, edges, window_px))
-    return graph
-
-
-def build_entity_graph(
-    image: NdarrayOrTensor,
-    label_map: NdarrayOrTensor,
-    window_px: int = 32,
-    windows: bool = True,
-    keep_label_map: bool = False,
-    edge_windows: bool = True,
-) -> EntityGraph:
+def build_entity_graph(image: NdarrayOrTensor, label_map: NdarrayOrTensor, keep_tile: bool = True) -> EntityGraph:
     """The entity graph of a tile: a vertex for each superpixel, an edge for each pair of them that touches.
 
     Args:
         image: (3, H, W) uint8.
         label_map: (1, H, W) integer, labels 0 to V - 1, each of them present.
-        window_px: side w of the windows of vertices and edges (the paper: 32).
-        windows: whether to cut them; :func:`add_windows` does it later.
-        keep_label_map: whether the graph keeps the label map, for painting.
-        edge_windows: whether edges get windows, too, where any are cut.
+        keep_tile: whether the graph keeps ``image`` and ``label_map``, which entity encoders read.
 
     Returns:
-        EntityGraph with ``pos`` (V, 2) and ``edge_index`` (2, E), each edge once, first < second, sorted; with
-        ``vertex_windows`` (V, 3, w, w), ``edge_windows`` (E, 3, w, w) uint8 and ``label_map``, where wanted.
+        EntityGraph with ``pos`` (V, 2) and ``edge_index`` (2, E), each edge once, first < second, sorted; where wanted
+        with ``image`` (1, 3, H, W) uint8 and ``label_map`` (1, H, W) int32.
 
     Raises:
         InputError: an image or label map of another shape or type, of two sizes, or labels with gaps.
@@ -135,38 +100,27 @@ def build_entity_graph(
         pos=torch.from_numpy((centroids_px(labels) / (width, height)).astype(np.float32)),
         edge_index=torch.from_numpy(region_adjacency(labels)),
     )
-    if keep_label_map:
+    if keep_tile:
+        graph.image = torch.from_numpy(np.ascontiguousarray(image_hwc.transpose(2, 0, 1)))[None]
         graph.label_map = torch.from_numpy(labels[None].copy())
-    return add_windows(graph, image, window_px, edge_windows) if windows else graph
+    return graph
 
 
 class BuildEntityGraph(Transform):
     """Tile (3, H, W) and superpixels (1, H, W) to an :class:`EntityGraph`; see :func:`build_entity_graph`.
 
     Args:
-        window_px: side of the windows of vertices and edges.
-        windows: whether to cut them.
-        keep_label_map: whether the graph keeps the label map.
-        edge_windows: whether edges get windows, too, where any are cut.
+        keep_tile: whether the graph keeps image and label map.
     """
 
     backend = [TransformBackends.NUMPY]
 
-    def __init__(
-        self, window_px: int = 32, windows: bool = True, keep_label_map: bool = False, edge_windows: bool = True
-    ) -> None:
-        if window_px < 1:
-            raise ValueError(f"window_px must be at least 1, not {window_px}.")
-        self.window_px = window_px
-        self.windows = windows
-        self.keep_label_map = keep_label_map
-        self.edge_windows = edge_windows
+    def __init__(self, keep_tile: bool = True) -> None:
+        self.keep_tile = keep_tile
 
     def __call__(self, image: NdarrayOrTensor, label_map: NdarrayOrTensor) -> EntityGraph:
         """Image (3, H, W) uint8 and label map (1, H, W) to the graph; see :func:`build_entity_graph`."""
-        return build_entity_graph(
-            image, label_map, self.window_px, self.windows, self.keep_label_map, self.edge_windows
-        )
+        return build_entity_graph(image, label_map, self.keep_tile)
 
 
 class BuildEntityGraphd(MapTransform):
@@ -177,7 +131,7 @@ class BuildEntityGraphd(MapTransform):
         superpixels_keys: keys of their label maps, one for each of ``keys``.
         graph_keys: key under which each graph is put, one for each of ``keys``.
         allow_missing_keys: pass over keys that are not there.
-        **settings: arguments of :class:`BuildEntityGraph`.
+        keep_tile: whether graphs keep image and label map.
     """
 
     backend = BuildEntityGraph.backend
@@ -188,12 +142,12 @@ class BuildEntityGraphd(MapTransform):
         superpixels_keys: KeysCollection = "superpixels",
         graph_keys: KeysCollection = "graph",
         allow_missing_keys: bool = False,
-        **settings: Any,
+        keep_tile: bool = True,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.superpixels_keys = one_key_each(self.keys, superpixels_keys, "superpixels_keys")
         self.graph_keys = one_key_each(self.keys, graph_keys, "graph_keys")
-        self.build = BuildEntityGraph(**settings)
+        self.build = BuildEntityGraph(keep_tile)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """A copy of the dictionary with the graph of each tile added."""

@@ -37,7 +37,7 @@ def tile_windows(paths: Sequence[Path], window_px: int = 32) -> list[torch.Tenso
     from hmgdm_monai.transforms.entity_graph import BuildEntityGraph
     from hmgdm_monai.transforms.superpixels import Superpixels
 
-    superpixels, build = Superpixels(), BuildEntityGraph(window_px=window_px, edge_windows=False)
+    superpixels, build = Superpixels(), BuildEntityGraph(window_px=window_px, edge_tiles=False)
     windows = []
     for path in paths:
         image = np.ascontiguousarray(imread(path)[..., :3].transpose(2, 0, 1))

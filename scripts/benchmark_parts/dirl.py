@@ -152,7 +152,7 @@ def gate_measured(
     by_id = {data.tiles.cohort.tile_rows[place].id: place for place in places}
     fit = FineTuning(output / "gate", max_epochs=GATE_EPOCHS, encoder_learning_rate=0.0, seed=0)
     metric = AttentionMetrics(data.prior.names)
-    store = data.tiles.cohort.store(windows=False)
+    store = data.tiles.cohort.store(tiles=False)
     for fold in make_folds(classified.labels, classified.patients, GATE_FOLDS):
         network = fit.fit(classified, fold).network
         for index in fold.test.tolist():

@@ -36,7 +36,7 @@ class ScoredTiles:
         labels = cohort.labels
         rows = data.cohort.tile_rows
         self._places = [place for place, row in enumerate(rows) if row.image in labels]
-        self._store = data.cohort.store(windows=False)
+        self._store = data.cohort.store(tiles=False)
         self.labels = np.array([labels[rows[place].image] for place in self._places])
         self.groups = np.array([rows[place].patient for place in self._places])
         self.ids = [f"{rows[place].id} {place}" for place in self._places]

@@ -17,7 +17,7 @@ from hmgdm_monai.losses.masked_graph import MaskedGraphLoss
 from hmgdm_monai.networks.graph_denoiser import GraphDenoiser
 from hmgdm_monai.networks.graph_encoder import GraphEncoder
 from hmgdm_monai.networks.hmgdm import HMGDM, MaskedDiffusionOutput
-from hmgdm_monai.networks.latent_standardizer import LatentStandardizer
+from hmgdm_monai.entities.latent_standardizer import LatentStandardizer
 
 SWITCHES = [{}, {"bottleneck": True}, {"edge_latents": False}, {"skip_connections": False}, {"agreement": True}]
 

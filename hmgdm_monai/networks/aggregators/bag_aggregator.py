@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from hmgdm_monai.networks.latent_standardizer import LatentStandardizer
+from hmgdm_monai.entities.latent_standardizer import LatentStandardizer
 
 
 class BagAggregator(nn.Module, ABC):
