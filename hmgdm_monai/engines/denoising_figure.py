@@ -61,6 +61,5 @@ def denoising_figure(
         [f"t = {step.timestep}" for step in sample.steps] + ["restored"],
         hidden_pixels(label_map, vertex_visible),
         painted(graph.vertex_latents),
-        title="Restoring hidden superpixels from noise; each is painted with the nearest real superpixel of training",
         note=note,
     )

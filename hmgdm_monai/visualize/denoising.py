@@ -68,7 +68,7 @@ def draw_denoising(
             :func:`~hmgdm_monai.visualize.paint.paint_superpixels`.
         step_labels: a title for each of them, e.g. "t = 999".
         hidden_mask: (1, H, W) bool, pixels of hidden superpixels; see :func:`hidden_pixels`.
-        painted_truth: (H, W, 3) uint8, painted from the decoded clean latents: what the autoencoder alone would give.
+        painted_truth: (H, W, 3) uint8, painted from the true latents: the best that could be reached.
         title: over the whole figure.
         note: small print at the foot, e.g. where the data come from.
 
@@ -100,7 +100,7 @@ def draw_denoising(
         (tile, "tile"),
         (within_hidden(np.full_like(tile, _GREY)), f"given to the model\n({100 * hidden.mean():.0f} % hidden)"),
         *((within_hidden(p), label) for p, label in zip(painted_steps, step_labels, strict=True)),
-        (within_hidden(painted_truth), "truth, through\nthe autoencoder"),
+        (within_hidden(painted_truth), "true latents,\nnearest superpixels"),
     ]
     height_in = _PANEL_IN * tile.shape[0] / tile.shape[1] + _TEXT_IN
     figure = Figure(figsize=(_PANEL_IN * (1 + _GAP) * len(panels), height_in), layout="constrained")
@@ -118,9 +118,9 @@ def draw_denoising(
     add_note(
         figure,
         "The model is given the tile without the grey superpixels. In their place it starts from noise and restores "
-        "their contents step by step, from left to right. Last panel: their true contents painted through the "
-        "autoencoder alone, the best that restoring could reach. Streaks: where a "
-        "superpixel reaches beyond its window, the border of the window is continued.",
+        "their latents step by step, from left to right. Each hidden superpixel is painted with the real superpixel of "
+        "the training tiles whose latents lie nearest. Last panel: the same for the true latents, the best that "
+        "restoring could reach. Streaks: where a superpixel reaches beyond its window, the border is continued.",
         note,
     )
     return figure
