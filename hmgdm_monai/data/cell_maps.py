@@ -48,6 +48,15 @@ class CellMap:
         """
         raise NotImplementedError
 
+    def instances(self, location_px: Sequence[float], pixel_px: float, size_px: int) -> np.ndarray:
+        """The same square, each cell by a number of its own, whatever its class.
+
+        Returns:
+            (S, S) int64: 0 no cell, also beyond the image; otherwise a number above 0. What a border cuts is its
+            visible part.
+        """
+        raise NotImplementedError
+
 
 def open_cell_map(
     path: Path | str,
@@ -114,20 +123,28 @@ class _Raster(CellMap):
         return (f"{self.path}: {total} px of class ids beyond the {self.count} listed ({_told(found)}) left out",)
 
     def window(self, location_px: Sequence[float], pixel_px: float, size_px: int) -> np.ndarray:
-        steps = (np.arange(size_px) + 0.5) * pixel_px
-        columns, rows = (np.floor(start + steps).astype(np.int64) for start in location_px)
-        height, width = self.array.shape
-        across, down = (columns >= 0) & (columns < width), (rows >= 0) & (rows < height)
-        window = np.zeros((size_px, size_px), np.int32)
-        if not across.any() or not down.any():
-            return window
-        block = np.asarray(self.array[rows[down][0] : rows[down][-1] + 1, columns[across][0] : columns[across][-1] + 1])
-        taken = block[np.ix_(rows[down] - rows[down][0], columns[across] - columns[across][0])].astype(np.int64)
+        taken = self._sampled(location_px, pixel_px, size_px)
         if self.count is None:
             taken = taken != 0
         else:
             taken = np.where((taken >= 0) & (taken <= self.count), taken, UNKNOWN)
-        window[np.ix_(down, across)] = taken
+        return taken.astype(np.int32)
+
+    def instances(self, location_px: Sequence[float], pixel_px: float, size_px: int) -> np.ndarray:
+        return np.maximum(self._sampled(location_px, pixel_px, size_px), 0)
+
+    def _sampled(self, location_px: Sequence[float], pixel_px: float, size_px: int) -> np.ndarray:
+        """The numbers of the map (S, S) int64; 0 beyond it."""
+        steps = (np.arange(size_px) + 0.5) * pixel_px
+        columns, rows = (np.floor(start + steps).astype(np.int64) for start in location_px)
+        height, width = self.array.shape
+        across, down = (columns >= 0) & (columns < width), (rows >= 0) & (rows < height)
+        window = np.zeros((size_px, size_px), np.int64)
+        if not across.any() or not down.any():
+            return window
+        block = np.asarray(self.array[rows[down][0] : rows[down][-1] + 1, columns[across][0] : columns[across][-1] + 1])
+        taken = block[np.ix_(rows[down] - rows[down][0], columns[across] - columns[across][0])]
+        window[np.ix_(down, across)] = taken.astype(np.int64)
         return window
 
 
@@ -174,6 +191,11 @@ class _Outlines(CellMap):
 
     def window(self, location_px: Sequence[float], pixel_px: float, size_px: int) -> np.ndarray:
         return self.index.rasterise(self.values, location_px, pixel_px, size_px)
+
+    def instances(self, location_px: Sequence[float], pixel_px: float, size_px: int) -> np.ndarray:
+        # The pieces of a MultiPolygon are one cell.
+        numbers = np.array([shape.feature + 1 for shape in self.index.shapes], np.int64)
+        return self.index.rasterise(numbers, location_px, pixel_px, size_px).astype(np.int64)
 
 
 def _read_raster(path: Path) -> np.ndarray:

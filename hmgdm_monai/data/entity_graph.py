@@ -11,11 +11,12 @@ class EntityGraph(Data):
     """One tile as a graph of entities (V vertices, E edges, D latent features, S side of the tile in px).
 
     Attributes:
-        pos: (V, 2) float32, centroid of each superpixel as (x, y) / (tile width, tile height), in [0, 1].
+        pos: (V, 2) float32, centroid of each entity as (x, y) / (tile width, tile height), in [0, 1].
         edge_index: (2, E) int64. Every undirected edge stands **once**, ``edge_index[0] < edge_index[1]`` as built; no
             layer may depend on which end comes first.
         image: (1, 3, S, S) uint8, optional; the tile.
         label_map: (1, S, S) int32, optional; entity of each pixel, 0 to V - 1, or -1 where there is none.
+        mpp: (1,) float32, optional; microns per pixel of the tile, NaN where unknown.
         vertex_latents: (V, D) float32, optional; made by an entity encoder.
         edge_latents: (E, D) float32, optional; the same.
         vertex_views: (V, K, D) float32, optional; latents of K degraded views of the tile, of the same entities.
@@ -27,7 +28,7 @@ class EntityGraph(Data):
 
     @property
     def num_vertices(self) -> int:
-        """V, the number of superpixels."""
+        """V, the number of entities."""
         return int(self.pos.shape[0])
 
     @property
@@ -56,3 +57,8 @@ def entity_latents(graph: EntityGraph) -> Tensor:
 def edge_midpoints(pos: Tensor, edge_index: Tensor) -> Tensor:
     """Midpoint of the ends of each edge: pos (V, 2), edge_index (2, E) -> (E, 2)."""
     return 0.5 * (pos[edge_index[0]] + pos[edge_index[1]])
+
+
+def mpp_tensor(mpp: float | None) -> Tensor:
+    """Microns per pixel as a graph keeps them, (1,) float32; NaN where unknown."""
+    return torch.tensor([float("nan") if mpp is None else mpp], dtype=torch.float32)

@@ -31,7 +31,7 @@ def superpixel_polygons(label_map: np.ndarray, origin_px: Sequence[float], pixel
     """Outline of every superpixel along the borders of its pixels: areas are exact, and neighbours share their border.
 
     Args:
-        label_map: (H, W) integer, labels 0 to V - 1, each of them one 4-connected piece.
+        label_map: (H, W) integer, labels 0 to V - 1, each of them one 4-connected piece; -1 where there is none.
         origin_px: upper left corner of the map, x and y in level-0 pixels.
         pixel_px: side of a pixel of the map in level-0 pixels.
 
@@ -54,7 +54,7 @@ def superpixel_polygons(label_map: np.ndarray, origin_px: Sequence[float], pixel
     )
     steps: list[dict[tuple[int, int], list[tuple[int, int]]]] = [{} for _ in range(int(labels.max()) + 1)]
     for beyond, (start_x, start_y), (end_x, end_y) in sides:
-        for row, column in np.argwhere(middle != beyond).tolist():
+        for row, column in np.argwhere((middle != beyond) & (middle >= 0)).tolist():
             start, end = (column + start_x, row + start_y), (column + end_x, row + end_y)
             steps[labels[row, column]].setdefault(start, []).append(end)
     polygons = []

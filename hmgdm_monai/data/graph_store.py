@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.data.entity_graph import EntityGraph, mpp_tensor
 from hmgdm_monai.data.ragged_store import RaggedStore, topology
 from hmgdm_monai.data.ragged_unit import TOPOLOGY, Field, StoredTile, write_ragged_unit
 
@@ -45,7 +45,9 @@ class TileGraph(StoredTile):
             )
 
 
-def write_unit(folder: Path | str, name: str, tiles: Iterable[TileGraph], settings: Mapping[str, Any]) -> Path:
+def write_unit(
+    folder: Path | str, name: str, tiles: Iterable[TileGraph], settings: Mapping[str, Any], notes: Sequence[str] = ()
+) -> Path:
     """Write the tiles of one unit (a slide, or the plain tiles of a patient), whole or not at all.
 
     A unit that stands already under the same settings is left as it is, and ``tiles`` is not touched: with a generator,
@@ -56,6 +58,7 @@ def write_unit(folder: Path | str, name: str, tiles: Iterable[TileGraph], settin
         name: of the unit, any text: it is encoded for the file's name.
         tiles: in the order in which they are to be read; all of one size.
         settings: everything that shaped the tiles, as values that JSON knows. Other settings, other file.
+        notes: lines on what was not taken; read after the last tile.
 
     Returns:
         Path of the unit.
@@ -64,7 +67,7 @@ def write_unit(folder: Path | str, name: str, tiles: Iterable[TileGraph], settin
         InputError: the disk is full.
         ValueError: a tile of another size than those before it.
     """
-    return write_ragged_unit(folder, name, tiles, settings, _KIND, (_IMAGE, _LABEL_MAP))
+    return write_ragged_unit(folder, name, tiles, settings, _KIND, (_IMAGE, _LABEL_MAP), notes)
 
 
 class GraphStore(RaggedStore):
@@ -74,7 +77,7 @@ class GraphStore(RaggedStore):
 
     Args:
         paths: the units, as :func:`write_unit` returned them.
-        tiles: give ``image`` (1, 3, S, S) uint8 and ``label_map`` (1, S, S) int32, too.
+        tiles: give ``image`` (1, 3, S, S) uint8, ``label_map`` (1, S, S) int32 and ``mpp`` (1,), too.
 
     Raises:
         InputError: a unit that is missing, damaged or of another kind, here or when its tiles are read.
@@ -92,6 +95,7 @@ class GraphStore(RaggedStore):
         if self.tiles:
             graph.image = torch.from_numpy(np.ascontiguousarray(arrays["image"].transpose(0, 3, 1, 2)))
             graph.label_map = torch.from_numpy(arrays["label_map"])
+            graph.mpp = mpp_tensor(self.tile_info(index).mpp)
         return graph
 
     def image(self, index: int) -> np.ndarray:
@@ -99,5 +103,5 @@ class GraphStore(RaggedStore):
         return self._read(index, (_IMAGE,))["image"][0]
 
     def superpixels(self, index: int) -> np.ndarray:
-        """The superpixel label map of tile ``index``, (1, S, S) int32."""
+        """The label map of the entities of tile ``index``, (1, S, S) int32."""
         return self._read(index, (_LABEL_MAP,))["label_map"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,14 +56,22 @@ class LatentStore(RaggedStore):
     """Latent entity graphs of many units, as one sequence.
 
     An item is an :class:`EntityGraph` with ``pos``, ``edge_index``, ``vertex_latents`` (V, D) and, of units that have
-    them, ``edge_latents`` (E, D), float32 whatever they are stored as. Arguments and errors are those of
-    :class:`RaggedStore`.
+    them, ``edge_latents`` (E, D), float32 whatever they are stored as. Errors are those of :class:`RaggedStore`.
+
+    Args:
+        paths: the units, in the order in which their tiles are counted.
+        edges: give ``edge_latents``, too.
     """
 
     kind = _KIND
 
+    def __init__(self, paths: Sequence[Path | str], edges: bool = True) -> None:
+        super().__init__(paths)
+        self.edges = edges
+
     def __getitem__(self, index: int) -> EntityGraph:
-        fields = _latents("float32", self.units[self._places[index][0]].settings)
+        settings = self.units[self._places[index][0]].settings
+        fields = _latents("float32", {"edge_latents": self.edges and settings["edge_latents"]})
         arrays = self._read(index, (*TOPOLOGY, *fields))
         graph = topology(arrays)
         for field in fields:

@@ -14,7 +14,8 @@ from hmgdm_monai.errors import InputError
 
 REQUIRED = ("image", "patient")
 OPTIONAL = ("label", "time", "event", "fold", "mpp", "features", "cells", "coords", "regions", "region_classes")
-FILES = ("image", "features", "cells", "coords", "regions")  # columns that name files
+OPTIONAL += ("graphs",)
+FILES = ("image", "features", "cells", "coords", "regions", "graphs")  # columns that name files
 PER_PATIENT = ("time", "event", "fold")  # columns in which all rows of a patient must agree
 
 
@@ -27,7 +28,8 @@ class ManifestRow:
     """One image of the cohort.
 
     Attributes:
-        image: absolute path of a slide (SVS, tiled TIFF, ...) or tile (PNG, JPEG, TIFF).
+        image: absolute path of a slide (SVS, tiled TIFF, ...) or tile (PNG, JPEG, TIFF); that of `graphs` where the
+            manifest names graphs and no image.
         patient: whose it is; folds and outcomes belong to patients.
         line: its line in the CSV, the header being line 1.
         label: class name.
@@ -40,6 +42,7 @@ class ManifestRow:
         coords: absolute path of an HDF5 file of CLAM or TRIDENT with the places of the tiles, instead of a grid.
         regions: absolute path of a GeoJSON file with annotations; only tiles in them are taken.
         region_classes: names of the annotations' classes that are taken; empty takes all.
+        graphs: absolute path of a file with graphs of the image that another program has made (PyG, NPZ).
         folder: the manifest's folder, from which `id` counts.
     """
 
@@ -56,6 +59,7 @@ class ManifestRow:
     coords: Path | None = None
     regions: Path | None = None
     region_classes: tuple[str, ...] = ()
+    graphs: Path | None = None
     folder: Path | None = None
 
     @property
@@ -85,7 +89,8 @@ def read_manifest(path: str | os.PathLike[str], require: Sequence[str] = (), str
 
     Columns `image` (relative to the manifest's folder, or absolute) and `patient`; as a task needs them `label`,
     `time`, `event`, `fold`, `mpp`, `features`, `cells`, `coords`, `regions`, `region_classes` (names, separated by
-    semicolons). Others are ignored.
+    semicolons), `graphs`. Others are ignored. A row that names graphs may leave `image` empty; where all do, the column
+    may be missing.
 
     A bad row is left out and named in `faults`: a missing file, an empty cell that is required, a bad number, an image
     named twice, a patient whose rows disagree in time, event or fold (all of that patient's rows).
@@ -105,6 +110,8 @@ def read_manifest(path: str | os.PathLike[str], require: Sequence[str] = (), str
             f"no manifest column is called {', '.join(unknown)}; there are {', '.join(REQUIRED + OPTIONAL)}"
         )
     header, lines = _read_table(path)
+    if "graphs" in header and "image" not in header:
+        needed = tuple(column for column in needed if column != "image")
     _check_header(path, header, needed)
     folder = Path(os.path.abspath(path.parent))
 
@@ -163,6 +170,8 @@ def _read_row(
     cells: dict[str, str], number: int, folder: Path, needed: Sequence[str]
 ) -> tuple[ManifestRow | None, list[str]]:
     """A row and its faults; no row where it names no image."""
+    if cells.get("graphs"):
+        needed = [column for column in needed if column != "image"]
     faults = [f"{column} is empty; fill it in" for column in needed if not cells.get(column)]
     values: dict[str, Any] = {"label": cells.get("label") or None}
     for column, parse, wanted in _NUMBERS:
@@ -183,8 +192,10 @@ def _read_row(
         values["region_classes"] = tuple(name for name in names if name)
         if not cells.get("regions"):
             faults.append("region_classes without regions; name the GeoJSON file in the column regions")
+    if "image" not in values and "graphs" in values:
+        values["image"] = values["graphs"]
     if "image" not in values:
-        return None, faults
+        return None, faults or ["neither image nor graphs is filled in; name one of them"]
     return ManifestRow(patient=cells.get("patient") or "", line=number, folder=folder, **values), faults
 
 

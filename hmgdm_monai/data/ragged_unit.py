@@ -17,6 +17,7 @@ from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.data.whole_file import whole_hdf5
 
 FORMAT = 1
+LONGEST_NAME = 150  # characters of a unit's name in its file's name, which file systems end at 255
 _ROWS_PER_CHUNK = 256
 
 
@@ -69,6 +70,16 @@ def settings_key(settings: Mapping[str, Any]) -> str:
         settings: everything that shapes what is stored, as values that JSON knows.
     """
     return hashlib.sha256(_canonical(settings).encode()).hexdigest()[:12]
+
+
+def stored_name(name: str) -> str:
+    """The name by which a unit is stored: its own, or where that is too long its end and a digest."""
+    if len(quote(name, safe=" ")) <= LONGEST_NAME:
+        return name
+    end = name
+    while len(quote(end, safe=" ")) > LONGEST_NAME - 14:
+        end = end[1:]
+    return f"{end}~{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
 def unit_path(folder: Path | str, name: str, settings: Mapping[str, Any]) -> Path:

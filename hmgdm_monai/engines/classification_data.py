@@ -126,7 +126,7 @@ class ClassificationData:
             labelled,
             self.store_dir / "graphs",
             recipe.tile_spec,
-            recipe.superpixels,
+            recipe.cutter,
             recipe.stain,
             self.max_tiles_per_slide,
             self.num_workers,

@@ -14,11 +14,12 @@ from tqdm import tqdm
 from hmgdm_monai.data.graph_store import GraphStore
 from hmgdm_monai.data.manifest import Manifest, ManifestRow, read_manifest
 from hmgdm_monai.data.tiling import TileSpec
-from hmgdm_monai.engines.graph_unit import GraphRecipe, GraphUnit, UnitOutcome, build_unit, plan_units, stored_rows
+from hmgdm_monai.engines.graph_recipe import GraphRecipe
+from hmgdm_monai.engines.graph_unit import GraphUnit, UnitOutcome, build_unit, plan_units, stored_rows
 from hmgdm_monai.engines.processes import run_all
 from hmgdm_monai.errors import InputError
+from hmgdm_monai.transforms.entity_cutter import EntityCutter
 from hmgdm_monai.transforms.stain import NormalizeStain
-from hmgdm_monai.transforms.superpixels import Superpixels
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,21 @@ class CohortGraphs:
 
     def summary(self) -> str:
         """What was done, and what was left out and why, in lines for the user."""
+        head = f"done {self._counts()}, skipped {len(self.skipped)}"
+        notes = [f"- {note}" for note in self.notes]
+        return "\n".join([head + (":" if self.skipped or notes else ""), *listed(self.skipped), *notes])
+
+    def _counts(self) -> str:
         slides = [n for unit, n in self.done if unit in self.rows]
         tiles = [n for unit, n in self.done if unit not in self.rows]
         parts = [f"{len(slides)} slides ({sum(slides)} tiles)"] if slides else []
         parts += [f"{sum(tiles)} plain tiles of {len(tiles)} patients"] if tiles else []
-        head = f"done {' and '.join(parts)}, skipped {len(self.skipped)}"
-        return "\n".join([head + (":" if self.skipped else ""), *_listed(self.skipped)])
+        return " and ".join(parts)
+
+    @cached_property
+    def notes(self) -> list[str]:
+        """What of images that are used was not taken, one line each: tiles without a cell, odd shapes in a file."""
+        return [note for unit in self.store(tiles=False).units for note in unit.notes]
 
     def store(self, **kwargs: Any) -> GraphStore:
         """All tiles as one sequence; arguments of :class:`~hmgdm_monai.data.graph_store.GraphStore`."""
@@ -69,7 +79,7 @@ def build_graph_stores(
     manifest: Manifest | str | os.PathLike[str],
     folder: str | os.PathLike[str],
     tile_spec: TileSpec,
-    superpixels: Superpixels,
+    cutter: EntityCutter,
     stain: NormalizeStain | None = None,
     max_tiles_per_slide: int | None = None,
     num_workers: int = 0,
@@ -89,7 +99,7 @@ def build_graph_stores(
         manifest: the cohort, or the path of its CSV.
         folder: of the stores; made where missing.
         tile_spec: size, scale and choice of tiles.
-        superpixels: cuts a tile into entities.
+        cutter: cuts a tile into entities.
         stain: normalises each tile before that.
         max_tiles_per_slide: draws that many tiles, spread evenly over the tissue, of a slide that has more.
         num_workers: processes, each building one unit at a time; 0 builds in this one. The result is the same.
@@ -108,17 +118,17 @@ def build_graph_stores(
             raise InputError(f"cohort: {name} must be at least {least}, not {value}")
     if not isinstance(manifest, Manifest):
         manifest = read_manifest(manifest)
-    recipe = GraphRecipe(tile_spec, superpixels, stain, max_tiles_per_slide, seed)
+    recipe = GraphRecipe(tile_spec, cutter, stain, max_tiles_per_slide, seed)
     units, reasons = plan_units(manifest.rows, Path(folder), recipe)
     outcomes = _build_all(units, num_workers, progress)
 
     for outcome in outcomes:
         reasons |= outcome.skipped
-    skipped = [_split_fault(fault) for fault in manifest.faults]
+    skipped = [split_fault(fault) for fault in manifest.faults]
     skipped += [(_shown(row), reasons[row.id]) for row in manifest.rows if row.id in reasons]
     built = [(unit, outcome.n_tiles) for unit, outcome in zip(units, outcomes, strict=True) if outcome.n_tiles]
     if not built:
-        raise InputError("\n".join([f"{manifest.path}: none of its images could be used:", *_listed(skipped)]))
+        raise InputError("\n".join([f"{manifest.path}: none of its images could be used:", *listed(skipped)]))
     return CohortGraphs(
         paths=[unit.path for unit, _ in built],
         rows={row.id: row for row in manifest.rows},
@@ -146,11 +156,12 @@ def _build_all(units: list[GraphUnit], num_workers: int, progress: bool) -> list
     return [outcomes[place] for place in range(len(units))]
 
 
-def _listed(skipped: list[tuple[str, str]]) -> list[str]:
+def listed(skipped: list[tuple[str, str]]) -> list[str]:
+    """A line for each (what, why)."""
     return [f"- {what}: {reason}" for what, reason in skipped]
 
 
-def _split_fault(fault: str) -> tuple[str, str]:
+def split_fault(fault: str) -> tuple[str, str]:
     """A manifest's fault, "cohort.csv line 3: ...", as (what, why)."""
     what, _, reason = fault.partition(": ")
     return what, reason

@@ -30,6 +30,7 @@ def denoising_figure(
     num_steps: int = 50,
     seed: int = 0,
     note: str | None = None,
+    entities: str = "superpixels",
 ) -> Figure:
     """Hide part of a tile's graph, restore it from noise, and draw the way.
 
@@ -43,6 +44,7 @@ def denoising_figure(
         num_steps: of the sampler, dividing the number of timesteps.
         seed: of the split and of the noise.
         note: small print at the foot.
+        entities: what the vertices are, in the plural.
     """
     from hmgdm_monai.visualize.denoising import draw_denoising, hidden_pixels
     from hmgdm_monai.visualize.paint import paint_superpixels
@@ -62,4 +64,5 @@ def denoising_figure(
         hidden_pixels(label_map, vertex_visible),
         painted(graph.vertex_latents),
         note=note,
+        entities=entities,
     )

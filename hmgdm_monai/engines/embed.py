@@ -22,7 +22,8 @@ from tqdm import tqdm
 from hmgdm_monai.data.features_file import write_features
 from hmgdm_monai.data.manifest import Manifest, ManifestRow, read_manifest
 from hmgdm_monai.data.tile_embeddings_file import stored_ids, write_tile_embeddings
-from hmgdm_monai.engines.graph_unit import GraphRecipe, GraphUnit, plan_units, reason_of
+from hmgdm_monai.engines.graph_recipe import GraphRecipe
+from hmgdm_monai.engines.graph_unit import GraphUnit, plan_units, reason_of
 from hmgdm_monai.engines.recipe import recipe_of
 from hmgdm_monai.engines.tile_stream import PlainTiles, stream_slide
 from hmgdm_monai.errors import InputError

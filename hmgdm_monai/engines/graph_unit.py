@@ -11,68 +11,24 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 
 from hmgdm_monai.data.graph_store import GraphStore, TileGraph, write_unit
 from hmgdm_monai.data.manifest import ManifestRow
-from hmgdm_monai.data.ragged_unit import unit_path
+from hmgdm_monai.data.ragged_unit import stored_name, unit_path
+from hmgdm_monai.data.row_cells import RowCells
 from hmgdm_monai.data.row_locations import row_locations
 from hmgdm_monai.data.slide import open_slide
 from hmgdm_monai.data.slide_tags import read_slide_tags
 from hmgdm_monai.data.tiling import SINGLE_TILE, TileSpec
+from hmgdm_monai.engines.graph_recipe import GraphRecipe
 from hmgdm_monai.engines.processes import raise_if_stopped
 from hmgdm_monai.errors import InputError
+from hmgdm_monai.transforms.entity_cutter import NoEntitiesError
 from hmgdm_monai.transforms.entity_graph import build_entity_graph
-from hmgdm_monai.transforms.stain import NormalizeStain
-from hmgdm_monai.transforms.superpixels import Superpixels
 
-GRAPH_FORMAT = 2  # raised when the same settings come to mean other graphs: stored ones are then computed anew
 TILES_AT_ONCE = 64  # read together; bounds the memory that a slide takes
-LONGEST_NAME = 150  # characters of a unit's name in its file's name, which file systems end at 255
-
-
-@dataclass(frozen=True)
-class GraphRecipe:
-    """How tiles and their graphs are made.
-
-    Attributes:
-        tile_spec: size, scale and choice of tiles.
-        superpixels: cuts a tile into entities.
-        stain: normalises a tile before that; None leaves it as it is.
-        max_tiles: of one image; where it has more, that many are drawn, spread evenly over its tissue. None takes all.
-        seed: of that draw.
-    """
-
-    tile_spec: TileSpec
-    superpixels: Superpixels
-    stain: NormalizeStain | None = None
-    max_tiles: int | None = None
-    seed: int = 0
-
-    def settings(self) -> dict[str, Any]:
-        """All of it as values that JSON knows; equal recipes give equal settings."""
-        spec, cut = self.tile_spec, self.superpixels
-        return {
-            "graph_format": GRAPH_FORMAT,
-            "tile": {
-                "size_px": int(spec.size_px),
-                "mpp": float(spec.mpp),
-                "overlap_px": int(spec.overlap_px),
-                "min_tissue": float(spec.min_tissue),
-            },
-            "superpixels": {
-                "n_segments": int(cut.n_segments),
-                "compactness": float(cut.compactness),
-                "sigma": float(cut.sigma),
-                "iterations": int(cut.iterations),
-                "merge_threshold": None if cut.merge_threshold is None else float(cut.merge_threshold),
-                "method": cut.method,
-            },
-            "stain": None if self.stain is None else self.stain.method,
-            "max_tiles": None if self.max_tiles is None else {"n": int(self.max_tiles), "seed": int(self.seed)},
-        }
 
 
 @dataclass(frozen=True)
@@ -85,7 +41,7 @@ class GraphUnit:
         folder: of the store.
         recipe: how its graphs are made.
         settings: the recipe's, with a digest of the identity (id, size, time of change, mpp override; likewise of files
-            of coordinates and regions) of each image.
+            of coordinates, regions and cells) of each image.
     """
 
     name: str
@@ -97,12 +53,7 @@ class GraphUnit:
     @property
     def file_name(self) -> str:
         """The name by which the unit is stored: its own, or where that is too long its end and a digest."""
-        if len(quote(self.name, safe=" ")) <= LONGEST_NAME:
-            return self.name
-        end = self.name
-        while len(quote(end, safe=" ")) > LONGEST_NAME - 14:
-            end = end[1:]
-        return f"{end}~{hashlib.sha256(self.name.encode()).hexdigest()[:12]}"
+        return stored_name(self.name)
 
     @property
     def path(self) -> Path:
@@ -147,7 +98,7 @@ def plan_units(
     skipped: dict[str, str] = {}
     for row in rows:
         try:
-            identity = _identity(row)
+            identity = _identity(row, recipe.cutter.reads_cells)
             is_tile = _is_plain_tile(row, recipe.tile_spec)
         except InputError as error:
             skipped[row.id] = reason_of(error, row)
@@ -192,21 +143,28 @@ def build_unit(unit: GraphUnit) -> UnitOutcome:
         skipped = {}
     unit.path.unlink(missing_ok=True)
     counted: list[str] = []
+    notes: list[str] = []
     try:
-        write_unit(unit.folder, unit.file_name, _unit_tiles(unit, skipped, counted), unit.settings)
+        write_unit(unit.folder, unit.file_name, _unit_tiles(unit, skipped, counted, notes), unit.settings, notes)
     except _NoUnitError:
         return UnitOutcome(0, skipped)
     return UnitOutcome(len(counted), skipped)
 
 
-def image_tiles(row: ManifestRow, recipe: GraphRecipe) -> Iterator[TileGraph]:
-    """The tiles of one image with their graphs, read a few at a time.
+def image_tiles(row: ManifestRow, recipe: GraphRecipe, notes: list[str] | None = None) -> Iterator[TileGraph]:
+    """The tiles of one image with their graphs, read a few at a time; tiles without an entity are left out.
+
+    Args:
+        row: names the image.
+        recipe: how tiles and graphs are made.
+        notes: takes a line on what of a file of cells was not taken, and one on tiles that are left out.
 
     Raises:
-        InputError: the image is unreadable, has no mpp or no tissue.
+        InputError: the image is unreadable, has no mpp, no tissue or no entity, or its file of cells cannot be used.
     """
-    spec = recipe.tile_spec
+    spec, empty = recipe.tile_spec, 0
     with closing(open_slide(row.image, mpp=row.mpp)) as slide:
+        cells = RowCells(slide, row, spec.mpp) if recipe.cutter.reads_cells else None
         locations = thin(row_locations(slide, row, spec), recipe.max_tiles, recipe.seed, row.id)
         mpp = None if slide.mpp is None else spec.mpp
         for start in range(0, len(locations), TILES_AT_ONCE):
@@ -216,8 +174,26 @@ def image_tiles(row: ManifestRow, recipe: GraphRecipe) -> Iterator[TileGraph]:
                 image = pixels.transpose(2, 0, 1)
                 if recipe.stain is not None:
                     image = recipe.stain(image)
-                graph = build_entity_graph(image, recipe.superpixels(image))
+                outlines = None if cells is None else cells.outlines((x, y), spec.size_px)
+                try:
+                    label_map, edge_index = recipe.cutter.cut(image, mpp, outlines)
+                except NoEntitiesError:
+                    empty += 1
+                    continue
+                graph = build_entity_graph(image, label_map, edge_index=edge_index, mpp=mpp)
                 yield TileGraph(graph, row.id, (x, y), mpp, image.transpose(1, 2, 0))
+    if empty == len(locations):
+        raise InputError(f"{row.image}: {no_cells(empty, empty)}")
+    if notes is not None:
+        notes += [] if cells is None else cells.notes
+        notes += [f"{row.id}: {no_cells(empty, len(locations))}"] if empty else []
+
+
+def no_cells(empty: int, tiles: int) -> str:
+    """What is said of tiles that show no cell."""
+    if empty == tiles:
+        return f"no cell is found in its {tiles} tiles" if tiles > 1 else "no cell is found in it, so it has no graph"
+    return f"{empty} of its {tiles} tiles show no cell and are left out"
 
 
 def thin(locations: np.ndarray, max_tiles: int | None, seed: int, row_id: str) -> np.ndarray:
@@ -241,13 +217,13 @@ def reason_of(error: InputError, row: ManifestRow) -> str:
     return " ".join(str(error).removeprefix(f"{row.image}: ").split())
 
 
-def _unit_tiles(unit: GraphUnit, skipped: dict[str, str], counted: list[str]) -> Iterator[TileGraph]:
+def _unit_tiles(unit: GraphUnit, skipped: dict[str, str], counted: list[str], notes: list[str]) -> Iterator[TileGraph]:
     """The tiles of all images of a unit; notes in `skipped` what cannot be used, in `counted` the row id of each."""
     for row in unit.rows:
         before = len(counted)
         try:
             # Only what the image does is caught here: a full disk shows in the writer, which is not below us.
-            for tile in image_tiles(row, unit.recipe):
+            for tile in image_tiles(row, unit.recipe, notes):
                 counted.append(row.id)
                 yield tile
         except InputError as error:
@@ -271,15 +247,18 @@ def _still_unusable(unit: GraphUnit, stored: set[str]) -> dict[str, str]:
     return reasons
 
 
-def _identity(row: ManifestRow) -> dict[str, Any]:
+def _identity(row: ManifestRow, reads_cells: bool) -> dict[str, Any]:
     """What tells an image from another one in its place, without reading it."""
+    if row.image == row.graphs:
+        raise InputError(f"{row.image}: holds graphs, and their image is not named; train with entity_kind graphs")
     try:
         with row.image.open("rb") as file:
             stat = os.fstat(file.fileno())
     except OSError as error:
         raise InputError(f"{row.image}: cannot be opened ({error.strerror}); check the path and access") from error
     identity = {"id": row.id, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "mpp": row.mpp}
-    for name, path in (("coords", row.coords), ("regions", row.regions)):
+    files = {"coords": row.coords, "regions": row.regions, "cells": row.cells if reads_cells else None}
+    for name, path in files.items():
         if path is not None:
             try:
                 stat = path.stat()

@@ -209,6 +209,7 @@ class InferenceReport:
                 latent,
                 seed=self.seed,
                 note=self.note,
+                entities=encoder.run_settings["data"].get("entity_kind", "superpixels"),
             )
         finally:
             encoder.to(self.device)

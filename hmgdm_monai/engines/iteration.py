@@ -181,7 +181,7 @@ class MaskedDiffusionIteration(SelfSupervisedIteration):
     def compute(self, network: nn.Module, batch: EntityGraph, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Loss of a fresh split, timestep and noise; embeddings (B, S) of the whole graphs, in validation only."""
         output = network(batch, self.noising, BatchDraws(batch, generator, shared=network.training))
-        loss = self.loss(*output, shared=network.training)
+        loss = self.loss(*output)
         if network.training:
             return loss, loss.detach().expand(batch.num_graphs, 1)
         return loss, network.embed(batch)

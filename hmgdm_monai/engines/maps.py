@@ -23,6 +23,7 @@ from hmgdm_monai.data.geojson import (
 )
 from hmgdm_monai.data.manifest import ManifestRow
 from hmgdm_monai.data.nifti_map import write_nifti_map
+from hmgdm_monai.data.row_cells import RowCells
 from hmgdm_monai.data.slide import open_slide
 from hmgdm_monai.data.tiling import TileSpec
 from hmgdm_monai.errors import InputError
@@ -133,12 +134,15 @@ def read_tile(row: ManifestRow, location_px: Sequence[int], spec: TileSpec, to_s
     """Read one tile, with its entities.
 
     Raises:
-        InputError: the image cannot be read.
+        InputError: the image cannot be read, or its file of cells; or the tile shows no entity.
     """
     x, y = (int(part) for part in location_px)
     with closing(open_slide(row.image, mpp=row.mpp)) as slide:
         image = slide.read_regions(np.array([[x, y]]), spec.size_px, spec.mpp)[0].transpose(2, 0, 1).copy()
-        sample = to_sample(image, keep_label_map=True)
+        known = {}
+        if to_sample.reads_cells:
+            known["outlines"] = RowCells(slide, row, spec.mpp).outlines((x, y), spec.size_px)
+        sample = to_sample(image, keep_label_map=True, **known)
         return TileView(row, image, sample, (x, y), slide.downsample_at(spec.mpp), slide.mpp or spec.mpp)
 
 
@@ -179,7 +183,8 @@ def write_entity_map(
         ids=object_ids(tile.row.id, [(*tile.location_px, side, number) for number in range(len(quantity.values))]),
     )
     name = f"{stem}_x{tile.location_px[0]}_y{tile.location_px[1]}_{quantity.name}"
-    painted = Placed(quantity.values[labels], tile.location_px, tile.pixel_px)
+    pixels = np.where(labels >= 0, quantity.values[labels], np.nan)  # between cells there is no entity
+    painted = Placed(pixels, tile.location_px, tile.pixel_px)
     tissue = Placed(tile.image.transpose(1, 2, 0), tile.location_px, tile.pixel_px)
     figure = draw_heatmap(tissue, painted, quantity.label, tile.mpp, title, span, note)
     return [

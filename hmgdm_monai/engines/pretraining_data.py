@@ -20,14 +20,15 @@ from hmgdm_monai.data.manifest import ManifestRow, read_manifest
 from hmgdm_monai.data.tiling import TileSpec
 from hmgdm_monai.engines.cohort import CohortGraphs, build_graph_stores
 from hmgdm_monai.engines.encode import encode_stores
+from hmgdm_monai.engines.given_graphs import build_given_graphs
 from hmgdm_monai.entities.entity_encoder import EntityEncoder
 from hmgdm_monai.entities.nearest_superpixels import NearestSuperpixels
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.ranks import first_rank_first, is_first_rank
 from hmgdm_monai.transforms.degrade import RandDegrade
+from hmgdm_monai.transforms.entity_cutter import EntityCutter
 from hmgdm_monai.transforms.entity_windows import graph_windows
 from hmgdm_monai.transforms.stain import NormalizeStain
-from hmgdm_monai.transforms.superpixels import Superpixels
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,9 @@ class PretrainingData:
     Args:
         manifest: CSV of the cohort.
         store_dir: folder of the stores; may be shared between runs, since every file is keyed by what shaped it.
-        tile_spec: size, scale and choice of tiles. superpixels: how tiles become entities.
+        tile_spec: size, scale and choice of tiles.
+        cutter: how tiles become entities; None for graphs of another program, which the manifest names and which come
+            with their latents and without tiles.
         stain: stain normalisation, or None.
         val_fraction: share of patients held out for validation, at least one.
         max_tiles_per_slide: draw that many tiles of a slide that has more; None for all.
@@ -52,7 +55,7 @@ class PretrainingData:
         degrade: how tiles are degraded for them.
 
     Raises:
-        InputError: ``val_fraction`` or ``degraded_views`` out of range.
+        InputError: ``val_fraction`` or ``degraded_views`` out of range, or graphs without tiles are to be degraded.
     """
 
     def __init__(
@@ -60,7 +63,7 @@ class PretrainingData:
         manifest: Path | str,
         store_dir: Path | str,
         tile_spec: TileSpec,
-        superpixels: Superpixels,
+        cutter: EntityCutter | None = None,
         stain: NormalizeStain | None = None,
         val_fraction: float = 0.2,
         max_tiles_per_slide: int | None = None,
@@ -74,8 +77,10 @@ class PretrainingData:
             raise InputError(f"val_fraction must lie between 0 and 1, exclusive, got {val_fraction}")
         if degraded_views < 0:
             raise InputError(f"degraded_views must not be negative, got {degraded_views}")
+        if cutter is None and degraded_views:
+            raise InputError("entity_kind graphs: there is no image that could be degraded; set degraded_views 0")
         self.manifest, self.store_dir = Path(manifest), Path(store_dir)
-        self.tile_spec, self.superpixels, self.stain = tile_spec, superpixels, stain
+        self.tile_spec, self.cutter, self.stain = tile_spec, cutter, stain
         self.val_fraction, self.max_tiles_per_slide = val_fraction, max_tiles_per_slide
         self.strict_manifest, self.seed, self.num_workers = strict_manifest, seed, num_workers
         self.degraded_views, self.degrade = degraded_views, degrade or RandDegrade()
@@ -84,23 +89,35 @@ class PretrainingData:
         self._latents: list[LatentStore] = []  # of the tiles as they are, and of each degraded view
 
     @property
+    def has_tiles(self) -> bool:
+        """Whether there are images behind the graphs."""
+        return self.cutter is not None
+
+    @property
     def cohort(self) -> CohortGraphs:
         """Graph stores of the cohort, built where they are missing; what was left out is logged, once."""
         if self._cohort is None:
             with first_rank_first():
-                self._cohort = build_graph_stores(
-                    read_manifest(self.manifest, strict=self.strict_manifest),
-                    self.store_dir / "graphs",
-                    self.tile_spec,
-                    self.superpixels,
-                    self.stain,
-                    self.max_tiles_per_slide,
-                    self.num_workers,
-                    self.seed,
-                    progress=is_first_rank(),
-                )
+                self._cohort = self._build()
             logger.info("cohort %s: %s", self.manifest, self._cohort.summary())
         return self._cohort
+
+    def _build(self) -> CohortGraphs:
+        manifest = read_manifest(self.manifest, strict=self.strict_manifest)
+        if self.cutter is None:
+            folder, most = self.store_dir / "given", self.max_tiles_per_slide
+            return build_given_graphs(manifest, folder, most, self.seed, is_first_rank())
+        return build_graph_stores(
+            manifest,
+            self.store_dir / "graphs",
+            self.tile_spec,
+            self.cutter,
+            self.stain,
+            self.max_tiles_per_slide,
+            self.num_workers,
+            self.seed,
+            progress=is_first_rank(),
+        )
 
     def prepare(self) -> None:
         """Build what is missing of the graph stores."""
@@ -146,9 +163,12 @@ class PretrainingData:
     def encode(self, entities: EntityEncoder, device: Any = "cpu") -> None:
         """Encode all graphs with the frozen entity encoder, into latent stores keyed by its digest.
 
-        Degraded views go into a folder of their own.
+        Degraded views go into a folder of their own. Graphs that came with their latents are not encoded.
         """
         cohort = self.cohort
+        if not self.has_tiles:
+            self._latents = [LatentStore(cohort.paths, edges=entities.edge_latents)]
+            return
 
         def encoded(degrade: RandDegrade | None = None, view: int = 0) -> LatentStore:
             folder = self.store_dir / ("latents" if degrade is None else "views")

@@ -29,7 +29,8 @@ logger = logging.getLogger(__name__)
 class PretrainingReport:
     """Write ``model.pt``, ``superpixels.pt``, ``metrics.json`` and the figures of a run.
 
-    Figures are drawn from the first validation tile with five vertices or more.
+    Figures are drawn from the first validation tile with five vertices or more; where graphs came without tiles, there
+    are curves alone, and no ``superpixels.pt``.
 
     Args:
         output_dir: of the run.
@@ -77,9 +78,11 @@ class PretrainingReport:
         model, metrics, figures = (self.output_dir / name for name in ("model.pt", "metrics.json", "figures"))
         save_pretrained(model, self.encoder())
         write_json(metrics, self.metrics())
-        superpixels = self.data.superpixel_index()
-        superpixels.save(self.output_dir / "superpixels.pt")
-        self._draw(figures, superpixels)
+        self._draw_curves(figures)
+        if self.data.has_tiles:
+            superpixels = self.data.superpixel_index()
+            superpixels.save(self.output_dir / "superpixels.pt")
+            self._draw_tile(figures, superpixels)
         cohort = self.data.cohort
         logger.info("cohort: %s", cohort.summary())
         logger.info("checkpoint: %s", model)
@@ -105,19 +108,23 @@ class PretrainingReport:
             self.name: stage_metrics(self.checkpoint),
         }
 
-    @torch.no_grad()
-    def _draw(self, folder: Path, superpixels: NearestSuperpixels) -> None:
+    def _draw_curves(self, folder: Path) -> None:
         from hmgdm_monai.visualize.curves import draw_curves
-        from hmgdm_monai.visualize.entity_graph import entity_graph_figure
         from hmgdm_monai.visualize.save import save_figure
 
         if self.checkpoint.history:
             figure = draw_curves(self.checkpoint.history, self.title, probe_chance(self.data), self.note)
             save_figure(figure, folder / "curves.png")
-        index = self._tile_to_draw()
+
+    @torch.no_grad()
+    def _draw_tile(self, folder: Path, superpixels: NearestSuperpixels) -> None:
+        from hmgdm_monai.visualize.entity_graph import entity_graph_figure
+        from hmgdm_monai.visualize.save import save_figure
+
+        index, kind = self._tile_to_draw(), self.run_settings["data"].get("entity_kind", "superpixels")
         graph = self.data.cohort.store()[index]
         image = graph.image[0]
-        save_figure(entity_graph_figure(image, graph, graph.label_map, self.note), folder / "entity_graph.png")
+        save_figure(entity_graph_figure(image, graph, graph.label_map, self.note, kind), folder / "entity_graph.png")
         if self.noising is None or not isinstance(self.hmgdm, HMGDM):
             return
         self.hmgdm.cpu().eval()
@@ -131,6 +138,7 @@ class PretrainingReport:
             self.sampling_steps,
             self.data.seed,
             self.note,
+            kind,
         )
         save_figure(figure, folder / "denoising.png")
 
@@ -146,6 +154,7 @@ def cohort_metrics(data: PretrainingData) -> dict[str, Any]:
         "tiles": {name: len(data.tile_indices(name)) for name in SECTIONS},
         "patients": {name: len(data.patients(name)) for name in SECTIONS},
         "skipped": [{"what": what, "reason": reason} for what, reason in data.cohort.skipped],
+        "notes": data.cohort.notes,
     }
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from hmgdm_monai.data.tiling import TileSpec
 from hmgdm_monai.diffusion.noising import GraphNoising
-from hmgdm_monai.engines.graph_unit import GraphRecipe
+from hmgdm_monai.engines.graph_recipe import GraphRecipe
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.networks.tile_sample import stain_of, superpixels_of
+from hmgdm_monai.networks.tile_sample import cutter_of, stain_of
 
 
 def recipe_of(run_settings: Mapping[str, Any], max_tiles_per_slide: int | None = None, seed: int = 0) -> GraphRecipe:
@@ -21,7 +21,7 @@ def recipe_of(run_settings: Mapping[str, Any], max_tiles_per_slide: int | None =
         seed: of that draw.
 
     Raises:
-        InputError: the settings lack one that shapes a tile or its graph.
+        InputError: the settings lack one that shapes a tile or its graph, or there were no tiles.
     """
     try:
         data = run_settings["data"]
@@ -30,7 +30,7 @@ def recipe_of(run_settings: Mapping[str, Any], max_tiles_per_slide: int | None =
         raise InputError(
             f"the model's settings lack {error}, so its tiles cannot be made; give a run's model.pt"
         ) from None
-    return GraphRecipe(spec, superpixels_of(run_settings), stain_of(run_settings), max_tiles_per_slide, seed)
+    return GraphRecipe(spec, cutter_of(run_settings), stain_of(run_settings), max_tiles_per_slide, seed)
 
 
 def noising_of(run_settings: Mapping[str, Any]) -> GraphNoising:

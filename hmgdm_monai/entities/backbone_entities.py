@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.entities.backbones.backbone import Backbone
 from hmgdm_monai.entities.backbones.build import BackboneSettings, build_backbone
+from hmgdm_monai.entities.cell_channels import SHAPE_CHANNELS, graph_shape_channels
 from hmgdm_monai.entities.entity_encoder import EntityEncoder
 from hmgdm_monai.entities.pooling import pool_over_superpixels
 from hmgdm_monai.errors import InputError
@@ -36,6 +37,8 @@ class BackboneEntities(EntityEncoder):
             entity, and averages over the window: entities share nothing but pixels, at a higher cost.
         window_px: side of those windows.
         seam_px: half the width of the band along the border of two superpixels that their edge is pooled over.
+        shape_channels: whether size, shape and stain of each entity follow the channels of the backbones, and the mean
+            of both ends those of an edge; see :mod:`hmgdm_monai.entities.cell_channels`. They cannot be exported.
         published: load the weights that a backbone was published with; False leaves that to a checkpoint.
 
     Raises:
@@ -51,6 +54,7 @@ class BackboneEntities(EntityEncoder):
         view: str = "tile",
         window_px: int = 64,
         seam_px: int = 2,
+        shape_channels: bool = False,
         published: bool = True,
     ) -> None:
         super().__init__()
@@ -63,11 +67,15 @@ class BackboneEntities(EntityEncoder):
             raise InputError("backbone: give at least one")
         self.backbones = nn.ModuleList(build_backbone(one, published) for one in several)
         self.edge_latents, self.view = edge_latents, view
-        self.window_px, self.seam_px = window_px, seam_px
+        self.window_px, self.seam_px, self.shape_channels = window_px, seam_px, shape_channels
 
     @property
     def latent_dim(self) -> int:
-        """D, channels of all backbones together."""
+        """D, channels of all backbones together, and those of shape."""
+        return self._channels + (len(SHAPE_CHANNELS) if self.shape_channels else 0)
+
+    @property
+    def _channels(self) -> int:
         return sum(backbone.channels for backbone in self._all())
 
     @property
@@ -79,26 +87,37 @@ class BackboneEntities(EntityEncoder):
             "view": self.view,
             "window_px": self.window_px,
             "seam_px": self.seam_px,
+            "shape_channels": self.shape_channels,
         }
 
     def digest(self) -> str:
         """SHA-256 of settings and weights."""
-        parts = [self.kind, dict(self.settings), [backbone.digest() for backbone in self._all()]]
+        # Shape channels count by their names, where there are any: what they are made of may change.
+        settings = {name: value for name, value in self.settings.items() if name != "shape_channels"}
+        parts = [self.kind, settings, [backbone.digest() for backbone in self._all()]]
+        parts += [list(SHAPE_CHANNELS)] if self.shape_channels else []
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def forward(self, graph: EntityGraph) -> tuple[Tensor, Tensor | None]:
         """See the base class.
 
         Raises:
-            InputError: a backbone gives what is no feature map, or not finite.
+            InputError: a backbone gives what is no feature map, or not finite; or shapes are asked for in an export, or
+                of tiles of unknown scale.
         """
-        if self.view == "window":
-            return self._of_windows(graph)
+        vertices, edges = self._of_windows(graph) if self.view == "window" else self._of_tiles(graph)
+        if not self.shape_channels:
+            return vertices, edges
+        if torch.compiler.is_exporting() or torch.jit.is_tracing():
+            raise InputError("shape channels are computed outside of tensors and cannot be exported")
+        of_vertices, of_edges = graph_shape_channels(graph)
+        vertices = torch.cat((vertices, of_vertices), dim=1)
+        return vertices, None if edges is None else torch.cat((edges, of_edges), dim=1)
+
+    def _of_tiles(self, graph: EntityGraph) -> tuple[Tensor, Tensor | None]:
         maps = [one for backbone in self._all() for one in backbone(graph.image)]
         seam_px = self.seam_px if self.edge_latents else None
-        return pool_over_superpixels(
-            maps, graph.label_map, graph.vertex_batch, graph.pos, graph.edge_index, seam_px
-        )
+        return pool_over_superpixels(maps, graph.label_map, graph.vertex_batch, graph.pos, graph.edge_index, seam_px)
 
     def _of_windows(self, graph: EntityGraph) -> tuple[Tensor, Tensor | None]:
         device = graph.pos.device
@@ -111,7 +130,7 @@ class BackboneEntities(EntityEncoder):
         for some in windows.split(_WINDOWS_AT_ONCE):
             maps = [one for backbone in self._all() for one in backbone(some.to(device))]
             latents.append(torch.cat([one.float().mean((2, 3)) for one in maps], dim=1))
-        return torch.cat(latents) if latents else torch.zeros(0, self.latent_dim, device=device)
+        return torch.cat(latents) if latents else torch.zeros(0, self._channels, device=device)
 
     def _all(self) -> list[Backbone]:
         return list(self.backbones)  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from typing import Any
 from hmgdm_monai.data.checkpoint_file import read_checkpoint, write_checkpoint
 from hmgdm_monai.entities.backbone_entities import BackboneEntities
 from hmgdm_monai.entities.entity_encoder import EntityEncoder
+from hmgdm_monai.entities.given_entities import GivenEntities
 from hmgdm_monai.entities.window_autoencoder import WindowAutoencoder
 from hmgdm_monai.errors import InputError
 
@@ -19,7 +20,7 @@ def build_entities(kind: str, settings: Mapping[str, Any]) -> EntityEncoder:
     """An entity encoder without weights, for those of a checkpoint.
 
     Args:
-        kind: "backbone" or "window_autoencoder".
+        kind: "backbone", "window_autoencoder" or "graphs".
         settings: arguments of its class.
 
     Raises:
@@ -29,7 +30,9 @@ def build_entities(kind: str, settings: Mapping[str, Any]) -> EntityEncoder:
         return BackboneEntities(**settings, published=False)
     if kind == WindowAutoencoder.kind:
         return WindowAutoencoder(**settings)
-    raise InputError(f"there are no entities of kind {kind!r}; there are backbone and window_autoencoder")
+    if kind == GivenEntities.kind:
+        return GivenEntities(**settings)
+    raise InputError(f"there are no entities of kind {kind!r}; there are backbone, window_autoencoder and graphs")
 
 
 def save_entities(path: Path | str, entities: EntityEncoder) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -29,7 +33,7 @@ def superpixel_shares(label_map: Tensor, num_labels: int, grid: tuple[int, int])
     for row, row_weight in _cells_of_pixels(height, grid[0], label_map.device):
         for column, column_weight in _cells_of_pixels(width, grid[1], label_map.device):
             cell = row[:, None] * grid[1] + column
-            index = torch.where(entity >= 0, entity + cell, len(shares) - 1)
+            index = torch.where(entity >= 0, entity + cell, shares.shape[0] - 1)  # a length would fix V in exports
             weight = (row_weight[:, None] * column_weight).expand(batch, -1, -1)
             shares.index_add_(0, index.flatten(), weight.flatten())
     return shares[:-1].unflatten(0, (batch, num_labels, cells))
@@ -42,7 +46,7 @@ def seam_shares(
 
     The seam of two superpixels is a band along their common border. It is made of pairs of pixels, one in either
     superpixel, at most ``seam_px`` apart along a row or a column; each pair counts once in the cells of both its
-    pixels. So pixels at the border weigh most. An edge whose ends do not touch has no such pair, and gets zeros.
+    pixels. So pixels at the border weigh most. An edge whose ends are further apart has no such pair, and gets zeros.
 
     Args:
         label_map: (B, H, W) integer, labels 0 to V - 1 of each tile; -1 where there is no entity.
@@ -55,35 +59,8 @@ def seam_shares(
     Returns:
         (E, h * w) float32.
     """
-    batch, height, width = label_map.shape
-    edges, cells, device = edge_index.shape[1], grid[0] * grid[1], label_map.device
-    # The edge between any two labels of a tile, -1 where there is none.
-    table = torch.full((batch, num_labels, num_labels), -1, dtype=torch.long, device=device)
-    numbers = torch.arange(edges, device=device)
-    table[edge_batch, edge_index[0], edge_index[1]] = numbers
-    table[edge_batch, edge_index[1], edge_index[0]] = numbers
-    shares = torch.zeros(edges * cells, device=device)
-    parts = [
-        (row[:, None] * grid[1] + column, row_weight[:, None] * column_weight)
-        for row, row_weight in _cells_of_pixels(height, grid[0], device)
-        for column, column_weight in _cells_of_pixels(width, grid[1], device)
-    ]
-    places = torch.arange(height * width, device=device).view(height, width)
-    for distance in range(1, seam_px + 1):
-        for axis in (1, 2):
-            length = label_map.shape[axis] - distance
-            if length <= 0:
-                continue
-            here, there = label_map.narrow(axis, 0, length), label_map.narrow(axis, distance, length)
-            tile, row, column = ((here != there) & (here >= 0) & (there >= 0)).nonzero(as_tuple=True)
-            edge = table[tile, here[tile, row, column].long(), there[tile, row, column].long()]
-            found = edge >= 0
-            edge, row, column = edge[found], row[found], column[found]
-            pixel = places[row, column]
-            for other in (pixel, pixel + distance * (width if axis == 1 else 1)):
-                for cell, weight in parts:
-                    shares.index_add_(0, edge * cells + cell.flatten()[other], weight.flatten()[other])
-    return shares.unflatten(0, (edges, cells))
+    edge, place = _seam_pixels(label_map, edge_index, edge_batch, num_labels, seam_px)
+    return _spread(edge, place, edge_index.shape[1], label_map.shape[1:], grid)
 
 
 def pool_over_superpixels(
@@ -105,55 +82,112 @@ def pool_over_superpixels(
     Returns:
         Vertices (V, D) and edges (E, D) or None, D the sum of all C.
     """
-    batch = len(label_map)
-    label = torch.arange(vertex_batch.shape[0], device=vertex_batch.device)
-    own, most = edge_index, vertex_batch.shape[0]
-    if batch > 1:  # a tile alone has no sizes that depend on values, and can be exported
-        counts = torch.bincount(vertex_batch, minlength=batch)
-        starts = counts.cumsum(0) - counts
-        label = label - starts[vertex_batch]
-        own, most = edge_index - starts[vertex_batch[edge_index[0]]], int(counts.max())
+    batch = label_map.shape[0]
+    grids = [(int(one.shape[2]), int(one.shape[3])) for one in maps]  # numbers in a trace, too
+    cells = [one.flatten(2).transpose(1, 2).float() for one in maps]  # (B, h w, C)
+    label, most = _places(vertex_batch, batch)
+    shares = _on_grids(set(grids), lambda grid: superpixel_shares(label_map, most, grid))
+    vertices = [_pool(shares[grid], of_one)[vertex_batch, label] for grid, of_one in zip(grids, cells, strict=True)]
+    if seam_px is None:
+        return torch.cat(vertices, dim=1), None
     edge_batch = vertex_batch[edge_index[0]]
-    grids = {(int(one.shape[2]), int(one.shape[3])) for one in maps}
-    shares = {grid: superpixel_shares(label_map, most, grid) for grid in grids}
-    seams: dict[tuple[int, int], Tensor] = {}
-    if seam_px is not None:
-        middle = 0.5 * (pos[edge_index[0]] + pos[edge_index[1]])
-        seams = {grid: seam_shares(label_map, own, edge_batch, most, grid, seam_px) for grid in grids}
-        seams = {grid: _or_middle(seam, middle, grid) for grid, seam in seams.items()}
-    vertices, edges = [], []
-    for one in maps:
-        grid = (int(one.shape[2]), int(one.shape[3]))
-        cells = one.flatten(2).transpose(1, 2).float()  # (B, h w, C)
-        share = shares[grid]
-        pooled = torch.bmm(share, cells) / share.sum(2, keepdim=True).clamp(min=1e-6)
-        vertices.append(pooled[vertex_batch, label])
-        if seam_px is not None:
-            edges.append(_pool_ragged(seams[grid], cells, edge_batch))
-    return torch.cat(vertices, dim=1), torch.cat(edges, dim=1) if seam_px is not None else None
+    edge, place = _seam_pixels(label_map, label[edge_index], edge_batch, most, seam_px)
+    middle = 0.5 * (pos[edge_index[0]] + pos[edge_index[1]])
+    own, most = _places(edge_batch, batch)
+    slot = edge_batch * most + own  # edges of a tile side by side, as the product of matrices wants them
+
+    def seams(grid: tuple[int, int]) -> Tensor:
+        shares = _spread(slot[edge], place, batch * most, label_map.shape[1:], grid)
+        return _or_middle(shares, slot, middle, grid).unflatten(0, (batch, most))
+
+    shares = _on_grids(set(grids), seams)
+    edges = [_pool(shares[grid], of_one)[edge_batch, own] for grid, of_one in zip(grids, cells, strict=True)]
+    return torch.cat(vertices, dim=1), torch.cat(edges, dim=1)
 
 
-def _pool_ragged(shares: Tensor, cells: Tensor, batch: Tensor) -> Tensor:
-    """Means (E, C) of cells (B, N, C), weighed by shares (E, N); batch (E,) ascending or not."""
-    total = shares.sum(1, keepdim=True)
-    if len(cells) == 1:
-        return shares @ cells[0] / total
+def _pool(shares: Tensor, cells: Tensor) -> Tensor:
+    """Means (B, N, C) of cells (B, h w, C), weighed by shares (B, N, h w); zeros where an entity has none."""
+    return torch.bmm(shares, cells) / shares.sum(2, keepdim=True).clamp(min=1e-6)
+
+
+def _places(batch: Tensor, tiles: int) -> tuple[Tensor, int]:
+    """Place (N,) of each entity among those of its tile, and the largest number of entities in a tile."""
+    if tiles == 1:  # no sizes that depend on values: can be exported
+        return torch.arange(batch.shape[0], device=batch.device), batch.shape[0]
+    counts = torch.bincount(batch, minlength=tiles)
     order = batch.argsort(stable=True)
-    counts = torch.bincount(batch, minlength=len(cells))
-    place = torch.arange(len(batch), device=batch.device) - (counts.cumsum(0) - counts)[batch[order]]
-    padded = shares.new_zeros(len(cells), int(counts.max()) if len(batch) else 0, shares.shape[1])
-    padded[batch[order], place] = shares[order]
-    pooled = torch.bmm(padded, cells)[batch[order], place]
-    pooled = torch.empty_like(pooled).index_copy_(0, order, pooled)
-    return pooled / total
+    ranked = torch.arange(len(batch), device=batch.device) - (counts.cumsum(0) - counts)[batch[order]]
+    return torch.empty_like(ranked).index_copy_(0, order, ranked), int(counts.max())
 
 
-def _or_middle(seam: Tensor, middle: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Shares (E, h w) as they are, or the cell of ``middle`` (E, 2) where an edge has none."""
+def _on_grids(
+    grids: set[tuple[int, int]], shares_on: Callable[[tuple[int, int]], Tensor]
+) -> dict[tuple[int, int], Tensor]:
+    """Shares (..., h w) on each grid; on one whose cells are made of whole cells of a finer one, by adding those."""
+    found: dict[tuple[int, int], Tensor] = {}
+    for height, width in sorted(grids, reverse=True):
+        finer = next((size for size in found if size[0] % height == 0 and size[1] % width == 0), None)
+        if finer is None:
+            found[height, width] = shares_on((height, width))
+        else:
+            block = (finer[0] // height, finer[1] // width)
+            whole = found[finer].flatten(0, -2).unflatten(-1, (1, *finer))  # as images, whose sums are quick
+            added = F.avg_pool2d(whole, block, divisor_override=1)
+            found[height, width] = added.flatten(1).view(*found[finer].shape[:-1], height * width)
+    return found
+
+
+def _seam_pixels(
+    label_map: Tensor, edge_index: Tensor, edge_batch: Tensor, num_labels: int, seam_px: int
+) -> tuple[Tensor, Tensor]:
+    """The pixels of all seams: edge (P,), and place (P,) of the pixel in its tile, row by row; see :func:`seam_shares`.
+
+    A pixel stands there once for each pair that it belongs to.
+    """
+    batch, height, width = label_map.shape
+    device = label_map.device
+    # The edge between any two labels of a tile, -1 where there is none.
+    table = torch.full((batch, num_labels, num_labels), -1, dtype=torch.long, device=device)
+    numbers = torch.arange(edge_index.shape[1], device=device)
+    table[edge_batch, edge_index[0], edge_index[1]] = numbers
+    table[edge_batch, edge_index[1], edge_index[0]] = numbers
+    labels = label_map.long()
+    edges, places = [numbers[:0]], [numbers[:0]]
+    for distance in range(1, seam_px + 1):
+        for axis, step in ((1, distance * width), (2, distance)):
+            length = label_map.shape[axis] - distance
+            if length <= 0:
+                continue
+            here, there = label_map.narrow(axis, 0, length), label_map.narrow(axis, distance, length)
+            across = torch.zeros_like(label_map, dtype=torch.bool)
+            across.narrow(axis, 0, length).copy_((here != there) & (here >= 0) & (there >= 0))
+            pixel = across.flatten().nonzero().squeeze(1)
+            tile = pixel.div(height * width, rounding_mode="floor")
+            edge = table[tile, labels.flatten()[pixel], labels.flatten()[pixel + step]]
+            place = pixel - tile * (height * width)
+            edges += [edge, edge]
+            places += [place, place + step]
+    edge, place = torch.cat(edges), torch.cat(places)
+    return edge[edge >= 0], place[edge >= 0]
+
+
+def _spread(rows: Tensor, places: Tensor, num_rows: int, size: torch.Size, grid: tuple[int, int]) -> Tensor:
+    """How often pixels (P,) of rows (P,) lie in each cell, (num_rows, h w); a pixel in two cells counts in parts."""
+    cells = grid[0] * grid[1]
+    shares = torch.zeros(num_rows * cells, device=rows.device)
+    for row, row_weight in _cells_of_pixels(size[0], grid[0], rows.device):
+        for column, column_weight in _cells_of_pixels(size[1], grid[1], rows.device):
+            cell, weight = row[:, None] * grid[1] + column, row_weight[:, None] * column_weight
+            shares.index_add_(0, rows * cells + cell.flatten()[places], weight.flatten()[places])
+    return shares.unflatten(0, (num_rows, cells))
+
+
+def _or_middle(shares: Tensor, slot: Tensor, middle: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Shares (N, h w); a row ``slot`` (E,) of an edge that has none gets the cell of its ``middle`` (E, 2)."""
     column = (middle[:, 0] * grid[1]).long().clamp(0, grid[1] - 1)
     row = (middle[:, 1] * grid[0]).long().clamp(0, grid[0] - 1)
-    alone = torch.zeros_like(seam).scatter_(1, (row * grid[1] + column)[:, None], 1.0)
-    return torch.where(seam.sum(1, keepdim=True) > 0, seam, alone)
+    none = (shares.sum(1)[slot] == 0).to(shares.dtype)
+    return shares.index_put((slot, row * grid[1] + column), none, accumulate=True)
 
 
 def _cells_of_pixels(pixels: int, cells: int, device: torch.device) -> list[tuple[Tensor, Tensor]]:
@@ -161,14 +195,17 @@ def _cells_of_pixels(pixels: int, cells: int, device: torch.device) -> list[tupl
 
     One pair where a cell is a whole number of pixels, else as many as a pixel can have cells.
     """
-    edges = torch.arange(pixels, dtype=torch.float64, device=device) * cells / pixels
+    # Made in NumPy: constants of the sizes alone, and no operations in an exported network.
+    pixels = int(pixels)  # which a trace has as a tensor
+    edges = np.arange(pixels) * cells / pixels
     step = cells / pixels  # cells in a pixel
-    first = (edges + 1e-9).floor()
+    first = np.floor(edges + 1e-9)
     most = 1 if pixels % cells == 0 else int(step) + 2
     pairs = []
     for offset in range(most):
         cell = first + offset
-        low, high = torch.maximum(edges, cell), torch.minimum(edges + step, cell + 1)
-        part = ((high - low) / step).clamp(min=0.0)
-        pairs.append((cell.long().clamp(max=cells - 1), part.float()))
+        low, high = np.maximum(edges, cell), np.minimum(edges + step, cell + 1)
+        part = np.clip((high - low) / step, 0.0, None)
+        own = np.minimum(cell, cells - 1).astype(int)
+        pairs.append((torch.tensor(own.tolist(), device=device), torch.tensor(part.tolist(), device=device)))
     return pairs

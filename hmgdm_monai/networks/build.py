@@ -26,7 +26,7 @@ def build_hmgdm(
     use_positions: bool = True,
     bottleneck: bool = False,
     readout: Sequence[str] = ("mean",),
-    agreement: bool = False,
+    layer_differences: bool = False,
 ) -> HMGDM:
     """Encoder and denoiser of matching sizes.
 
@@ -43,13 +43,29 @@ def build_hmgdm(
         use_positions: whether the encoder sees positions.
         bottleneck: whether the encoder ends in a Gaussian bottleneck.
         readout: statistics that pool the states into the embedding.
-        agreement: whether both halves of a graph are projected, for the agreement of the loss.
+        layer_differences: whether in each layer vertices also hear how their neighbors differ from them.
     """
-    encoder = GraphEncoder(latent_dim, hidden_dim, num_layers, edge_latents, hidden_entities, use_positions, bottleneck)
-    denoiser = GraphDenoiser(
-        latent_dim, hidden_dim, num_layers, heads, self_attention_depth, edge_latents, skip_connections
+    encoder = GraphEncoder(
+        latent_dim,
+        hidden_dim,
+        num_layers,
+        edge_latents,
+        hidden_entities,
+        use_positions,
+        bottleneck,
+        layer_differences,
     )
-    return HMGDM(encoder, denoiser, mask_ratio, StatisticsReadout(readout), agreement)
+    denoiser = GraphDenoiser(
+        latent_dim,
+        hidden_dim,
+        num_layers,
+        heads,
+        self_attention_depth,
+        edge_latents,
+        skip_connections,
+        layer_differences,
+    )
+    return HMGDM(encoder, denoiser, mask_ratio, StatisticsReadout(readout))
 
 
 def build_trunk(
@@ -60,9 +76,18 @@ def build_trunk(
     hidden_entities: str = "token",
     use_positions: bool = True,
     readout: Sequence[str] = ("mean",),
+    layer_differences: bool = False,
 ) -> GraphTrunk:
     """Encoder and readout alone, for encoders that another method than H-MGDM has trained, or none; see above."""
-    encoder = GraphEncoder(latent_dim, hidden_dim, num_layers, edge_latents, hidden_entities, use_positions)
+    encoder = GraphEncoder(
+        latent_dim,
+        hidden_dim,
+        num_layers,
+        edge_latents,
+        hidden_entities,
+        use_positions,
+        layer_differences=layer_differences,
+    )
     return GraphTrunk(encoder, StatisticsReadout(readout))
 
 

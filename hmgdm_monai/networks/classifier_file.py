@@ -118,6 +118,11 @@ def load_classifier(path: Path | str) -> Classifier:
             f"{path}: is no classifier of format {FORMAT} (found {found}); give a classifier_fold*.pt of classify.json"
         )
     try:
+        if "autoencoder" in saved["encoder"]["settings"]:
+            raise InputError(
+                f"{path}: is a classifier of version 0.1, whose entities are no longer there; run classify.json again, "
+                "or take the one that the bundle ships"
+            )
         encoder = build_tile_encoder(saved["encoder"]["kind"], saved["encoder"]["settings"], saved["run_settings"])
         network = build_classifier(encoder, saved["mode"], saved["settings"])
         network.load_state_dict(saved["weights"])

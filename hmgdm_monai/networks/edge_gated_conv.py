@@ -20,18 +20,24 @@ class EdgeGatedConv(nn.Module):
 
     Sums run over the edges that pass; without any the second term is 0. Without edge states the terms in h_e fall away.
 
+    With ``differences`` each message has a term more, SiLU(W_diff (h_j - h_i)): how a neighbor differs, which averages
+    of neighbors hide where unlike tissue meets (heterophily). It is not linear, for the mean of h_j - h_i alone is the
+    mean of h_j less h_i, which W_near and W_self make already.
+
     Args:
         channels: D, size of the states, in and out.
         edge_states: whether edges carry states.
+        differences: whether messages tell how a neighbor differs.
     """
 
-    def __init__(self, channels: int, edge_states: bool = True) -> None:
+    def __init__(self, channels: int, edge_states: bool = True, differences: bool = False) -> None:
         super().__init__()
         self.own = nn.Linear(channels, channels)
         self.near = nn.Linear(channels, channels, bias=False)
         self.edge = nn.Linear(channels, channels, bias=False) if edge_states else None
         gate_in = channels * (3 if edge_states else 2)
         self.gate = nn.Sequential(nn.Linear(gate_in, channels), nn.SiLU(), nn.Linear(channels, channels))
+        self.difference = nn.Linear(channels, channels, bias=False) if differences else None
 
     def forward(
         self,
@@ -67,6 +73,9 @@ class EdgeGatedConv(nn.Module):
             own = own if edge_passes is None else own[edge_passes]
             opening = self.gate(torch.cat((own, *ends), dim=-1))
             message = message + self.edge(own).repeat(2, 1)
+        if self.difference is not None:
+            projected = self.difference(vertices)
+            message = message + F.silu(projected[there] - projected[here])
         size, log_gate = vertices.shape[0], -F.softplus(-opening).repeat(2, 1)  # softplus: exports keep its digits
         sends = None if vertex_sends is None else vertex_sends[there].unsqueeze(-1)
         if sends is not None:

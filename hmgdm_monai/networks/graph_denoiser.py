@@ -56,12 +56,12 @@ class SelfAttentionBlock(nn.Module):
 class DecoderBlock(nn.Module):
     """LayerNorm, cross attention to the skip state, residual; graph convolution; LayerNorm, feed-forward, residual."""
 
-    def __init__(self, channels: int, heads: int, edge_states: bool) -> None:
+    def __init__(self, channels: int, heads: int, edge_states: bool, differences: bool = False) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(channels)
         self.skip_norm = nn.LayerNorm(channels)
         self.attention = GraphAttention(channels, heads)
-        self.graph = GraphLayer(channels, edge_states)
+        self.graph = GraphLayer(channels, edge_states, differences)
 
     def forward(self, states: Tensor, skip: Tensor, layout: EntityLayout) -> Tensor:
         """Hidden rows of states (N, D) attend to visible rows of skip (N, D), then all exchange messages -> (N, D)."""
@@ -94,6 +94,7 @@ class GraphDenoiser(nn.Module):
         edge_latents: whether edges carry latents.
         skip_connections: give each block the encoder state of its own layer; else every block gets the last one (the
             paper's ablation switch).
+        layer_differences: whether vertices also hear how their neighbors differ from them.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class GraphDenoiser(nn.Module):
         self_attention_depth: int = 2,
         edge_latents: bool = True,
         skip_connections: bool = True,
+        layer_differences: bool = False,
     ) -> None:
         super().__init__()
         self.latent_dim, self.hidden_dim, self.num_layers = latent_dim, hidden_dim, num_layers
@@ -118,7 +120,9 @@ class GraphDenoiser(nn.Module):
         self.timesteps = Timesteps(hidden_dim, flip_sin_to_cos=True, downscale_freq_shift=0)
         self.time = TimestepEmbedding(hidden_dim, hidden_dim)
         self.self_attention = nn.ModuleList(SelfAttentionBlock(hidden_dim, heads) for _ in range(self_attention_depth))
-        self.blocks = nn.ModuleList(DecoderBlock(hidden_dim, heads, edge_latents) for _ in range(num_layers))
+        self.blocks = nn.ModuleList(
+            DecoderBlock(hidden_dim, heads, edge_latents, layer_differences) for _ in range(num_layers)
+        )
         self.vertex_out = _head(hidden_dim, latent_dim)
         self.edge_out = _head(hidden_dim, latent_dim) if edge_latents else None
 

@@ -45,6 +45,7 @@ class GraphEncoder(nn.Module):
         use_positions: add an embedding of ``pos``.
         bottleneck: put a Gaussian bottleneck (mean and log-variance by heads of their own) on the last layer. In
             training it samples, from PyTorch's default generator; in evaluation it gives the mean, without noise.
+        layer_differences: whether vertices also hear how their neighbors differ from them.
 
     Raises:
         ValueError: for fewer than one layer or an unknown ``hidden_entities``.
@@ -59,6 +60,7 @@ class GraphEncoder(nn.Module):
         hidden_entities: str = "token",
         use_positions: bool = True,
         bottleneck: bool = False,
+        layer_differences: bool = False,
     ) -> None:
         super().__init__()
         if num_layers < 1:
@@ -73,7 +75,7 @@ class GraphEncoder(nn.Module):
         self.edge_in = nn.Linear(latent_dim, hidden_dim) if edge_latents else None
         self.edge_token = nn.Parameter(0.02 * torch.randn(hidden_dim)) if edge_latents else None
         self.position = PositionEmbedding(hidden_dim) if use_positions else None
-        self.layers = nn.ModuleList(GraphLayer(hidden_dim, edge_latents) for _ in range(num_layers))
+        self.layers = nn.ModuleList(GraphLayer(hidden_dim, edge_latents, layer_differences) for _ in range(num_layers))
         self.vertex_moments = nn.Linear(hidden_dim, 2 * hidden_dim) if bottleneck else None
         self.edge_moments = nn.Linear(hidden_dim, 2 * hidden_dim) if bottleneck and edge_latents else None
 

@@ -77,12 +77,13 @@ class GraphLayer(nn.Module):
     Args:
         channels: D.
         edge_states: whether edges carry states (the switch ``edge_latents``).
+        differences: whether vertices also hear how their neighbors differ from them.
     """
 
-    def __init__(self, channels: int, edge_states: bool = True) -> None:
+    def __init__(self, channels: int, edge_states: bool = True, differences: bool = False) -> None:
         super().__init__()
         self.vertex_norm = nn.LayerNorm(channels)
-        self.vertex_conv = EdgeGatedConv(channels, edge_states)
+        self.vertex_conv = EdgeGatedConv(channels, edge_states, differences)
         self.vertex_feed_forward = FeedForward(channels)
         self.edge_states = edge_states
         if edge_states:

@@ -1,4 +1,4 @@
-"""H-MGDM as an encoder of tiles: superpixels, entity encoder, graph encoder."""
+"""H-MGDM as an encoder of tiles: entities, entity encoder, graph encoder."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from hmgdm_monai.entities.entity_encoder import EntityEncoder
 from hmgdm_monai.networks.build import build_hmgdm, build_trunk
 from hmgdm_monai.networks.graph_trunk import GraphTrunk, num_graphs
 from hmgdm_monai.networks.tile_encoder import TileEncoder
-from hmgdm_monai.networks.tile_sample import TileToGraph, stain_of, superpixels_of
+from hmgdm_monai.networks.tile_sample import TileToGraph, cutter_of, stain_of
 
 
 class GraphTileEncoder(TileEncoder):
-    """Entity encoder and H-MGDM encoder, one after the other; entities are superpixels.
+    """Entity encoder and H-MGDM encoder, one after the other; entities are those of the training.
 
     Args:
         entities: the frozen part.
@@ -32,7 +32,7 @@ class GraphTileEncoder(TileEncoder):
     """
 
     kind = "hmgdm"
-    pretext_weights = ("hmgdm.denoiser.", "hmgdm.projection.")
+    pretext_weights = ("hmgdm.denoiser.",)
 
     def __init__(
         self,
@@ -57,8 +57,13 @@ class GraphTileEncoder(TileEncoder):
 
     @cached_property
     def to_sample(self) -> TileToGraph:
-        """Makes the graphs that the networks were trained on."""
-        return TileToGraph(superpixels_of(self.run_settings), stain_of(self.run_settings))
+        """Makes the graphs that the networks were trained on.
+
+        Raises:
+            InputError: the settings do not tell how, or they came without tiles.
+        """
+        settings = self.run_settings
+        return TileToGraph(cutter_of(settings), stain_of(settings), settings["data"].get("tile_mpp"))
 
     @property
     def state_dim(self) -> int:
@@ -82,7 +87,7 @@ class GraphTileEncoder(TileEncoder):
         return isinstance(other, GraphTileEncoder) and self.entities.digest() == other.entities.digest()
 
     def trunk(self) -> GraphTileEncoder:
-        """A copy without what only pretraining needs: denoiser and projection."""
+        """A copy without what only pretraining needs: the denoiser."""
         networks = copy.deepcopy(self.entities), self.hmgdm.trunk()
         return GraphTileEncoder(*networks, self.settings, self.run_settings).train(self.training)
 

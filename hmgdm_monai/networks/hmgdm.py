@@ -1,4 +1,4 @@
-"""H-MGDM, stage 2: encoder and denoiser over standardised latent graphs."""
+"""H-MGDM: encoder and denoiser over standardised latent graphs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch_geometric.utils import scatter
 
 from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.diffusion.draws import BatchDraws
@@ -14,11 +13,8 @@ from hmgdm_monai.diffusion.noising import GraphNoising
 from hmgdm_monai.diffusion.split import split_visible
 from hmgdm_monai.networks.graph_denoiser import GraphDenoiser
 from hmgdm_monai.networks.graph_encoder import GraphEncoder, GraphEncoding
-from hmgdm_monai.networks.graph_trunk import GraphTrunk, num_graphs
-from hmgdm_monai.networks.projection_head import ProjectionHead
+from hmgdm_monai.networks.graph_trunk import GraphTrunk
 from hmgdm_monai.networks.readout import StatisticsReadout
-
-_VIEW_CHANNELS = 64  # P
 
 
 class MaskedDiffusionOutput(NamedTuple):
@@ -30,8 +26,6 @@ class MaskedDiffusionOutput(NamedTuple):
         edge_prediction: (Eh, Z), None where edges carry no latents.
         edge_target: (Eh, Z), None where edges carry no latents.
         kl: scalar, KL divergence of the encoder's bottleneck.
-        visible_view: (B, P), projection of what the encoder makes of each graph's visible half; None without agreement.
-        hidden_view: (B, P), the same of the hidden half, seen on its own.
     """
 
     vertex_prediction: Tensor
@@ -39,27 +33,20 @@ class MaskedDiffusionOutput(NamedTuple):
     edge_prediction: Tensor | None
     edge_target: Tensor | None
     kl: Tensor
-    visible_view: Tensor | None = None
-    hidden_view: Tensor | None = None
 
 
 class HMGDM(GraphTrunk):
     """Masked graph diffusion: encoder on the visible half, denoiser on the hidden half.
 
     Where graphs carry degraded views of their tiles, the encoder sees one of those, or the tile as it came, drawn for
-    each graph and each half; what is restored is always the tile as it came. So the encoder learns to see through
+    each graph; what is restored is always the tile as it came. So the encoder learns to see through
     changes of stain, focus and compression. Departs from the paper, which has no such views.
-
-    With ``agreement`` the two halves of a graph are, besides, two views of one tile: the encoder also sees the hidden
-    half on its own, and a head projects the mean state of either half's vertices, for a contrastive loss. Departs from
-    the paper, which has none of it; docs/benchmarks.md has what it changes.
 
     Args:
         encoder: sees visible entities only.
         denoiser: sees noisy hidden entities and the encoding.
         mask_ratio: share of vertices, and of edges, to hide in every graph.
         readout: pools entity states for :meth:`embed`; their mean where None.
-        agreement: whether to project both halves.
 
     Raises:
         ValueError: if encoder and denoiser do not match, or ``mask_ratio`` does not lie between 0 and 1.
@@ -71,7 +58,6 @@ class HMGDM(GraphTrunk):
         denoiser: GraphDenoiser,
         mask_ratio: float = 0.6,
         readout: StatisticsReadout | None = None,
-        agreement: bool = False,
     ) -> None:
         super().__init__(encoder, readout)
         for name in ("latent_dim", "hidden_dim", "num_layers", "edge_latents"):
@@ -82,8 +68,6 @@ class HMGDM(GraphTrunk):
             raise ValueError(f"mask_ratio must lie between 0 and 1, exclusive, got {mask_ratio}")
         self.denoiser = denoiser
         self.mask_ratio = mask_ratio
-        channels = encoder.hidden_dim
-        self.projection = ProjectionHead(channels, channels, _VIEW_CHANNELS) if agreement else None
 
     def split(self, graph: EntityGraph, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Visible vertices (V,) and edges (E,) of a fresh complementary split of every graph in the batch."""
@@ -129,19 +113,9 @@ class HMGDM(GraphTrunk):
             gone = ~edge_visible
             edge_target = noising.target(edges[gone], edge_noise[gone], edge_times[gone])
             edge_prediction = edge_prediction[gone]
-        views: tuple[Tensor, ...] = ()
-        if self.projection is not None:
-            seen = self._view_latents(graph, draws)
-            rest = self.encoder(*seen, graph.edge_index, graph.pos, hidden, ~edge_visible, draws)
-            views = (self._view(graph, encoding, vertex_visible), self._view(graph, rest, hidden))
         return MaskedDiffusionOutput(
-            vertex_prediction[hidden], vertex_target, edge_prediction, edge_target, encoding.kl, *views
+            vertex_prediction[hidden], vertex_target, edge_prediction, edge_target, encoding.kl
         )
-
-    def _view(self, graph: EntityGraph, encoding: GraphEncoding, visible: Tensor) -> Tensor:
-        """(B, P) of the vertices (V,) that the encoder has seen."""
-        states, batch = encoding.vertex_states[-1][visible], graph.vertex_batch[visible]
-        return self.projection(scatter(states, batch, dim_size=num_graphs(graph), reduce="mean"))
 
     def denoise(
         self,

@@ -11,8 +11,8 @@ _NOT_TOLD = (
 )
 _METHODS = {
     "hmgdm": (
-        "H-MGDM: the tile is cut into superpixels; these and the pairs that touch become a graph of image windows, "
-        "whose encoder was trained without labels by diffusion on the masked part of the graph.",
+        "H-MGDM: the tile is cut into superpixels; a frozen backbone describes each of them and each pair that touches; "
+        "the encoder of that graph was trained without labels by diffusion on the masked part of the graph.",
         "Zhuang et al. Dynamic Entity-Masked Graph Diffusion Model for Histopathological Image Representation "
         "Learning. AAAI 2025. https://arxiv.org/abs/2412.10482",
         "graph-neural-network",
@@ -29,7 +29,6 @@ _TILES = (
     ("tile_mpp", "microns per pixel"),
     ("stain_method", "stain normalisation"),
     ("n_segments", "superpixels a tile, about"),
-    ("window_px", "side of an entity's window, px"),
 )
 _CODE = """```python
 import torch

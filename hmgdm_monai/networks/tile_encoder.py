@@ -46,7 +46,8 @@ class TileEncoder(nn.Module, ABC):
         """``to_sample(image (3, S, S) uint8, keep_label_map=False)``: a tile as the networks take it, on the CPU.
 
         Picklable and without weights, for workers. With ``keep_label_map`` the sample has a ``label_map`` (1, S, S)
-        int32, the entity of each pixel, by which values of entities are painted.
+        int32, the entity of each pixel, by which values of entities are painted. With an attribute ``reads_cells`` it
+        takes ``outlines`` (S, S) of cells, too.
         """
 
     @property

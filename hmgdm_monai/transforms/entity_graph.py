@@ -13,7 +13,7 @@ from monai.utils import convert_to_numpy
 from monai.utils.enums import TransformBackends
 from numba import njit
 
-from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.data.entity_graph import EntityGraph, mpp_tensor
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.transforms.region_adjacency import centroids_px, check_label_map, region_adjacency
 from hmgdm_monai.transforms.superpixels import image_as_hwc, one_key_each
@@ -73,36 +73,50 @@ def window_centres_px(
     return vertices, 0.5 * (vertices[first] + vertices[second])
 
 
-def build_entity_graph(image: NdarrayOrTensor, label_map: NdarrayOrTensor, keep_tile: bool = True) -> EntityGraph:
-    """The entity graph of a tile: a vertex for each superpixel, an edge for each pair of them that touches.
+def build_entity_graph(
+    image: NdarrayOrTensor,
+    label_map: NdarrayOrTensor,
+    keep_tile: bool = True,
+    edge_index: np.ndarray | None = None,
+    mpp: float | None = None,
+) -> EntityGraph:
+    """The entity graph of a tile: a vertex for each entity, its edges those given, or one for each pair that touches.
 
     Args:
         image: (3, H, W) uint8.
-        label_map: (1, H, W) integer, labels 0 to V - 1, each of them present.
-        keep_tile: whether the graph keeps ``image`` and ``label_map``, which entity encoders read.
+        label_map: (1, H, W) integer, labels 0 to V - 1, each of them present; -1 where there is no entity.
+        keep_tile: whether the graph keeps ``image``, ``label_map`` and ``mpp``, which entity encoders read.
+        edge_index: (2, E) integer, each undirected edge once, as a cutter gives them; None joins labels that touch.
+        mpp: microns per pixel of the tile; None where unknown.
 
     Returns:
         EntityGraph with ``pos`` (V, 2) and ``edge_index`` (2, E), each edge once, first < second, sorted; where wanted
-        with ``image`` (1, 3, H, W) uint8 and ``label_map`` (1, H, W) int32.
+        with ``image`` (1, 3, H, W) uint8, ``label_map`` (1, H, W) int32 and ``mpp`` (1,).
 
     Raises:
-        InputError: an image or label map of another shape or type, of two sizes, or labels with gaps.
+        InputError: an image or label map of another shape or type, of two sizes, labels with gaps, or edges of another
+            shape or between labels that are not there.
     """
     image_hwc = image_as_hwc(image)
-    labels = check_label_map(convert_to_numpy(label_map))
+    labels = check_label_map(convert_to_numpy(label_map), background=True)
     height, width = labels.shape
     if image_hwc.shape[:2] != (height, width):
         raise InputError(
             f"The tile is {image_hwc.shape[0]} x {image_hwc.shape[1]} px, its label map {height} x {width}: "
             "give the superpixels of this tile."
         )
+    edges = region_adjacency(labels) if edge_index is None else np.asarray(edge_index)
+    count = int(labels.max()) + 1
+    if edges.ndim != 2 or len(edges) != 2 or edges.size and not (0 <= edges.min() and edges.max() < count):
+        raise InputError(f"Edges must be (2, E) of labels 0 to {count - 1}; give those of this label map.")
     graph = EntityGraph(
         pos=torch.from_numpy((centroids_px(labels) / (width, height)).astype(np.float32)),
-        edge_index=torch.from_numpy(region_adjacency(labels)),
+        edge_index=torch.from_numpy(edges.astype(np.int64)),
     )
     if keep_tile:
         graph.image = torch.from_numpy(np.ascontiguousarray(image_hwc.transpose(2, 0, 1)))[None]
         graph.label_map = torch.from_numpy(labels[None].copy())
+        graph.mpp = mpp_tensor(mpp)
     return graph
 
 
@@ -118,9 +132,15 @@ class BuildEntityGraph(Transform):
     def __init__(self, keep_tile: bool = True) -> None:
         self.keep_tile = keep_tile
 
-    def __call__(self, image: NdarrayOrTensor, label_map: NdarrayOrTensor) -> EntityGraph:
+    def __call__(
+        self,
+        image: NdarrayOrTensor,
+        label_map: NdarrayOrTensor,
+        edge_index: np.ndarray | None = None,
+        mpp: float | None = None,
+    ) -> EntityGraph:
         """Image (3, H, W) uint8 and label map (1, H, W) to the graph; see :func:`build_entity_graph`."""
-        return build_entity_graph(image, label_map, self.keep_tile)
+        return build_entity_graph(image, label_map, self.keep_tile, edge_index, mpp)
 
 
 class BuildEntityGraphd(MapTransform):

@@ -166,8 +166,12 @@ class SegmentNucleid(MapTransform):
 
 def haematoxylin(image: np.ndarray) -> np.ndarray:
     """Haematoxylin of a tile (H, W, 3) uint8 by the reference stain vectors, (H, W) float32, natural units."""
-    tables = _haematoxylin_tables()
-    return tables[0][image[..., 0]] + tables[1][image[..., 1]] + tables[2][image[..., 2]]
+    return _stain(image, 0)
+
+
+def eosin(image: np.ndarray) -> np.ndarray:
+    """Eosin of a tile (H, W, 3) uint8 by the reference stain vectors, (H, W) float32, natural units."""
+    return _stain(image, 1)
 
 
 def glass_mask(image: np.ndarray, mpp: float) -> np.ndarray:
@@ -217,10 +221,15 @@ def _density_table() -> np.ndarray:
     return -np.log(np.minimum(np.arange(256, dtype=np.float32) + 1, LIGHT) / LIGHT)
 
 
+def _stain(image: np.ndarray, stain: int) -> np.ndarray:
+    tables = _stain_tables(stain)
+    return tables[0][image[..., 0]] + tables[1][image[..., 1]] + tables[2][image[..., 2]]
+
+
 @cache
-def _haematoxylin_tables() -> np.ndarray:
-    """(3, 256) what each channel's byte adds to haematoxylin."""
-    return np.linalg.pinv(REFERENCE_STAINS)[0].astype(np.float32)[:, None] * _density_table()
+def _stain_tables(stain: int) -> np.ndarray:
+    """(3, 256) what each channel's byte adds to haematoxylin (0) or eosin (1)."""
+    return np.linalg.pinv(REFERENCE_STAINS)[stain].astype(np.float32)[:, None] * _density_table()
 
 
 def _split(mask: np.ndarray, spacing_um: float, mpp: float) -> np.ndarray:

@@ -10,14 +10,15 @@ from numba import njit
 from hmgdm_monai.errors import InputError
 
 
-def check_label_map(label_map: np.ndarray) -> np.ndarray:
+def check_label_map(label_map: np.ndarray, background: bool = False) -> np.ndarray:
     """A label map as contiguous (H, W) int32 and nothing missing, or an error that says what is wrong.
 
     Args:
         label_map: (1, H, W) or (H, W) integer, labels 0 to V - 1, each of them present.
+        background: whether -1 may stand where there is no entity.
 
     Raises:
-        InputError: another shape or type, a label below 0, or one without a pixel.
+        InputError: another shape or type, a label that is too low, one without a pixel, or no label at all.
     """
     labels = label_map[0] if label_map.ndim == 3 and label_map.shape[0] == 1 else label_map
     if labels.ndim != 2 or labels.size == 0 or not np.issubdtype(labels.dtype, np.integer):
@@ -26,10 +27,10 @@ def check_label_map(label_map: np.ndarray) -> np.ndarray:
             "Superpixels makes one."
         )
     low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= labels.size:
+    if low < -int(background) or not 0 <= high < labels.size:
         raise InputError(f"Labels run from {low} to {high}, not from 0 to V - 1; relabel the map without gaps.")
     labels = np.ascontiguousarray(labels, dtype=np.int32)
-    missing = np.flatnonzero(np.bincount(labels.ravel(), minlength=high + 1) == 0)
+    missing = np.flatnonzero(np.bincount(labels.ravel() + 1, minlength=high + 2)[1:] == 0)
     if len(missing):
         raise InputError(f"Label {missing[0]} of 0 to {high} has no pixel; relabel the map without gaps.")
     return labels
@@ -42,7 +43,7 @@ def region_adjacency(label_map: np.ndarray) -> np.ndarray:
     a common corner alone is none.
 
     Args:
-        label_map: (H, W) integer, labels from 0.
+        label_map: (H, W) integer, labels from 0; what is below 0 touches nothing.
 
     Returns:
         (2, E) int64; each pair once, first < second, sorted by first, then second.
@@ -58,7 +59,7 @@ def centroids_px(label_map: np.ndarray) -> np.ndarray:
     So x of a flipped map is W - x, and a map of one label has its centroid at (W / 2, H / 2).
 
     Args:
-        label_map: (H, W) integer, labels 0 to V - 1, each of them present.
+        label_map: (H, W) integer, labels 0 to V - 1, each of them present; below 0 where there is none.
     """
     sums = _coordinate_sums(np.ascontiguousarray(label_map, dtype=np.int32), int(label_map.max()) + 1)
     return sums[:, :2] / (2.0 * sums[:, 2:])
@@ -133,11 +134,13 @@ def _touching_keys(labels, n_labels):  # type: ignore[no-untyped-def]
         last = np.int64(-1)
         for x in range(width):
             label = labels[y, x]
-            if x + 1 < width and labels[y, x + 1] != label:
+            if label < 0:
+                continue
+            if x + 1 < width and labels[y, x + 1] != label and labels[y, x + 1] >= 0:
                 other = labels[y, x + 1]
                 keys[used] = np.int64(min(label, other)) * n_labels + max(label, other)
                 used += 1
-            if y + 1 < height and labels[y + 1, x] != label:
+            if y + 1 < height and labels[y + 1, x] != label and labels[y + 1, x] >= 0:
                 other = labels[y + 1, x]
                 key = np.int64(min(label, other)) * n_labels + max(label, other)
                 if key != last:  # borders run along rows: most of their pixels repeat the pair of the pixel before
@@ -153,6 +156,8 @@ def _coordinate_sums(labels, n_labels):  # type: ignore[no-untyped-def]
     sums = np.zeros((n_labels, 3), np.int64)
     for y in range(labels.shape[0]):
         for x in range(labels.shape[1]):
+            if labels[y, x] < 0:
+                continue
             total = sums[labels[y, x]]
             total[0] += 2 * x + 1
             total[1] += 2 * y + 1

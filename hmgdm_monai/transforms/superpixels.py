@@ -12,7 +12,8 @@ from monai.utils import convert_to_dst_type, convert_to_numpy, ensure_tuple
 from monai.utils.enums import TransformBackends
 
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.transforms.region_adjacency import merge_similar_neighbours
+from hmgdm_monai.transforms.entity_cutter import CutTile
+from hmgdm_monai.transforms.region_adjacency import merge_similar_neighbours, region_adjacency
 from hmgdm_monai.transforms.slic import slic
 
 METHODS = ("fast", "skimage")
@@ -39,6 +40,7 @@ class Superpixels(Transform):
     """
 
     backend = [TransformBackends.NUMPY]
+    reads_cells = False
 
     def __init__(
         self,
@@ -77,6 +79,24 @@ class Superpixels(Transform):
         """
         labels = self.label(image_as_hwc(image))
         return convert_to_dst_type(labels[None], image, dtype=np.int32)[0]
+
+    def settings(self) -> dict[str, Any]:
+        """See :class:`~hmgdm_monai.transforms.entity_cutter.EntityCutter`."""
+        return {
+            "superpixels": {
+                "n_segments": int(self.n_segments),
+                "compactness": float(self.compactness),
+                "sigma": float(self.sigma),
+                "iterations": int(self.iterations),
+                "merge_threshold": None if self.merge_threshold is None else float(self.merge_threshold),
+                "method": self.method,
+            }
+        }
+
+    def cut(self, image: NdarrayOrTensor, mpp: float | None = None, outlines: np.ndarray | None = None) -> CutTile:
+        """See :class:`~hmgdm_monai.transforms.entity_cutter.EntityCutter`; superpixels that touch are joined."""
+        labels = self.label(image_as_hwc(image))
+        return CutTile(labels[None], region_adjacency(labels))
 
     def label(self, image: np.ndarray) -> np.ndarray:
         """Superpixels (H, W) int32 of a tile (H, W, 3) uint8."""

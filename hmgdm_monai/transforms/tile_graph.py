@@ -56,9 +56,9 @@ class TileGraph:
                     "these features have no coords, which spatial neighbours need; set spatial_k to 0 for a graph of "
                     "feature neighbours alone"
                 )
-            pairs.append(_nearest(np.asarray(coords, np.float64), self.spatial_k))
+            pairs.append(nearest_others(np.asarray(coords, np.float64), self.spatial_k))
         if self.feature_k:
-            pairs.append(_nearest(principal_components(features, self.feature_components), self.feature_k))
+            pairs.append(nearest_others(principal_components(features, self.feature_components), self.feature_k))
         # One number for each pair: sorts by tile, then neighbour, and drops what stands twice.
         keys = np.unique(np.concatenate([tile * count + neighbour for neighbour, tile in pairs]))
         return np.stack((keys % count, keys // count))
@@ -73,7 +73,7 @@ def principal_components(features: np.ndarray, count: int) -> np.ndarray:
     return centred @ vectors[:, ::-1][:, :count]
 
 
-def _nearest(points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def nearest_others(points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """(neighbour, tile) of the k nearest others of each point; all others where there are fewer."""
     from scipy.spatial import cKDTree
 

@@ -30,7 +30,7 @@ def hidden_pixels(label_map: NdarrayOrTensor, vertex_visible: NdarrayOrTensor) -
     """Pixels of the superpixels that are hidden from the encoder.
 
     Args:
-        label_map: (1, H, W) integer, labels 0 to V - 1, each of them present.
+        label_map: (1, H, W) integer, labels 0 to V - 1, each of them present; -1, where there is none, is not hidden.
         vertex_visible: (V,) bool, as drawn by :func:`~hmgdm_monai.diffusion.split.split_visible`.
 
     Returns:
@@ -39,13 +39,13 @@ def hidden_pixels(label_map: NdarrayOrTensor, vertex_visible: NdarrayOrTensor) -
     Raises:
         InputError: another number of vertices than of labels, or not bool.
     """
-    labels, visible = check_label_map(convert_to_numpy(label_map)), convert_to_numpy(vertex_visible)
+    labels, visible = check_label_map(convert_to_numpy(label_map), background=True), convert_to_numpy(vertex_visible)
     count = int(labels.max()) + 1
     if visible.shape != (count,) or visible.dtype != bool:
         raise InputError(
             f"{count} superpixels need vertex_visible bool ({count},), not {visible.dtype} {visible.shape}."
         )
-    return ~visible[labels][None]
+    return (~visible[labels] & (labels >= 0))[None]
 
 
 def draw_denoising(
@@ -54,8 +54,9 @@ def draw_denoising(
     step_labels: Sequence[str],
     hidden_mask: NdarrayOrTensor,
     painted_truth: np.ndarray,
-    title: str = "Restoring hidden superpixels from noise",
+    title: str | None = None,
     note: str | None = None,
+    entities: str = "superpixels",
 ) -> Figure:
     """Draw in one row: the tile, its visible part, the steps from noise to restored, and the painted truth.
 
@@ -69,8 +70,9 @@ def draw_denoising(
         step_labels: a title for each of them, e.g. "t = 999".
         hidden_mask: (1, H, W) bool, pixels of hidden superpixels; see :func:`hidden_pixels`.
         painted_truth: (H, W, 3) uint8, painted from the true latents: the best that could be reached.
-        title: over the whole figure.
+        title: over the whole figure; None says what is restored.
         note: small print at the foot, e.g. where the data come from.
+        entities: what is hidden, in the plural.
 
     Returns:
         A matplotlib figure that belongs to no window.
@@ -100,7 +102,7 @@ def draw_denoising(
         (tile, "tile"),
         (within_hidden(np.full_like(tile, _GREY)), f"given to the model\n({100 * hidden.mean():.0f} % hidden)"),
         *((within_hidden(p), label) for p, label in zip(painted_steps, step_labels, strict=True)),
-        (within_hidden(painted_truth), "true latents,\nnearest superpixels"),
+        (within_hidden(painted_truth), f"true latents,\nnearest {entities}"),
     ]
     height_in = _PANEL_IN * tile.shape[0] / tile.shape[1] + _TEXT_IN
     figure = Figure(figsize=(_PANEL_IN * (1 + _GAP) * len(panels), height_in), layout="constrained")
@@ -114,13 +116,14 @@ def draw_denoising(
             _outline(axes, hidden)
         if 1 < number <= last + 1:  # from this step to the next
             axes.text(_ARROW_AT, 0.5, "\u2192", transform=axes.transAxes, ha="center", va="center").set_in_layout(False)
-    figure.suptitle(title, fontsize=12)
+    figure.suptitle(title or f"Restoring hidden {entities} from noise", fontsize=12)
+    one = entities.removesuffix("s")
     add_note(
         figure,
-        "The model is given the tile without the grey superpixels. In their place it starts from noise and restores "
-        "their latents step by step, from left to right. Each hidden superpixel is painted with the real superpixel of "
+        f"The model is given the tile without the grey {entities}. In their place it starts from noise and restores "
+        f"their latents step by step, from left to right. Each hidden {one} is painted with the real {one} of "
         "the training tiles whose latents lie nearest. Last panel: the same for the true latents, the best that "
-        "restoring could reach. Streaks: where a superpixel reaches beyond its window, the border is continued.",
+        f"restoring could reach. Streaks: where a {one} reaches beyond its window, the border is continued.",
         note,
     )
     return figure

@@ -96,14 +96,18 @@ def entity_graph_figure(
     graph: EntityGraph,
     label_map: np.ndarray | torch.Tensor | None = None,
     note: str | None = None,
+    entities: str = "superpixels",
 ) -> Figure:
-    """The drawing of :func:`draw_entity_graph` with the graph's size above and ``note`` in small print below."""
+    """The drawing of :func:`draw_entity_graph` with the graph's size above and ``note`` in small print below.
+
+    ``entities`` is what the vertices are, as the title says it.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 6.6), layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(draw_entity_graph(image, graph, label_map))
     axes.set_axis_off()
-    axes.set_title(f"Entity graph: {graph.num_vertices} vertices (superpixels), {graph.edge_index.shape[1]} edges")
+    axes.set_title(f"Entity graph: {graph.num_vertices} vertices ({entities}), {graph.edge_index.shape[1]} edges")
     add_note(figure, note)
     return figure

@@ -20,7 +20,7 @@ def paint_superpixels(label_map: NdarrayOrTensor, windows: NdarrayOrTensor, pos:
     window's nearest pixel.
 
     Args:
-        label_map: (1, H, W) integer, labels 0 to V - 1, each of them present.
+        label_map: (1, H, W) integer, labels 0 to V - 1, each of them present; -1, where there is none, stays white.
         windows: (V, 3, w, w) float; values are clipped to [0, 1].
         pos: (V, 2) float32, centroids as (x, y) / (width, height), as in an entity graph.
 
@@ -30,7 +30,7 @@ def paint_superpixels(label_map: NdarrayOrTensor, windows: NdarrayOrTensor, pos:
     Raises:
         InputError: shapes that do not fit together, windows not of floats, or with values that are not finite.
     """
-    labels = check_label_map(convert_to_numpy(label_map))
+    labels = check_label_map(convert_to_numpy(label_map), background=True)
     windows, pos = convert_to_numpy(windows), convert_to_numpy(pos)
     height, width = labels.shape
     count = int(labels.max()) + 1
@@ -51,4 +51,5 @@ def paint_superpixels(label_map: NdarrayOrTensor, windows: NdarrayOrTensor, pos:
     rows = np.clip(np.arange(height)[:, None] - tops[labels], 0, size - 1)
     columns = np.clip(np.arange(width)[None, :] - lefts[labels], 0, size - 1)
     painted = windows.transpose(0, 2, 3, 1)[labels, rows, columns]
+    painted[labels < 0] = 1.0
     return np.rint(np.clip(painted, 0, 1) * 255).astype(np.uint8)

@@ -56,20 +56,23 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def time_in_turns(work: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, np.ndarray]:
+def time_in_turns(
+    work: Mapping[str, Callable[[], object]], repeats: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, np.ndarray]:
     """Seconds of each piece of work, (repeats,) each, after a round that does not count.
 
     All pieces run in every round, one after the other, so that a slow moment of the machine hits all of them; every
-    other round in reverse, so that none always follows the same one.
+    other round in reverse, so that none always follows the same one. ``clock`` gives seconds: of the wall, or, as
+    ``time.process_time``, of this process on a CPU.
     """
     seconds: dict[str, list[float]] = {name: [] for name in work}
     for name in work:
         work[name]()
     for number in range(repeats):
         for name in list(work)[:: 1 if number % 2 == 0 else -1]:
-            start = time.perf_counter()
+            start = clock()
             work[name]()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(clock() - start)
     return {name: np.array(values) for name, values in seconds.items()}
 
 
@@ -94,29 +97,24 @@ def run_bundle(configs: Sequence[str], settings: Mapping[str, Any], *run_id: str
     return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 
 
-def pretraining_data(settings: Mapping[str, Any], store_dir: Path, edge_windows: bool = True) -> PretrainingData:
-    """The data that a model was pretrained on.
+def pretraining_data(settings: Mapping[str, Any], store_dir: Path) -> PretrainingData:
+    """The data that a model was pretrained on, without degraded views.
 
     Args:
         settings: ``run_settings["data"]`` of the model.
         store_dir: where the run's stores are.
-        edge_windows: whether the model's edges carry latents.
     """
-    from hmgdm_monai.data.tiling import TileSpec
     from hmgdm_monai.engines.pretraining_data import PretrainingData
-    from hmgdm_monai.transforms.stain import NormalizeStain
-    from hmgdm_monai.transforms.superpixels import Superpixels
+    from hmgdm_monai.engines.recipe import recipe_of
 
-    s = settings
+    recipe = recipe_of({"data": settings})
     return PretrainingData(
-        s["manifest"],
+        settings["manifest"],
         store_dir,
-        TileSpec(s["tile_size_px"], s["tile_mpp"], s["tile_overlap_px"], s["min_tissue"]),
-        Superpixels(s["n_segments"], s["compactness"], merge_threshold=s["merge_threshold"]),
-        None if s["stain_method"] is None else NormalizeStain(s["stain_method"]),
-        window_px=s["window_px"],
-        val_fraction=s["val_fraction"],
-        max_tiles_per_slide=s["max_tiles_per_slide"],
-        seed=s["seed"],
-        edge_windows=edge_windows,
+        recipe.tile_spec,
+        recipe.cutter,
+        recipe.stain,
+        val_fraction=settings["val_fraction"],
+        max_tiles_per_slide=settings["max_tiles_per_slide"],
+        seed=settings["seed"],
     )

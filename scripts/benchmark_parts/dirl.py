@@ -176,8 +176,7 @@ def region_data(encoder: TileEncoder, output: Path) -> DiRLData:
     from hmgdm_monai.engines.dirl_data import DiRLData
     from hmgdm_monai.transforms.cell_prior import NucleusPrior
 
-    settings = {"window_px": 32, **encoder.run_settings["data"]}
-    return DiRLData(pretraining_data(settings, output / "stores"), NucleusPrior())
+    return DiRLData(pretraining_data(encoder.run_settings["data"], output / "stores"), NucleusPrior())
 
 
 def region_shares(superpixels: Any, regions: Any, vertices: int, names: int) -> Any:

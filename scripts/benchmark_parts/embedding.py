@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
+
+STEPS = ("reading", "superpixels and graph", "entities", "encoder")
 
 
 def measure_embedding(
@@ -15,15 +18,15 @@ def measure_embedding(
     """Embed tiles of slides step by step, as :func:`hmgdm_monai.engines.tile_stream.stream_slide` does in one process.
 
     Args:
-        model: a model.pt.
+        model: a model.pt of train.json.
         images: slides.
         tiles_per_slide: at most.
         batch_tiles: tiles at a time.
         device: of the networks.
 
     Returns:
-        ``tiles``, ``tiles_per_second``, and seconds a tile of each step by name: ``reading``, ``superpixels``,
-        ``graph_and_windows``, ``autoencoder``, ``encoder``. Finding tissue, once a slide, is not in them: ``tissue_s``.
+        ``tiles``, ``tiles_per_second``, and seconds a tile of each of ``STEPS`` by name. Finding tissue, once a slide,
+        is not in them: ``tissue_s``.
     """
     import torch
     from torch_geometric.data import Batch
@@ -32,16 +35,13 @@ def measure_embedding(
     from hmgdm_monai.data.tiling import tile_locations
     from hmgdm_monai.engines.recipe import recipe_of
     from hmgdm_monai.networks.pretrained import load_pretrained
-    from hmgdm_monai.transforms.entity_graph import BuildEntityGraph
 
-    embedder = load_pretrained(model).to(device)
-    recipe = recipe_of(embedder.run_settings)
-    spec = recipe.tile_spec
-    build = BuildEntityGraph(window_px=embedder.autoencoder.window_px, edge_windows=embedder.edge_windows)
-    spent = dict.fromkeys(("reading", "superpixels", "graph_and_windows", "autoencoder", "encoder"), 0.0)
+    embedder: Any = load_pretrained(model).to(device)
+    spec = recipe_of(embedder.run_settings).tile_spec
+    spent = dict.fromkeys(STEPS, 0.0)
     tiles, tissue_s = 0, 0.0
 
-    def timed(name: str, work):  # noqa: ANN001, ANN202
+    def timed(name: str, work: Callable[[], Any]) -> Any:
         start = time.perf_counter()
         result = work()
         if device != "cpu":
@@ -51,7 +51,7 @@ def measure_embedding(
 
     for number, path in enumerate((images[0], *images)):  # the first one once more: what compiles, compiles there
         if number == 1:
-            spent, tiles, tissue_s = dict.fromkeys(spent, 0.0), 0, 0.0
+            spent, tiles, tissue_s = dict.fromkeys(STEPS, 0.0), 0, 0.0
         with closing(open_slide(path)) as slide, torch.inference_mode():
             start = time.perf_counter()
             locations = tile_locations(slide, spec)[:tiles_per_slide]
@@ -60,15 +60,12 @@ def measure_embedding(
                 part = locations[first : first + batch_tiles]
                 pixels = timed("reading", lambda: slide.read_regions(part, spec.size_px, spec.mpp))  # noqa: B023
                 planes = [image.transpose(2, 0, 1) for image in pixels]
-                maps = timed("superpixels", lambda: [recipe.superpixels(image) for image in planes])  # noqa: B023
                 graphs = timed(
-                    "graph_and_windows",
-                    lambda: Batch.from_data_list(
-                        [build(image, labels) for image, labels in zip(planes, maps)]  # noqa: B023, B905
-                    ),
+                    "superpixels and graph",
+                    lambda: Batch.from_data_list([embedder.to_sample(image) for image in planes]),  # noqa: B023
                 ).to(device)
-                latent = timed("autoencoder", lambda: embedder.prepare(graphs))  # noqa: B023
-                timed("encoder", lambda: embedder.hmgdm.embed(latent).cpu())  # noqa: B023
+                latent = timed("entities", lambda: embedder.prepare(graphs))  # noqa: B023
+                timed("encoder", lambda: embedder.embed(latent).cpu())  # noqa: B023
                 tiles += len(part)
     total = sum(spent.values())
     return {
@@ -91,12 +88,11 @@ def main() -> None:
             "there are no slides in demo_cohort/slides; give some with --slides, or run scripts/quickstart.sh first"
         )
     r = measure_embedding(arguments.model, arguments.slides, device=arguments.device)
-    steps = [name for name in r if name not in ("tiles", "tiles_per_second", "tissue_s")]
-    whole = sum(r[name] for name in steps)
+    whole = sum(r[name] for name in STEPS)
     print(f"{r['tiles_per_second']:.1f} tiles a second ({r['tiles']} tiles, {1e3 * whole:.1f} ms each)")
-    for name in steps:
-        print(f"  {name.replace('_', ' '):18} {1e3 * r[name]:6.2f} ms  {r[name] / whole:5.1%}")
-    print(f"  finding tissue     {1e3 * r['tissue_s']:6.0f} ms a slide, not in the above")
+    for name in STEPS:
+        print(f"  {name:22} {1e3 * r[name]:6.2f} ms  {r[name] / whole:5.1%}")
+    print(f"  finding tissue         {1e3 * r['tissue_s']:6.0f} ms a slide, not in the above")
 
 
 if __name__ == "__main__":

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
-from hmgdm_monai.data.entity_graph import EntityGraph, entity_windows
+from hmgdm_monai.data.entity_graph import EntityGraph
 
 
 def colour_texture(image: np.ndarray) -> np.ndarray:
@@ -35,28 +35,6 @@ def pooled(*parts: np.ndarray) -> np.ndarray:
 
 
 def pooled_latents(graphs: Iterable[EntityGraph]) -> np.ndarray:
-    """Plain pooling of the autoencoder's latents: (N, 4Z), or (N, 2Z) where edges have none."""
+    """Plain pooling of latents: (N, 4Z), or (N, 2Z) where edges have none."""
     names = ("vertex_latents", "edge_latents")
     return np.stack([pooled(*(graph[name].numpy() for name in names if name in graph)) for graph in graphs])
-
-
-def fit_window_components(graphs: Sequence[EntityGraph], components: int = 96, seed: int = 0) -> tuple:
-    """Mean (P,) and axes (P, C) of principal components of windows, up to 16 drawn from each tile."""
-    from sklearn.decomposition import PCA
-
-    rng, parts = np.random.default_rng(seed), []
-    for graph in graphs:
-        windows = entity_windows(graph).flatten(1).numpy()
-        parts.append(windows[rng.permutation(len(windows))[:16]])
-    values = np.concatenate(parts).astype(np.float32) / 255
-    pca = PCA(min(components, len(values) - 1), svd_solver="randomized", random_state=seed).fit(values)
-    return pca.mean_.astype(np.float32), pca.components_.T.astype(np.float32)
-
-
-def pooled_components(graph: EntityGraph, mean: np.ndarray, axes: np.ndarray) -> np.ndarray:
-    """Plain pooling of a tile's windows, each compressed to C components: (4C,)."""
-    vertices, edges = (
-        (windows.flatten(1).numpy().astype(np.float32) / 255 - mean) @ axes
-        for windows in (graph.vertex_windows, graph.edge_windows)
-    )
-    return pooled(vertices, edges)

@@ -11,7 +11,7 @@ import numpy as np
 
 
 def measure_graph_building(images: Sequence[np.ndarray], repeats: int = 5) -> dict[str, float]:
-    """Time the whole graph (superpixels, adjacency, windows, EntityGraph) and scikit-image's ``slic`` in turns.
+    """Time the whole graph (superpixels, adjacency, EntityGraph) and scikit-image's ``slic`` in turns.
 
     Both run on the calling thread with the same settings (50 segments, compactness 20, sigma 1, 10 iterations), tile by
     tile one after the other, so that a slow moment of the machine hits both. What compiles does so before the clock

@@ -1,7 +1,7 @@
 """Do pretrained embeddings tell prostate tissue apart, and better than no training and than plain features do?
 
-Pretraining sees tiles and biopsies, never a label. Every stage can be resumed: the bundle's runs as they are, floors
-and scores from files in the output folder.
+Pretraining sees tiles and biopsies, never a label. Every stage can be resumed: the bundle's runs as they are, plain
+features and scores from files in the output folder. scripts/reproduce.py has more methods, and scores them by fold.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from tqdm import tqdm
 from hmgdm_monai.errors import InputError
 
 FOLD_SEEDS = (0, 1, 2)
-LEARNT = ("H-MGDM, pretrained", "H-MGDM, untrained", "autoencoder's latents, pooled")
-FLOORS = ("colour + texture", "PCA-96 windows, pooled")
+LEARNT = ("H-MGDM, pretrained", "H-MGDM, untrained", "entities, pooled")
+FLOOR = "colour + texture"
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,8 @@ def run_features(run: Path, labels: Mapping[Path, ProstateTile], seed: int) -> t
     from hmgdm_monai.networks.pretrained import load_pretrained
 
     model = load_pretrained(run / "model.pt")
-    data = pretraining_data(model.run_settings["data"], run.parent / "stores", model.edge_windows)
-    data.encode(model.autoencoder, run / "checkpoints" / "autoencoder_best.pt")
+    data = pretraining_data(model.run_settings["data"], run.parent / "stores")
+    data.encode(model.entities)
     found = [(i, labels[row.image]) for i, row in enumerate(data.cohort.tile_rows) if row.image in labels]
     graphs = Subset(data.latents(), [i for i, _ in found])
     torch.manual_seed(seed)
@@ -115,37 +115,21 @@ def run_features(run: Path, labels: Mapping[Path, ProstateTile], seed: int) -> t
     return dict(zip(LEARNT, values, strict=True)), [tile for _, tile in found]
 
 
-def floor_features(tiles: Sequence[ProstateTile], unlabelled: Sequence[ProstateTile], cache: Path) -> dict:
-    """Floors of the labelled tiles: name -> (N, D). Components are fitted to labelled and unlabelled tiles alike."""
-    from benchmark_parts.floors import colour_texture, fit_window_components, pooled_components
+def floor_features(tiles: Sequence[ProstateTile], cache: Path) -> np.ndarray:
+    """Color and texture (N, 61) of the labelled tiles, computed once."""
+    from benchmark_parts.floors import colour_texture
     from skimage.io import imread
 
-    from hmgdm_monai.transforms.entity_graph import BuildEntityGraph
-    from hmgdm_monai.transforms.superpixels import Superpixels
-
-    key = hashlib.sha256("\n".join(tile.path.name for tile in (*tiles, *unlabelled)).encode()).hexdigest()
+    key = hashlib.sha256("\n".join(tile.path.name for tile in tiles).encode()).hexdigest()
     if cache.exists():
         saved = np.load(cache)
         if str(saved["key"]) == key:
-            return {name: saved[name] for name in FLOORS}
-    superpixels, build = Superpixels(), BuildEntityGraph()
-
-    def graph_of(path: Path) -> Any:
-        image = np.ascontiguousarray(imread(path)[..., :3].transpose(2, 0, 1))
-        return build(image, superpixels(image))
-
-    everyone = [*tiles, *unlabelled]
-    chosen = everyone[:: max(1, len(everyone) // 1200)]
-    mean, axes = fit_window_components([graph_of(t.path) for t in tqdm(chosen, desc="components", unit="tile")])
-    rows = [
-        (colour_texture(imread(tile.path)[..., :3]), pooled_components(graph_of(tile.path), mean, axes))
-        for tile in tqdm(tiles, desc="floors", unit="tile")
-    ]
-    features = {name: np.stack(column) for name, column in zip(FLOORS, zip(*rows, strict=True), strict=True)}
+            return saved["features"]
+    features = [colour_texture(imread(tile.path)[..., :3]) for tile in tqdm(tiles, desc="floor", unit="tile")]
     partial = cache.with_suffix(".partial.npz")
-    np.savez(partial, key=key, **features)
+    np.savez(partial, key=key, features=np.stack(features))
     partial.replace(cache)
-    return features
+    return np.stack(features)
 
 
 def probe_scores(features: np.ndarray, tiles: Sequence[ProstateTile], fold_seed: int) -> dict[str, float]:
@@ -233,16 +217,14 @@ def main(output: Path, seeds: Sequence[int], max_tiles: int | None = None, setti
     labelled = [tile for tile in cohort if tile.label is not None]
     manifest = write_pretraining_manifest(cohort, output / "manifest.csv")
     score = ScoreFile(output / "scores.json")
-    scores: dict[str, dict[int | None, list]] = {name: {} for name in (*LEARNT, *FLOORS)}
+    scores: dict[str, dict[int | None, list]] = {name: {} for name in (*LEARNT, FLOOR)}
     widths: dict[str, int] = {}
 
     def note(name: str, seed: int | None, features: np.ndarray, tiles: Sequence[ProstateTile]) -> None:
         scores[name][seed] = [score(features, tiles, fold_seed) for fold_seed in FOLD_SEEDS]
         widths[name] = features.shape[1]
 
-    floors = floor_features(labelled, [tile for tile in cohort if tile.label is None], output / "floors.npz")
-    for name, features in floors.items():
-        note(name, None, features, labelled)
+    note(FLOOR, None, floor_features(labelled, output / "floor.npz"), labelled)
     by_path = {tile.path.resolve(): tile for tile in labelled}
     for seed in seeds:
         run = pretrain(manifest, output / f"seed_{seed}", output / "stores", seed, settings)

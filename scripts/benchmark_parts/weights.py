@@ -1,15 +1,14 @@
-"""The weights that ship, on the labelled prostate tiles, as they are and spoilt: the numbers of the model card."""
+"""The weights that ship, on labeled tiles, clean and corrupted: the numbers of the model card."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from benchmark_parts.common import ROOT, one_thread
-from reproduce_parts.features import CLEAN, PERTURBATIONS, encoder_function, spoil
-from reproduce_parts.scoring import METRICS, GroupScores, predictions
+from benchmark_parts.common import ROOT, one_thread, pretraining_data
 
 if TYPE_CHECKING:
     from reproduce_parts.cohorts import Cohort
@@ -18,43 +17,52 @@ MODEL = ROOT / "bundle" / "models" / "model.pt"
 
 
 def score_weights(model: Path, cohort: Cohort, seeds: Sequence[int] = (0, 1, 2)) -> dict[str, dict[str, np.ndarray]]:
-    """Scores (seeds,) of frozen embeddings, each seed another draw of the folds.
+    """Scores (seeds,) of frozen embeddings, averaged over folds; each seed is another draw of the folds.
 
     Args:
         model: a model.pt.
-        cohort: whose labelled images are tiles, at the scale that the model was trained at.
+        cohort: whose labeled images are scored.
         seeds: of the folds.
 
     Returns:
-        For "linear" and "knn" on the tiles as they are, and for the linear probe on each kind of spoilt tiles,
+        For each probe on clean tiles, and for the linear probe on each kind of corrupted tiles,
         ``balanced_accuracy`` and ``auc``.
     """
-    from skimage.io import imread
+    from reproduce_parts.cohorts import write_manifest
+    from reproduce_parts.corruption import CLEAN, CORRUPTIONS
+    from reproduce_parts.features import embed_images
+    from reproduce_parts.folds import grouped_folds
+    from reproduce_parts.probes import probe_predictions
+    from reproduce_parts.scored_tiles import ScoredTiles
+    from reproduce_parts.scoring import METRICS, mean_of_known, scores_by_fold
 
-    labelled = [image for image in cohort.images if image.label is not None]
-    labels, groups = (np.array([getattr(image, name) for image in labelled]) for name in ("label", "group"))
-    _, embed = encoder_function(model)
+    from hmgdm_monai.networks.pretrained import load_pretrained
 
-    def tiles(kind: str) -> Iterator[np.ndarray]:
-        for number, image in enumerate(labelled):
-            yield spoil(np.ascontiguousarray(imread(image.path)[..., :3]), kind, number)
-
-    clean, spoilt = embed(tiles(CLEAN)), {kind: embed(tiles(kind)) for kind in PERTURBATIONS}
+    encoder = load_pretrained(model)
+    with tempfile.TemporaryDirectory() as folder:
+        manifest = write_manifest(cohort, Path(folder) / "manifest.csv")
+        as_came = {**encoder.run_settings["data"], "manifest": manifest, "stain_method": None}
+        tiles = ScoredTiles(pretraining_data(as_came, Path(folder)), cohort)
+        features = {kind: embed_images(encoder, tiles.images(kind)) for kind in (CLEAN, *CORRUPTIONS)}
+    once = np.ones((1, len(np.unique(tiles.groups))))
     found: dict[str, dict[str, list[float]]] = {}
     for seed in seeds:
-        for name, probabilities in predictions(clean, spoilt, labels, groups, seed).items():
-            scores = GroupScores(probabilities, labels, groups, cohort.negatives)()
+        test_sides = [test for _, test in grouped_folds(tiles.labels, tiles.groups, seed)]
+        for name, probabilities in probe_predictions(features, tiles.labels, tiles.groups, seed).items():
+            folds = scores_by_fold(probabilities, tiles.labels, tiles.groups, cohort.negatives, test_sides)
             for metric in METRICS:
-                found.setdefault(name, {}).setdefault(metric, []).append(float(scores[metric][0]))
+                value = mean_of_known(np.array([fold(once)[metric][0] for fold in folds]), 0)
+                found.setdefault(name, {}).setdefault(metric, []).append(float(value))
     return {name: {metric: np.array(each) for metric, each in row.items()} for name, row in found.items()}
 
 
-def main() -> None:
-    """Print a line for each probe: mean and standard deviation over the draws of the folds."""
+def main(data_sets: Sequence[str] = ("glas", "breast", "prostate")) -> None:
+    """Print a line for each data set and probe: mean and standard deviation over the draws of the folds."""
     from reproduce_parts.cohorts import read_cohort
 
-    with one_thread():
-        scores = score_weights(MODEL, read_cohort("prostate"))
-    for name, row in scores.items():
-        told = ", ".join(f"{metric} {values.mean():.3f} ± {values.std(ddof=1):.3f}" for metric, values in row.items())
-        print(f"{name}: {told}")
+    for data in data_sets:
+        with one_thread():
+            scores = score_weights(MODEL, read_cohort(data))
+        for name, row in scores.items():
+            told = (f"{metric} {values.mean():.3f} ± {values.std(ddof=1):.3f}" for metric, values in row.items())
+            print(f"{data}, {name}: {', '.join(told)}", flush=True)

@@ -13,7 +13,9 @@ from benchmark_parts.representation import prostate_cohort
 
 from hmgdm_monai.errors import InputError
 
-DATA_SETS = ("prostate", "glas", "demo")
+DATA_SETS = ("glas", "breast", "prostate", "demo")
+# A scale at which the 50 px of a breast tile become the 256 px of ours at 1 um: enlarged, not padded with white.
+BREAST_MPP = 256 / 50
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,10 @@ class Cohort:
 
 
 def read_cohort(data: str, max_tiles: int | None = None, negatives: Sequence[str] | None = None) -> Cohort:
-    """The images of "prostate", "glas" or "demo", or of a manifest, at most ``max_tiles`` of each group.
+    """The images of "glas", "breast", "prostate" or "demo", or of a manifest, at most ``max_tiles`` of each group.
 
     Of the prostate tiles as many labelled and as many unlabelled ones are taken. ``negatives`` are classes; without,
-    those that have "benign" in their name, or, of the demo cohort, all but the tumour.
+    those that have "benign" in their name, "0_non_idc" of the breast tiles, or, of the demo cohort, all but the tumor.
 
     Raises:
         InputError: no such data, or classes of which none or all are negative.
@@ -53,16 +55,15 @@ def read_cohort(data: str, max_tiles: int | None = None, negatives: Sequence[str
         tiles = prostate_cohort(real_data_folder(), max_tiles)
         images = [Image(tile.path.resolve(), tile.biopsy, tile.label) for tile in tiles]
     elif data == "glas":
-        folder = need(real_data_folder() / "glas" / "labelled")
-        with (folder / "manifest.csv").open(newline="") as stream:
-            rows = list(csv.DictReader(stream))
-        images = _thin([Image((folder / row["file"]).resolve(), row["group"], row["class"]) for row in rows], max_tiles)
+        images = _thin(_labelled_folder("glas"), max_tiles)
+    elif data == "breast":
+        images = _thin(_labelled_folder("idc_breast", BREAST_MPP), max_tiles)
     else:
         images = _thin(_of_manifest(_demo() if data == "demo" else need(Path(data))), max_tiles)
     classes = sorted({image.label for image in images if image.label is not None})
     if negatives is None:
         demo = [name for name in classes if name != "tumour"] if data == "demo" else []
-        negatives = demo or [name for name in classes if "benign" in name]
+        negatives = demo or [name for name in classes if "benign" in name or "non_idc" in name]
     unknown = set(negatives) - set(classes)
     if unknown or not 0 < len(set(negatives)) < len(classes):
         raise InputError(
@@ -83,6 +84,14 @@ def write_manifest(cohort: Cohort, path: Path) -> Path:
     if not path.exists() or path.read_text() != content:
         path.write_text(content)
     return path
+
+
+def _labelled_folder(name: str, mpp: float | None = None) -> list[Image]:
+    """All tiles of a folder of real data whose manifest has file, class and group."""
+    folder = need(real_data_folder() / name / "labelled")
+    with need(folder / "manifest.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    return [Image((folder / row["file"]).resolve(), row["group"], row["class"], mpp) for row in rows]
 
 
 def _of_manifest(path: Path) -> list[Image]:

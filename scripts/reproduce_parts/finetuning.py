@@ -1,63 +1,84 @@
-"""Encoders trained on with labels, in the folds of the table, by the bundle's own classification."""
+"""Graph encoders trained on with labels, in the folds of the table: a fixed number of epochs, nothing chosen."""
 
 from __future__ import annotations
 
-import csv
-import io
-from pathlib import Path
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from benchmark_parts.common import run_bundle
-from reproduce_parts.cohorts import Cohort
-from reproduce_parts.scoring import GroupScores, grouped_folds
+from reproduce_parts.folds import grouped_folds, some_of
+from tqdm import tqdm
 
-from hmgdm_monai.errors import InputError
+if TYPE_CHECKING:
+    from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder
+    from hmgdm_monai.networks.tile_classifier import GatedTileClassifier
+
+BATCH = 16
+HEAD_RATE, ENCODER_RATE, WEIGHT_DECAY = 1e-3, 3e-4, 1e-2  # those of classify.json
+MAX_GRAD_NORM = 10.0
 
 
-def finetune(model: Path, cohort: Cohort, folder: Path, stores: Path, seed: int, epochs: int) -> Path:
-    """Run classify.json, or resume it; returns the predictions for each tile by the fold that has not seen it.
+def finetune_predictions(
+    encoder: GraphTileEncoder,
+    graphs: Sequence[Any],
+    labels: np.ndarray,
+    groups: np.ndarray,
+    fold_seed: int,
+    share: float,
+    epochs: int,
+) -> np.ndarray:
+    """Class probabilities (N, K), each tile by the network that has not seen its group.
+
+    Graph encoder, gate and head are trained; the entity encoder is frozen, so latents are read as they are. What is
+    drawn hangs on fold and seed alone: two encoders see the same tiles in the same order, under heads that begin alike.
 
     Args:
-        model: pretrained encoder.
-        cohort: of which the labelled images are taken.
-        folder: of the run. stores: of tiles and graphs.
-        seed: of folds and training.
-        epochs: at most.
-
-    Raises:
-        InputError: the run ended with an error, which stands on the screen.
+        encoder: pretrained or not; it is copied for each fold.
+        graphs: latent graphs of the tiles.
+        labels, groups: (N,).
+        fold_seed: of folds and training.
+        share: of the labeled groups of each training side.
+        epochs: of each fold.
     """
-    predictions = folder / "predictions.csv"
-    if predictions.exists():
-        return predictions
-    manifest = _write_manifest(cohort, folder / "manifest.csv", seed)
-    given = {"mode": "finetune", "model": model, "manifest": manifest, "output_dir": folder, "dataset_dir": stores}
-    if not run_bundle(("classify.json",), {**given, "seed": seed, "max_epochs": epochs}):
-        raise InputError(f"fine-tuning of {model} ended with an error (above); the same command resumes it")
-    return predictions
+    import torch
+
+    from hmgdm_monai.engines.classification_data import predict_probabilities
+    from hmgdm_monai.networks.tile_classifier import GatedTileClassifier
+
+    classes = np.unique(labels)
+    found = np.zeros((len(labels), len(classes)))
+    folds = grouped_folds(labels, groups, fold_seed)
+    for number, (train, test) in enumerate(tqdm(folds, desc=f"fine-tuning, {share:.0%}", unit="fold", leave=False)):
+        some = some_of(train, labels, groups, share, fold_seed, number)
+        known, codes = np.unique(labels[some], return_inverse=True)
+        torch.manual_seed(1000 * fold_seed + number)
+        network = GatedTileClassifier(encoder, len(known))
+        _train(network, [graphs[i] for i in some], codes, epochs)
+        columns = np.searchsorted(classes, known)
+        found[np.ix_(test, columns)] = predict_probabilities(network, [graphs[i] for i in test], "cpu")
+    return found
 
 
-def read_predictions(path: Path, negatives: tuple[str, ...]) -> GroupScores:
-    """Scores of a fine-tuned encoder."""
-    with path.open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    classes = sorted({row["label"] for row in rows})
-    probabilities = np.array([[float(row[f"probability_{name}"]) for name in classes] for row in rows])
-    labels, groups = (np.array([row[name] for row in rows]) for name in ("label", "patient"))
-    return GroupScores(probabilities, labels, groups, negatives)
+def _train(network: GatedTileClassifier, graphs: Sequence[Any], codes: np.ndarray, epochs: int) -> None:
+    """AdamW over a cosine, cross-entropy weighted by class."""
+    import torch
+    from torch_geometric.data import Batch
 
+    from hmgdm_monai.losses.class_weights import class_weights
 
-def _write_manifest(cohort: Cohort, path: Path, seed: int) -> Path:
-    images = [image for image in cohort.images if image.label is not None]
-    labels, groups = np.array([i.label for i in images]), np.array([i.group for i in images])
-    fold = np.zeros(len(images), dtype=int)
-    for number, (_, test) in enumerate(grouped_folds(labels, groups, seed)):
-        fold[test] = number
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("image", "patient", "label", "mpp", "fold"))
-    for image, number in zip(images, fold, strict=True):
-        writer.writerow((image.path, image.group, image.label, "" if image.mpp is None else image.mpp, number))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text.getvalue())
-    return path
+    groups = [
+        {"params": network.head_parameters(), "lr": HEAD_RATE},
+        {"params": network.encoder.trainable_parameters(), "lr": ENCODER_RATE},
+    ]
+    optimizer = torch.optim.AdamW(groups, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
+    loss = torch.nn.CrossEntropyLoss(class_weights(codes, int(codes.max()) + 1))
+    targets = torch.from_numpy(codes)
+    network.train()
+    for _ in range(epochs):
+        for chosen in torch.randperm(len(graphs)).split(BATCH):
+            optimizer.zero_grad()
+            loss(network(Batch.from_data_list([graphs[i] for i in chosen])), targets[chosen]).backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), MAX_GRAD_NORM)
+            optimizer.step()
+        schedule.step()

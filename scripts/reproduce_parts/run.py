@@ -7,32 +7,29 @@ import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from benchmark_parts.representation import write_json
 from reproduce_parts.cohorts import Cohort, write_manifest
-from reproduce_parts.features import CLEAN, PERTURBATIONS, ScoredTiles
-from reproduce_parts.finetuning import read_predictions
-from reproduce_parts.methods import METHODS, chosen_methods, clock_of
-from reproduce_parts.scoring import (
-    METRICS,
-    GroupScores,
-    label_efficiency,
-    paired,
-    predictions,
-    resampled_groups,
-    summarise,
-)
+from reproduce_parts.corruption import CORRUPTIONS
+from reproduce_parts.folds import grouped_folds
+from reproduce_parts.methods import chosen_methods
+from reproduce_parts.probes import LINEAR, PROBES
+from reproduce_parts.scored_tiles import ScoredTiles
+from reproduce_parts.scoring import METRICS, Resamples, paired, scores_by_fold, summarize, undefined_folds
 from reproduce_parts.table import markdown
-from reproduce_parts.work import Work, do_all, do_work, scored_tiles, shared_data
+from reproduce_parts.tasks import do_all, do_work
+from reproduce_parts.training import cost_of
+from reproduce_parts.work import Work, scored_tiles, shared_data
 
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.handlers.training_clock import PARTS
 
-PROBES = ("linear", "knn", "finetune")
+RANDOM = "untrained_graph"  # what fine-tuning is compared against
+FINETUNED_METHODS = ("hmgdm", "graphmae", RANDOM)
 
 
 @dataclass(frozen=True)
@@ -40,24 +37,31 @@ class Plan:
     """What to run.
 
     Attributes:
-        methods: names. seeds: of training and of folds.
-        stains: "plain" and methods of stain normalisation.
-        settings: NAME=VALUE for the bundle, the budget among them.
+        methods: names. seeds: of training. fold_draws: draws of the folds for each of them.
+        references: names of the methods that others are compared against, where they are there.
+        stains: "plain" and methods of stain normalization.
+        settings: NAME=VALUE for the bundle. budget_cpu_min: of each training; None for a number of epochs.
         budget: the same in words. command: that makes the table.
-        robustness: whether tiles are spoilt, too.
-        jobs: how many trainings at a time.
-        finetune: epochs of training on with labels, by method; for those that are not there, none.
+        robustness: whether corrupted tiles are scored, too.
+        jobs: how many tasks at a time.
+        finetune: names of the methods that are trained on with labels. finetune_epochs: for so long; 0 for not at all.
+        finetune_shares: of the labeled groups, for that.
     """
 
     methods: Sequence[str]
     seeds: Sequence[int]
+    fold_draws: int
+    references: Sequence[str]
     stains: Sequence[str]
     settings: Sequence[str]
+    budget_cpu_min: float | None
     budget: str
     command: str
     robustness: bool = True
     jobs: int = 1
-    finetune: Mapping[str, int] = field(default_factory=dict)
+    finetune: Sequence[str] = FINETUNED_METHODS
+    finetune_epochs: int = 0
+    finetune_shares: Sequence[float] = (0.1, 1.0)
 
 
 class Parts:
@@ -90,18 +94,23 @@ def reproduce(cohort: Cohort, output: Path, plan: Plan) -> dict[str, Any]:
         tiles = scored_tiles(works[0])
         if not len(tiles):
             raise InputError(f"{cohort.name}: none of the tiles has a label; there is nothing to score")
-        _prepare(works)
-    with parts("training and features"):
+        _build_stores(works)
+    with parts("training, features and probes"):
         do_all(works, plan.jobs, tiles)
-    weights = resampled_groups(len(np.unique(tiles.groups)))
-    stains = {}
+    groups = len(np.unique(tiles.groups))
+    resamples = Resamples.draw(groups, len(plan.seeds))
+    folds = {}
+    for fold_seed in dict.fromkeys(seed for work in works for seed in work.fold_seeds):
+        folds[fold_seed] = [test for _, test in grouped_folds(tiles.labels, tiles.groups, fold_seed)]
+    stains: dict[str, Any] = {}
+    undefined = (0, 0)
     with parts("scoring"):
         for stain in plan.stains:
             rows: dict[str, Any] = {}
             for name in methods:
                 of_row = [work for work in works if (work.name, work.stain) == (name, stain)]
-                rows[name] = _row(of_row, plan.seeds, tiles, weights)
-            _compare(rows)
+                rows[name], undefined = _row(of_row, tiles, folds, resamples)
+            _compare(rows, plan.references)
             stains[stain] = rows
     classes, counts = np.unique(tiles.labels, return_counts=True)
     results = {
@@ -109,18 +118,22 @@ def reproduce(cohort: Cohort, output: Path, plan: Plan) -> dict[str, Any]:
             "name": cohort.name,
             "tiles": len(cohort.images),
             "scored": len(tiles),
-            "groups": len(np.unique(tiles.groups)),
+            "groups": groups,
             "classes": dict(zip(classes.tolist(), counts.tolist(), strict=True)),
             "negatives": list(cohort.negatives),
         },
         "seeds": list(plan.seeds),
+        "fold_draws": plan.fold_draws,
+        "folds": undefined[1],
+        "folds_without_auc": undefined[0],
+        "references": list(plan.references),
         "budget": plan.budget,
         "settings": list(plan.settings),
         "command": plan.command,
         "machine": _machine(),
         "minutes": (time.perf_counter() - start) / 60,
         "parts_s": parts.seconds,
-        "stains": {stain: {name: _without_draws(row) for name, row in rows.items()} for stain, rows in stains.items()},
+        "stains": _without_draws(stains),
     }
     write_json(output / "results.json", results)
     partial = output / "table.md.partial"
@@ -131,88 +144,105 @@ def reproduce(cohort: Cohort, output: Path, plan: Plan) -> dict[str, Any]:
 
 def _works(cohort: Cohort, output: Path, plan: Plan) -> list[Work]:
     """All there is to do, by seed first: a table of fewer seeds can be made of what an interrupted run leaves."""
-    manifest, first = write_manifest(cohort, output / "manifest.csv"), plan.seeds[0]
-    kinds, tuned = PERTURBATIONS if plan.robustness else (), plan.finetune
+    manifest = write_manifest(cohort, output / "manifest.csv")
     return [
-        Work(name, stain, seed, cohort, manifest, output, plan.settings, kinds, tuned.get(name, 0))
+        Work(
+            name,
+            stain,
+            seed,
+            cohort,
+            manifest,
+            output,
+            plan.settings,
+            plan.budget_cpu_min,
+            CORRUPTIONS if plan.robustness else (),
+            plan.fold_draws,
+            plan.finetune_epochs if name in plan.finetune else 0,
+            plan.finetune_shares,
+        )
         for seed in plan.seeds
         for stain in plan.stains
         for name in plan.methods
-        if METHODS[name].family != "features" or seed == first  # these have no training
     ]
 
 
-def _prepare(works: Sequence[Work]) -> None:
-    """Build the stores that several of the works read, so that no two build the same."""
+def _build_stores(works: Sequence[Work]) -> None:
+    """Build the stores of tiles and regions that several of the works read, so that no two build the same."""
     for stain in dict.fromkeys(work.stain for work in works):
         some = [work for work in works if work.stain == stain]
         shared_data(some[0]).prepare()
-        for work in [work for work in some if METHODS[work.name].family == "images"][:1]:
+        for work in [work for work in some if work.method.family == "images"][:1]:
             shared_data(work, "dirl.json").prepare()
 
 
-def _row(works: Sequence[Work], seeds: Sequence[int], tiles: ScoredTiles, weights: np.ndarray) -> dict[str, Any]:
-    """Scores of a method whose features are there: one work for each seed, or a single one for all of them."""
-    method, kinds, negatives = METHODS[works[0].name], works[0].kinds, works[0].cohort.negatives
-    scores: dict[str, list[GroupScores]] = {}
-    shares: dict[str, list[float]] = {}
+def _row(
+    works: Sequence[Work], tiles: ScoredTiles, folds: Mapping[int, Sequence[np.ndarray]], resamples: Resamples
+) -> tuple[dict[str, Any], tuple[int, int]]:
+    """Scores of a method whose works are done, one for each seed; and how many folds have no AUC, of how many."""
+    method, negatives = works[0].method, works[0].cohort.negatives
+    scores: dict[str, list[Any]] = {}
     cost: dict[str, list[float]] = {}
-    for number, seed in enumerate(seeds):
-        work = works[min(number, len(works) - 1)]
-        spoilt = do_work(work, tiles)
-        values = spoilt.pop(CLEAN)
-        for probe, found in predictions(values, spoilt, tiles.labels, tiles.groups, seed).items():
-            scores.setdefault(probe, []).append(GroupScores(found, tiles.labels, tiles.groups, negatives))
-        for share, value in label_efficiency(values, tiles.labels, tiles.groups, seed).items():
-            shares.setdefault(share, []).append(value)
-        if work.finetune_epochs:
-            tuned = read_predictions(work.finetune_folder / "predictions.csv", negatives)
-            scores.setdefault("finetune", []).append(tuned)
-        if method.trained:
-            _add_cost(cost, clock_of(method, work.folder))
-    return {
+    for work in works:
+        done = do_work(work, tiles)
+        for name, draws in done.predictions.items():
+            of_draws = [
+                scores_by_fold(probabilities, tiles.labels, tiles.groups, negatives, folds[fold_seed])
+                for probabilities, fold_seed in zip(draws, work.fold_seeds, strict=False)  # fine-tuning: the first
+            ]
+            scores.setdefault(name, []).append(of_draws)
+        if method.trained and not method.run:
+            _add_cost(cost, cost_of(work))
+    told = {name: summarize(found, resamples) for name, found in scores.items()}
+    row = {
         "title": method.title,
-        "features": int(values.shape[1]),
-        "scores": {probe: summarise(scores[probe], weights) for probe in PROBES if probe in scores},
-        "robustness": {
-            kind: {metric: [float(score()[metric][0]) for score in scores[kind]] for metric in METRICS}
-            for kind in kinds
-        },
-        "label_efficiency": shares,
+        "features": done.num_features,
+        "scores": {name: told[name] for name in PROBES},
+        "robustness": {kind: told[kind] for kind in works[0].kinds},
+        "finetuned": {name: found for name, found in told.items() if name not in (*PROBES, *works[0].kinds)},
         "cost": cost,
     }
+    return row, undefined_folds(scores[LINEAR], resamples.groups.shape[1])
 
 
-def _add_cost(cost: dict[str, list[float]], training: dict[str, float]) -> None:
-    before = training.get("before_cpu_s", 0.0) / 60
+def _add_cost(cost: dict[str, list[float]], clock: Mapping[str, float]) -> None:
     told = {
-        "epochs": training["epochs"],
-        "cpu_min": training["cpu_s"] / 60 + before,
-        "before_cpu_min": before,
-        "tiles_per_s": training["samples"] / training["training_wall_s"],
-        "tiles_per_cpu_s": training["samples"] / training["training_cpu_s"],
-        **{f"{part}_share": training[f"{part}_cpu_s"] / training["training_cpu_s"] for part in PARTS},
+        "epochs": clock["epochs"],
+        "cpu_min": clock["cpu_s"] / 60 + clock["encoding_cpu_min"],
+        "encoding_cpu_min": clock["encoding_cpu_min"],
+        "tiles_per_s": clock["samples"] / clock["training_wall_s"],
+        "tiles_per_cpu_s": clock["samples"] / clock["training_cpu_s"],
+        **{f"{part}_share": clock[f"{part}_cpu_s"] / clock["training_cpu_s"] for part in PARTS},
     }
     for name, value in told.items():
         cost.setdefault(name, []).append(value)
 
 
-def _compare(rows: dict[str, Any]) -> None:
-    """Add to each row how it stands to the best of the others, by the linear probe."""
-    if len(rows) < 2:
-        return
-    for name, row in rows.items():
-        row["paired"] = {}
-        for metric in METRICS:
-            others = {other: told["scores"]["linear"][metric] for other, told in rows.items() if other != name}
-            best = max(others, key=lambda other: others[other]["mean"])
-            row["paired"][metric] = {"against": best, **paired(row["scores"]["linear"][metric], others[best])}
+def _compare(rows: dict[str, Any], references: Sequence[str]) -> None:
+    """Add to each row how it stands to the references, and fine-tuned, to random graph weights."""
+    for row in rows.values():
+        row["paired"] = {
+            name: _differences(row["scores"], rows[name]["scores"])
+            for name in references
+            if name in rows and rows[name] is not row
+        }
+        row["finetuned_paired"] = {}
+        if RANDOM in rows and rows[RANDOM] is not row:
+            row["finetuned_paired"] = _differences(row["finetuned"], rows[RANDOM]["finetuned"])
+
+
+def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: {metric: paired(told[metric], theirs[name][metric]) for metric in METRICS} for name, told in ours.items()
+    }
 
 
 def _without_draws(value: Any) -> Any:
+    """Without what the intervals were made from, and with None for NaN, which is no JSON."""
     if isinstance(value, dict):
         return {name: _without_draws(part) for name, part in value.items() if name != "draws"}
-    return value
+    if isinstance(value, list):
+        return [_without_draws(part) for part in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def _machine() -> str:

@@ -6,16 +6,21 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
-PLAIN = "plain"
+from reproduce_parts.probes import LINEAR, LINEAR_FEW, PROBES
+from reproduce_parts.scoring import METRICS
+from reproduce_parts.work import PLAIN
+
+TITLES = {"linear": "linear", LINEAR_FEW: LINEAR_FEW, "knn": "kNN"}
+METRIC_TITLES = dict(zip(METRICS, ("balanced accuracy", "AUC"), strict=True))
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """The results as a page: scores, comparison, label efficiency, robustness, cost; for each stain normalisation."""
+    """The results as a page: scores, comparisons, fine-tuning, corrupted tiles, cost; for each stain normalization."""
     lines = [f"# {results['data']['name']}", "", *_about(results), ""]
     for stain, rows in results["stains"].items():
-        lines += [f"## {'Tiles as they are' if stain == PLAIN else f'Stain normalised ({stain})'}", ""]
-        for section in (_scores, _paired, _labels, _robustness, _cost):
-            told = section(rows)
+        lines += [f"## {'Tiles as they are' if stain == PLAIN else f'Stain normalized ({stain})'}", ""]
+        sections = [_scores(rows), *(_paired(rows, name) for name in results["references"])]
+        for told in (*sections, _finetuned(rows), _corrupted(rows), _cost(rows)):
             lines += [*told, ""] if told else []
     return "\n".join(lines).rstrip() + "\n"
 
@@ -24,75 +29,80 @@ def _about(results: Mapping[str, Any]) -> list[str]:
     data, seconds = results["data"], results["parts_s"]
     classes = ", ".join(f"{name} {count}" for name, count in data["classes"].items())
     parts = ", ".join(f"{name} {spent / 60:.1f}" for name, spent in seconds.items())
+    missing = results["folds_without_auc"]
     return [
-        f"{data['tiles']} images for training, without labels; {data['scored']} labelled tiles of {data['groups']} "
-        f"groups scored: {classes}. AUC: all other classes against {', '.join(data['negatives'])}.",
+        f"{data['tiles']} images for training, without labels; {data['scored']} labeled tiles of {data['groups']} "
+        f"groups scored: {classes}. AUC: all other classes against {', '.join(data['negatives'])}; undefined in "
+        f"{missing} of {results['folds']} folds, which are left out of its mean.",
         "",
-        f"Budget of training: {results['budget']}. Seeds {', '.join(map(str, results['seeds']))}. In all "
-        f"{results['minutes']:.1f} minutes ({parts}) on {results['machine']}; what was there already took none.",
+        f"Budget of training: {results['budget']}. Seeds {', '.join(map(str, results['seeds']))}, "
+        f"{results['fold_draws']} draws of the folds each. In all {results['minutes']:.1f} minutes ({parts}) on "
+        f"{results['machine']}; what was there already took none.",
         "",
         f"Command: `{results['command']}`",
     ]
 
 
 def _scores(rows: Mapping[str, Any]) -> list[str]:
-    told = {"linear": "linear", "knn": "kNN", "finetune": "fine-tuned"}
-    probes = [name for name in told if any(name in row["scores"] for row in rows.values())]
     head = ["method", "features"]
-    head += [f"{told[probe]} {metric}" for probe in probes for metric in ("balanced accuracy", "AUC")]
-    body = []
-    for row in rows.values():
-        cells = [row["title"], str(row["features"])]
-        for probe in probes:
-            scores = row["scores"].get(probe)
-            cells += [_value(scores[metric]) if scores else "-" for metric in ("balanced_accuracy", "auc")]
-        body.append(cells)
+    head += [f"{TITLES[probe]} {title}" for probe in PROBES for title in METRIC_TITLES.values()]
+    body = [
+        [
+            row["title"],
+            str(row["features"]),
+            *(_value(row["scores"][probe][metric]) for probe in PROBES for metric in METRICS),
+        ]
+        for row in rows.values()
+    ]
     return _table(head, body)
 
 
-def _paired(rows: Mapping[str, Any]) -> list[str]:
-    head = ["method", "against", "balanced accuracy", "draws above", "against", "AUC", "draws above"]
+def _paired(rows: Mapping[str, Any], reference: str) -> list[str]:
+    """Differences of all rows from a reference."""
+    told = {name: row["paired"][reference] for name, row in rows.items() if reference in row["paired"]}
+    if not told:
+        return []
+    head = ["method", *(f"{TITLES[probe]} {title}" for probe in PROBES for title in METRIC_TITLES.values())]
+    body = [
+        [rows[name]["title"], *(_difference(by_probe[probe][metric]) for probe in PROBES for metric in METRICS)]
+        for name, by_probe in told.items()
+    ]
+    return [f"Each method less {rows[reference]['title']}:", "", *_table(head, body)]
+
+
+def _finetuned(rows: Mapping[str, Any]) -> list[str]:
     body = []
     for row in rows.values():
-        if "paired" not in row:
-            continue
-        cells = [row["title"]]
-        for metric in ("balanced_accuracy", "auc"):
-            told = row["paired"][metric]
-            share = "-" if told["share_above"] is None else f"{100 * told['share_above']:.0f} %"
-            cells += [
-                rows[told["against"]]["title"],
-                f"{told['difference']:+.3f}{_sd(told['seeds'])}{_between(told['interval'], '+.3f')}",
-                share,
-            ]
-        body.append(cells)
+        for name, told in row["finetuned"].items():
+            differences = row["finetuned_paired"].get(name)
+            cells = [row["title"], name.partition(", ")[2], *(_value(told[metric]) for metric in METRICS)]
+            body.append([*cells, *(_difference(differences[metric]) if differences else "-" for metric in METRICS)])
     if not body:
         return []
-    return ["Linear probe, each method less the best of the others:", "", *_table(head, body)]
+    titles = list(METRIC_TITLES.values())
+    head = ["method", "labeled groups", *titles, *(f"less random weights, {title}" for title in titles)]
+    return ["Fine-tuned with gated pooling, backbone frozen:", "", *_table(head, body)]
 
 
-def _labels(rows: Mapping[str, Any]) -> list[str]:
-    shares = list(next(iter(rows.values()))["label_efficiency"])
-    body = [[row["title"], *(_spread(row["label_efficiency"][share]) for share in shares)] for row in rows.values()]
-    return ["Balanced accuracy by share of the labelled groups:", "", *_table(["method", *shares], body)]
-
-
-def _robustness(rows: Mapping[str, Any]) -> list[str]:
+def _corrupted(rows: Mapping[str, Any]) -> list[str]:
     kinds = list(next(iter(rows.values()))["robustness"])
     if not kinds:
         return []
     body = []
     for row in rows.values():
-        told = row["robustness"]
-        body.append([row["title"], *(f"{_spread(told[kind]['balanced_accuracy'])}" for kind in kinds)])
-    return ["Balanced accuracy on spoilt tiles, the probe fitted on clean ones:", "", *_table(["method", *kinds], body)]
+        cells = [row["title"]]
+        for told in (row["scores"][LINEAR], *(row["robustness"][kind] for kind in kinds)):
+            cells.append(" / ".join(_form(told[metric]["mean"]) for metric in METRICS))
+        body.append(cells)
+    title = "Corrupted tiles, the linear probe fitted on clean ones, balanced accuracy / AUC:"
+    return [title, "", *_table(["method", "clean", *kinds], body)]
 
 
 def _cost(rows: Mapping[str, Any]) -> list[str]:
     columns = {
         "epochs": ("epochs", ".0f", 1),
         "CPU min of training": ("cpu_min", ".2f", 1),
-        "of it latents": ("before_cpu_min", ".2f", 1),
+        "of it latents": ("encoding_cpu_min", ".2f", 1),
         "tiles a second": ("tiles_per_s", ".1f", 1),
         "tiles a CPU second": ("tiles_per_cpu_s", ".1f", 1),
         "data %": ("data_share", ".0f", 100),
@@ -113,7 +123,15 @@ def _table(head: list[str], body: list[list[str]]) -> list[str]:
 
 
 def _value(told: Mapping[str, Any]) -> str:
-    return f"{told['mean']:.3f}{_sd(told['seeds'])}{_between(told['interval'], '.3f')}"
+    return f"{_form(told['mean'])}{_sd(told['seeds'])}{_between(told['interval'], '.3f')}"
+
+
+def _difference(told: Mapping[str, Any]) -> str:
+    return f"{_form(told['difference'], '+.3f')}{_sd(told['seeds'])}{_between(told['interval'], '+.3f')}"
+
+
+def _form(value: float | None, form: str = ".3f") -> str:
+    return "-" if value is None else f"{value:{form}}"
 
 
 def _between(interval: list[float] | None, form: str) -> str:
@@ -124,5 +142,6 @@ def _spread(values: list[float], form: str = ".3f") -> str:
     return f"{statistics.fmean(values):{form}}{_sd(values, form)}"
 
 
-def _sd(values: list[float], form: str = ".3f") -> str:
-    return f" ± {statistics.stdev(values):{form}}" if len(values) > 1 else ""
+def _sd(values: list[float | None], form: str = ".3f") -> str:
+    known = [value for value in values if value is not None]
+    return f" ± {statistics.stdev(known):{form}}" if len(known) > 1 else ""

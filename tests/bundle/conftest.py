@@ -1,8 +1,9 @@
-"""Pretraining in miniature, through the bundle's config."""
+"""Trainings in miniature, through the bundle's configs."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,80 +14,73 @@ import torch
 
 CONFIGS = Path(__file__).parents[2] / "bundle/configs"
 
+DATA = {"tile_size_px": 128, "max_tiles_per_slide": 6, "n_segments": 16, "device": "cpu"}
+# Overrides that make of each training a run in miniature.
 TINY = {
-    "autoencoder_epochs": 2,
-    "max_epochs": 3,
-    "probe_interval": 2,
-    "tile_size_px": 128,
-    "max_tiles_per_slide": 6,
-    "n_segments": 16,
-    "hidden_dim": 16,
-    "num_layers": 2,
-    "batch_size": 4,
-    "windows_per_tile": 8,
-    "bottleneck_kl_weight": 0.1,
-    "device": "cpu",
-    "autoencoder_settings::widths": [8, 8],
-    "autoencoder_settings::form_channels": 1,
-    "autoencoder_settings::texture_dim": 4,
-    "autoencoder_settings::num_filters": 8,
-    "autoencoder_settings::second_filters": 8,
-    "autoencoder_settings::discriminant_dim": 4,
+    "train.json": {
+        **DATA,
+        "max_epochs": 3,
+        "probe_interval": 2,
+        "batch_size": 4,
+        "hidden_dim": 16,
+        "num_layers": 2,
+        "bottleneck_kl_weight": 0.1,
+        "backbone": {"name": "efficientnet_lite0", "blocks": [2]},
+    },
+    "train_entities.json": {
+        **DATA,
+        "max_epochs": 2,
+        "batch_size": 4,
+        "windows_per_tile": 8,
+        "window_px": 8,
+        "widths": [8],
+        "latent_channels": 1,
+    },
+    "dirl.json": {
+        **DATA,
+        "max_epochs": 3,
+        "probe_interval": 2,
+        "view_px": 64,
+        "batch_size": 6,
+        "head_hidden": 16,
+        "projection_dim": 8,
+        "num_prototypes": 16,
+        "warmup_steps": 2,
+        "vit_settings::hidden_dim": 16,
+        "vit_settings::num_layers": 2,
+        "vit_settings::heads": 2,
+    },
+    "classify.json": {
+        "device": "cpu",
+        "max_epochs": 2,
+        "batch_size": 8,
+        "neighbours": [1, 3],
+        "strengths": [0.01, 1.0],
+        "n_folds": 3,
+        "val_fraction": 0.34,
+    },
 }
 
 
 @pytest.fixture(scope="session")
 def tiny_settings() -> dict[str, Any]:
     """Overrides of train.json that make it a run in miniature."""
-    return dict(TINY)
-
-
-# What the Zoo's checks need of a model, and no more.
-SMALL = {
-    "hmgdm": {
-        "autoencoder": {"window_px": 16, "widths": [8, 8], "form_channels": 1, "texture_dim": 4, "num_filters": 8},
-        "hmgdm": {"latent_dim": 8, "hidden_dim": 16, "num_layers": 2, "heads": 2},
-    },
-    "vit": {"vit": {"image_px": 64, "patch_px": 16, "hidden_dim": 16, "num_layers": 2, "heads": 2}, "readout": "mean"},
-}
-SMALL_RUN = {
-    "data": {
-        "manifest": "/home/somebody/slides/cohort.csv",
-        "tile_size_px": 64,
-        "tile_mpp": 0.5,
-        "tile_overlap_px": 0,
-        "min_tissue": 0.5,
-        "stain_method": None,
-        "n_segments": 12,
-        "compactness": 20.0,
-        "merge_threshold": None,
-        "window_px": 16,
-    },
-    "hmgdm": {
-        "num_timesteps": 100,
-        "beta_start": 1e-7,
-        "beta_end": 0.02,
-        "prediction_type": "sample",
-        "noise_intensity": "dynamic",
-    },
-}
+    return dict(TINY["train.json"])
 
 
 @pytest.fixture(scope="session")
-def small_models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def small_models(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Function kind -> folder with ``model.pt`` and ``classifier.pt`` of classes a and b, that nobody trained."""
     from hmgdm_monai.networks.classifier_file import build_classifier, save_classifier
-    from hmgdm_monai.networks.pretrained import build_tile_encoder, save_pretrained
+    from hmgdm_monai.networks.pretrained import save_pretrained
 
     made: dict[str, Path] = {}
 
     def folder(kind: str) -> Path:
         if kind not in made:
             made[kind] = tmp_path_factory.mktemp(f"small_{kind}")
-            torch.manual_seed(0)
-            encoder = build_tile_encoder(kind, SMALL[kind], SMALL_RUN)
-            if kind == "hmgdm":
-                encoder.autoencoder.fit(torch.rand(64, 3, 16, 16))
+            run = {"data": {"manifest": "/home/somebody/slides/cohort.csv", **tiny.data}, "hmgdm": tiny.noise}
+            encoder = tiny.encoder(kind, run)
             save_pretrained(made[kind] / "model.pt", encoder)
             network = build_classifier(encoder, "finetune", {"num_classes": 2})
             about = ("finetune", {"num_classes": 2}, ["a", "b"], ["p0"], 0)
@@ -138,6 +132,20 @@ def small_slides(tmp_path_factory: pytest.TempPathFactory, stained: Any, write_t
     return folder / "slides.csv"
 
 
+@pytest.fixture(scope="session")
+def labelled_tiles(tmp_path_factory: pytest.TempPathFactory, stained: Any) -> Path:
+    """Manifest of twelve PNG tiles of 128 px of six patients, labelled a and b."""
+    import numpy as np
+    from skimage.io import imsave
+
+    folder = tmp_path_factory.mktemp("labelled_tiles")
+    for number in range(12):
+        imsave(folder / f"{number}.png", np.roll(stained(128, 128), 9 * number, 1), check_contrast=False)
+    rows = [f"{number}.png,p{number // 2},{'ab'[number // 2 % 2]}" for number in range(12)]
+    (folder / "m.csv").write_text("\n".join(["image,patient,label", *rows]) + "\n")
+    return folder / "m.csv"
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _hook_restored() -> Iterator[None]:
     hook = sys.excepthook
@@ -146,20 +154,37 @@ def _hook_restored() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def workflow(small_cohort: Path) -> Callable[..., Any]:
-    """Function (output_dir, configs, **overrides) -> a workflow of train.json on the small cohort, ready to run."""
-    torch.set_num_threads(1)
+def mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
+    """Function folder -> None that puts an empty mlruns.db there; MLflow takes seconds to make one."""
+    from mlflow import MlflowClient
+
+    empty = tmp_path_factory.mktemp("mlflow") / "mlruns.db"
+    MlflowClient(f"sqlite:///{empty}").search_experiments()
+
+    def put(folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "mlruns.db").exists():
+            shutil.copy(empty, folder)
+
+    return put
+
+
+@pytest.fixture(scope="session")
+def workflow(small_cohort: Path, mlflow_tables: Callable[[Path], None]) -> Callable[..., Any]:
+    """Function (output_dir, configs, **overrides) -> a workflow of a training on the small cohort, ready to run."""
 
     def build(output_dir: Path, configs: tuple[str, ...] = ("train.json",), run_id: str = "training", **settings: Any):
         from monai.bundle import ConfigWorkflow
 
+        torch.set_num_threads(1)
+        mlflow_tables(output_dir)
         built = ConfigWorkflow(
             workflow_type="train",
             config_file=[str(CONFIGS / name) for name in configs],
             meta_file=str(CONFIGS / "metadata.json"),
             logging_file=False,
             run_id=run_id,
-            **{"manifest": str(small_cohort), "output_dir": str(output_dir), **TINY, **settings},
+            **{"manifest": str(small_cohort), "output_dir": str(output_dir), **TINY[configs[0]], **settings},
         )
         built.initialize()
         return built
@@ -168,14 +193,14 @@ def workflow(small_cohort: Path) -> Callable[..., Any]:
 
 
 class Outcome:
-    """What a run left: ``metrics`` and all weights of ``model.pt``."""
+    """What a run left: ``metrics`` and all weights of ``model.pt``, or of another file."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = "model.pt") -> None:
         from hmgdm_monai.data.checkpoint_file import read_checkpoint
 
         self.folder = folder
         self.metrics = json.loads((folder / "metrics.json").read_text())
-        saved = read_checkpoint(folder / "model.pt")
+        saved = read_checkpoint(folder / name)
         self.weights = saved["weights"]
 
     def same_weights(self, other: Outcome) -> bool:
@@ -191,10 +216,18 @@ def outcome() -> type[Outcome]:
 
 @pytest.fixture(scope="session")
 def whole_run(workflow: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    """The run in miniature, from start to end in one go."""
+    """The run of train.json in miniature, from start to end in one go."""
     folder = tmp_path_factory.mktemp("whole") / "run"
     workflow(folder).run()
     return Outcome(folder)
+
+
+@pytest.fixture(scope="session")
+def entities_run(workflow: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """The same of train_entities.json."""
+    folder = tmp_path_factory.mktemp("entities") / "run"
+    workflow(folder, ("train_entities.json",)).run()
+    return Outcome(folder, "entities.pt")
 
 
 class Killed(BaseException):

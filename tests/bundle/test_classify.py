@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,30 +20,11 @@ from hmgdm_monai.engines.classification_methods import LinearProbe
 from hmgdm_monai.engines.finetuning import FineTuning
 from hmgdm_monai.errors import input_error_in
 from hmgdm_monai.networks.classifier_file import load_classifier
-from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder
 from hmgdm_monai.networks.pretrained import save_pretrained
 
 CONFIG = Path(__file__).parents[2] / "bundle/configs/classify.json"
-AUTOENCODER = {"widths": [8, 8], "form_channels": 1, "texture_dim": 0, "shortcut": False}
-HMGDM = {"latent_dim": 16, "hidden_dim": 16, "num_layers": 2, "heads": 2}
-DATA = {
-    "tile_size_px": 128,
-    "tile_mpp": 1.0,
-    "tile_overlap_px": 0,
-    "min_tissue": 0.2,
-    "stain_method": None,
-    "n_segments": 12,
-    "compactness": 20.0,
-    "merge_threshold": None,
-    "window_px": 32,
-}
-TINY = {"device": "cpu", "max_epochs": 2, "batch_size": 8, "neighbours": [1, 3], "strengths": [0.01, 1.0]}
-TINY |= {"max_tiles_per_slide": 4, "n_folds": 3, "val_fraction": 0.34}
+DATA = {"tile_size_px": 128, "tile_mpp": 1.0, "min_tissue": 0.2}  # and the rest as in other models in miniature
 MODES = ("linear", "knn", "finetune")
-
-
-class Killed(BaseException):
-    """Stands for the end of a process: nothing may catch it."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -57,53 +37,32 @@ def _hook_and_threads_restored() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """``folder``, ``manifest`` of six slides of 512 px, a patient each, in two classes, and ``model``."""
-    from hmgdm_monai.data.demo import make_demo_cohort
-    from hmgdm_monai.networks.build import build_hmgdm
-    from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
-
-    folder = tmp_path_factory.mktemp("classify")
-    cohort = make_demo_cohort(folder / "cohort", n_patients=6, slide_px=512, mpp=1.0)
-    rows = [f"slides/patient_{i:02d}.tif,patient_{i:02d},{('benign', 'Gleason 3+4')[i % 2]}" for i in range(6)]
-    manifest = cohort.folder / "labelled.csv"
-    manifest.write_text("\n".join(["image,patient,label", *rows]) + "\n")
-    torch.manual_seed(0)
-    model = folder / "model.pt"
-    autoencoder, hmgdm = EntityAutoencoder(**AUTOENCODER), build_hmgdm(**HMGDM)
-    settings = {"autoencoder": AUTOENCODER, "hmgdm": HMGDM}
-    save_pretrained(model, GraphTileEncoder(autoencoder, hmgdm, settings, {"data": DATA}))
-    return SimpleNamespace(folder=folder, manifest=manifest, model=model)
+def given(tiny: Any, small_cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """``folder``, ``manifest`` of six slides, a patient each, in two classes, ``model``, and its settings ``data``."""
+    folder, data = tmp_path_factory.mktemp("classify"), {**tiny.data, **DATA}
+    save_pretrained(folder / "model.pt", tiny.encoder(run={"data": data}))
+    return SimpleNamespace(folder=folder, manifest=small_cohort, model=folder / "model.pt", data=data)
 
 
 @pytest.fixture(scope="session")
-def classify(tiny: SimpleNamespace) -> Callable[..., Path]:
+def classify(given: SimpleNamespace, workflow: Callable[..., Any]) -> Callable[..., Path]:
     """Function (output_dir, **overrides) that runs classify.json and returns the folder."""
 
     def run(output: Path, **settings: Any) -> Path:
-        from monai.bundle import ConfigWorkflow
-
-        given = {"manifest": str(tiny.manifest), "model": str(tiny.model), "dataset_dir": str(tiny.folder / "stores")}
-        workflow = ConfigWorkflow(
-            workflow_type="train",
-            config_file=str(CONFIG),
-            logging_file=False,
-            run_id="run",
-            **{**TINY, **given, "output_dir": str(output), **settings},
-        )
-        workflow.initialize()
-        workflow.run()
+        paths = {"manifest": given.manifest, "model": given.model, "dataset_dir": given.folder / "stores"}
+        paths = {name: str(path) for name, path in paths.items()}
+        workflow(output, ("classify.json",), run_id="run", **{**paths, **settings}).run()
         return output
 
     return run
 
 
 @pytest.fixture(scope="session")
-def done(classify: Callable[..., Path], tiny: SimpleNamespace) -> Callable[[str], Path]:
+def done(classify: Callable[..., Path], given: SimpleNamespace) -> Callable[[str], Path]:
     """Function mode -> folder of its run, which is made once."""
 
     def folder(mode: str) -> Path:
-        path = tiny.folder / mode
+        path = given.folder / mode
         return path if (path / "confusion.png").exists() else classify(path, mode=mode)
 
     return folder
@@ -137,17 +96,17 @@ def test_metrics_are_those_of_the_predictions(mode: str, done: Callable[[str], P
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_classifier_of_a_fold_gives_its_predictions_and_never_saw_its_patients(
-    mode: str, done: Callable[[str], Path], tiny: SimpleNamespace
+    mode: str, done: Callable[[str], Path], given: SimpleNamespace
 ) -> None:
     rows = rows_of(done(mode))
-    latents = LatentStore(sorted((tiny.folder / "stores/latents").glob("*.h5")))
+    latents = LatentStore(sorted((given.folder / "stores/latents").glob("*.h5")))
     infos = [latents.tile_info(i) for i in range(len(latents))]
     where = {(info.row_id, *info.location_px): i for i, info in enumerate(infos)}
     graphs = LabelledSamples(latents, np.zeros(len(latents)))
     for number in range(3):
         classifier = load_classifier(done(mode) / f"checkpoints/classifier_fold{number}.pt")
         assert classifier.classes == ("Gleason 3+4", "benign") and classifier.fold == number
-        assert classifier.run_settings["data"] == DATA
+        assert classifier.run_settings["data"] == given.data
         mine = [row for row in rows if row["fold"] == str(number)]
         assert not {row["patient"] for row in mine} & set(classifier.patients)
         assert {row["patient"] for row in mine} | set(classifier.patients) == {row["patient"] for row in rows}
@@ -178,20 +137,23 @@ def test_validation_chooses_the_epoch_and_mlflow_has_every_one(done: Callable[[s
 
 
 def test_killed_in_the_second_fold_equals_one_go(
-    classify: Callable[..., Path], done: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    classify: Callable[..., Path],
+    done: Callable[[str], Path],
+    killed: type,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     whole, fit, fitted = done("finetune"), FineTuning.fit, []
-    shutil.copy(whole / "mlruns.db", tmp_path)  # MLflow takes seconds to make a new one
 
     def counted(self, data, fold):
         if len(fitted) == 1:
             fitted.append("killed")
-            raise Killed
+            raise killed
         fitted.append(fold.number)
         return fit(self, data, fold)
 
     monkeypatch.setattr(FineTuning, "fit", counted)
-    with pytest.raises(Killed):
+    with pytest.raises(killed):
         classify(tmp_path, mode="finetune")
     assert not (tmp_path / "metrics.json").exists()
     torch.manual_seed(99)  # another process begins with another state
@@ -202,7 +164,7 @@ def test_killed_in_the_second_fold_equals_one_go(
 
 
 def test_a_fold_is_done_anew_where_it_must_and_only_there(
-    classify: Callable[..., Path], tiny: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    classify: Callable[..., Path], given: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fit, fitted = LinearProbe.fit, []
 
@@ -211,8 +173,8 @@ def test_a_fold_is_done_anew_where_it_must_and_only_there(
         return fit(self, data, fold)
 
     monkeypatch.setattr(LinearProbe, "fit", counted)
-    manifest = tiny.manifest.with_name("with_folds.csv")
-    text = tiny.manifest.read_text().splitlines()
+    manifest = given.manifest.with_name("with_folds.csv")
+    text = given.manifest.read_text().splitlines()
     lines = [f"{line},{'fold' if not i else (i - 1) // 2}" for i, line in enumerate(text)]
     manifest.write_text("\n".join(lines) + "\n")
     run = {"mode": "linear", "manifest": str(manifest)}
@@ -232,9 +194,9 @@ def test_a_fold_is_done_anew_where_it_must_and_only_there(
 def manifest_of(lines: dict[str, str]) -> Callable[[SimpleNamespace, Path], dict[str, str]]:
     """Override of ``manifest``: header -> cells of patient i, where {i}, {ab} and {one} stand for number and labels."""
 
-    def make(tiny: SimpleNamespace, folder: Path) -> dict[str, str]:
+    def make(given: SimpleNamespace, folder: Path) -> dict[str, str]:
         ((header, cells),) = lines.items()
-        slides = tiny.manifest.parent / "slides"
+        slides = given.manifest.parent / "slides"
         rows = [
             f"{slides}/patient_{i:02d}.tif,p{i},{cells.format(i=i, ab='ab'[i % 2], one='ab'[i == 3])}" for i in range(6)
         ]
@@ -245,7 +207,7 @@ def manifest_of(lines: dict[str, str]) -> Callable[[SimpleNamespace, Path], dict
 
 
 def model_of(content: Any) -> Callable[[SimpleNamespace, Path], dict[str, str]]:
-    def make(tiny: SimpleNamespace, folder: Path) -> dict[str, str]:
+    def make(given: SimpleNamespace, folder: Path) -> dict[str, str]:
         if isinstance(content, bytes):
             (folder / "bad.pt").write_bytes(content)
         elif content is not None:
@@ -267,7 +229,8 @@ def model_of(content: Any) -> Callable[[SimpleNamespace, Path], dict[str, str]]:
         (lambda *_: {"manifest": "none.csv"}, "no such manifest"),
         (model_of(None), "run the training first"),
         (model_of(b"PK\x03\x04 cut short"), "damaged"),
-        (model_of({"format": 2}), "damaged"),
+        (model_of({"format": 2}), "pretrain again"),
+        (model_of({"format": 3}), "damaged"),
         (model_of({"classifier_format": 1}), "is no pretrained model"),
         (lambda *_: {"neighbours": [0], "mode": "knn"}, "at least 1"),
         (lambda *_: {"choose_by": "luck", "mode": "finetune"}, "balanced_accuracy, loss, not 'luck'"),
@@ -275,9 +238,9 @@ def model_of(content: Any) -> Callable[[SimpleNamespace, Path], dict[str, str]]:
     ],
 )
 def test_bad_input_is_one_line(
-    overrides: Callable, told: str, classify: Callable[..., Path], tiny: SimpleNamespace, tmp_path: Path
+    overrides: Callable, told: str, classify: Callable[..., Path], given: SimpleNamespace, tmp_path: Path
 ) -> None:
-    settings = {"mode": "linear", **overrides(tiny, tmp_path)}
+    settings = {"mode": "linear", **overrides(given, tmp_path)}
     with pytest.raises(Exception) as caught:  # noqa: B017  the config parser wraps it
         classify(tmp_path / "run", **settings)
     message = str(input_error_in(caught.value))

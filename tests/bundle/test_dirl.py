@@ -17,40 +17,7 @@ from hmgdm_monai.engines.dirl_iteration import DiRLIteration
 from hmgdm_monai.errors import input_error_in
 
 CONFIGS = Path(__file__).parents[2] / "bundle/configs"
-TINY = {
-    "max_epochs": 3,
-    "val_interval": 1,
-    "probe_interval": 2,
-    "tile_size_px": 128,
-    "max_tiles_per_slide": 6,
-    "n_segments": 16,
-    "view_px": 64,
-    "batch_size": 6,
-    "head_hidden": 16,
-    "projection_dim": 8,
-    "num_prototypes": 16,
-    "warmup_steps": 2,
-    "device": "cpu",
-    "vit_settings::hidden_dim": 16,
-    "vit_settings::num_layers": 2,
-    "vit_settings::heads": 2,
-}
-
-
-def workflow(manifest: Path, output_dir: Path, run_id: str = "training", **settings: Any) -> Any:
-    from monai.bundle import ConfigWorkflow
-
-    torch.set_num_threads(1)
-    built = ConfigWorkflow(
-        workflow_type="train",
-        config_file=str(CONFIGS / "dirl.json"),
-        meta_file=str(CONFIGS / "metadata.json"),
-        logging_file=False,
-        run_id=run_id,
-        **{"manifest": str(manifest), "output_dir": str(output_dir), **TINY, **settings},
-    )
-    built.initialize()
-    return built
+DIRL = ("dirl.json",)
 
 
 def result(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
@@ -64,10 +31,10 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
 
 
 @pytest.fixture(scope="session")
-def dirl_run(small_cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def dirl_run(workflow: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run in miniature with a teacher, which has the most state, in one go."""
     folder = tmp_path_factory.mktemp("dirl") / "run"
-    workflow(small_cohort, folder, method="dino").run()
+    workflow(folder, DIRL, method="dino").run()
     return folder
 
 
@@ -93,19 +60,19 @@ def test_a_run_leaves_model_metrics_and_figures(dirl_run: Path) -> None:
 
 
 def test_killed_again_and_again_equals_one_go(
-    dirl_run: Path, small_cohort: Path, kill_at: Callable, killed: type, tmp_path: Path
+    dirl_run: Path, workflow: Callable[..., Any], kill_at: Callable, killed: type, tmp_path: Path
 ) -> None:
     for step in (2, 5):  # before the first checkpoint, and in a later epoch
         torch.manual_seed(step)  # another process begins with another state
         kill_at(DiRLIteration, step)
         with pytest.raises(killed):
-            workflow(small_cohort, tmp_path, method="dino").run()
-    workflow(small_cohort, tmp_path, method="dino", run_id="run").run()
+            workflow(tmp_path, DIRL, method="dino").run()
+    workflow(tmp_path, DIRL, method="dino", run_id="run").run()
     (metrics, weights), (whole, whole_weights) = result(tmp_path), result(dirl_run)
     assert metrics["dirl"] == whole["dirl"]
     assert same(weights, whole_weights)
     with pytest.raises(RuntimeError) as caught:  # other settings do not get in
-        workflow(small_cohort, tmp_path, method="dino", dense_weight=0.0).run()
+        workflow(tmp_path, DIRL, method="dino", dense_weight=0.0).run()
     assert "dirl.dense_weight 1.0, not 0.0" in str(input_error_in(caught.value))
 
 
@@ -118,60 +85,49 @@ def test_killed_again_and_again_equals_one_go(
     ],
     ids=["vanilla", "same_class", "superpixels"],
 )
-def test_variants_are_config_values(settings: dict[str, Any], small_cohort: Path, tmp_path: Path) -> None:
-    workflow(small_cohort, tmp_path, max_epochs=1, **settings).run()
+def test_variants_are_config_values(settings: dict[str, Any], workflow: Callable[..., Any], tmp_path: Path) -> None:
+    workflow(tmp_path, DIRL, max_epochs=1, **settings).run()
     metrics, _ = result(tmp_path)
     (record,) = metrics["dirl"]["history"]
     assert record["loss"] > 0 and ("attention_on_cell" in record) == ("prior_name" not in settings)
 
 
-def test_imported_cells_and_what_is_wrong_with_them(small_cohort: Path, tmp_path: Path) -> None:
+def test_imported_cells_and_what_is_wrong_with_them(
+    workflow: Callable[..., Any], small_cohort: Path, tmp_path: Path
+) -> None:
     folder = small_cohort.parent
     rows = ["image,patient,cells"]
     for number in range(4):
-        cells = np.zeros((512, 512) if number else (100, 100), np.int32)
+        cells = np.zeros((256, 256) if number else (100, 100), np.int32)
         cells[20:60, 20:60] = 1
         np.save(tmp_path / f"cells_{number}.npy", cells)
         slide = folder / "slides" / f"patient_{number:02d}.tif"
         rows.append(f"{slide},patient_{number:02d},{tmp_path / f'cells_{number}.npy'}")
     (tmp_path / "m.csv").write_text("\n".join(rows) + "\n")
-    workflow(tmp_path / "m.csv", tmp_path / "run", max_epochs=1, prior_name="imported").run()
+    given = {"manifest": str(tmp_path / "m.csv"), "max_epochs": 1, "prior_name": "imported"}
+    workflow(tmp_path / "run", DIRL, **given).run()
     metrics, _ = result(tmp_path / "run")
     (note,) = metrics["regions"]["notes"]
-    assert "100 x 100" in note and "512 x 512" in note and "\n" not in note
+    assert "100 x 100" in note and "256 x 256" in note and "\n" not in note
 
 
-def test_too_few_tiles_for_a_batch_are_told(small_cohort: Path, tmp_path: Path) -> None:
+def test_too_few_tiles_for_a_batch_are_told(workflow: Callable[..., Any], tmp_path: Path) -> None:
     with pytest.raises(RuntimeError) as caught:
-        workflow(small_cohort, tmp_path, batch_size=100).run()
-    assert "18 tiles, fewer than a batch of 100; set batch_size to 18 or less" in str(input_error_in(caught.value))
+        workflow(tmp_path, DIRL, batch_size=100).run()
+    assert "20 tiles, fewer than a batch of 100; set batch_size to 20 or less" in str(input_error_in(caught.value))
     assert not (tmp_path / "model.pt").exists()
 
 
-def test_monai_finds_every_property(dirl_run: Path, small_cohort: Path) -> None:
-    assert workflow(small_cohort, dirl_run, method="dino").check_properties() == []
+def test_monai_finds_every_property(dirl_run: Path, workflow: Callable[..., Any]) -> None:
+    assert workflow(dirl_run, DIRL, method="dino").check_properties() == []
 
 
 @pytest.mark.parametrize("mode", ["linear", "knn", "finetune"])
-def test_its_encoder_classifies(mode: str, dirl_run: Path, stained: Callable, tmp_path: Path) -> None:
-    from monai.bundle import ConfigWorkflow
-    from skimage.io import imsave
-
-    for number in range(12):
-        imsave(tmp_path / f"{number}.png", np.roll(stained(128, 128), 9 * number, 1), check_contrast=False)
-    rows = [f"{number}.png,p{number // 2},{'ab'[number // 2 % 2]}" for number in range(12)]
-    (tmp_path / "m.csv").write_text("\n".join(["image,patient,label", *rows]) + "\n")
-    given = {"manifest": str(tmp_path / "m.csv"), "model": str(dirl_run / "model.pt"), "output_dir": str(tmp_path)}
-    run = ConfigWorkflow(
-        workflow_type="train",
-        config_file=str(CONFIGS / "classify.json"),
-        logging_file=False,
-        run_id="run",
-        **{**given, "mode": mode, "device": "cpu", "max_epochs": 1, "n_folds": 3},
-        **{"val_fraction": 0.34, "neighbours": [1], "strengths": [0.01]},
-    )
-    run.initialize()
-    run.run()
+def test_its_encoder_classifies(
+    mode: str, dirl_run: Path, workflow: Callable[..., Any], labelled_tiles: Path, tmp_path: Path
+) -> None:
+    given = {"manifest": str(labelled_tiles), "model": str(dirl_run / "model.pt"), "mode": mode, "max_epochs": 1}
+    workflow(tmp_path, ("classify.json",), run_id="run", **given).run()
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert 0 <= metrics["overall"]["balanced_accuracy"] <= 1
     with (tmp_path / "predictions.csv").open(newline="") as stream:

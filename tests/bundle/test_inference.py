@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,35 +18,13 @@ from hmgdm_monai.data.manifest import read_manifest
 from hmgdm_monai.data.qupath_rules import check_feature_collection
 from hmgdm_monai.engines.recipe import recipe_of
 from hmgdm_monai.engines.tile_stream import stream_slide
+from hmgdm_monai.entities.nearest_superpixels import NearestSuperpixels
 from hmgdm_monai.errors import input_error_in
 from hmgdm_monai.metrics.classification import classification_metrics
 from hmgdm_monai.networks.classifier_file import build_classifier, load_classifier, save_classifier
-from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder
 from hmgdm_monai.networks.pretrained import save_pretrained
 
 CONFIGS = Path(__file__).parents[2] / "bundle" / "configs"
-AUTOENCODER = {"window_px": 16, "widths": [8, 8], "form_channels": 1, "texture_dim": 0, "shortcut": False}
-HMGDM = {"latent_dim": 4, "hidden_dim": 16, "num_layers": 2, "heads": 2}
-RUN = {
-    "data": {
-        "tile_size_px": 64,
-        "tile_mpp": 0.5,
-        "tile_overlap_px": 0,
-        "min_tissue": 0.5,
-        "stain_method": None,
-        "n_segments": 12,
-        "compactness": 20.0,
-        "merge_threshold": None,
-        "window_px": 16,
-    },
-    "hmgdm": {
-        "num_timesteps": 100,
-        "beta_start": 1e-7,
-        "beta_end": 0.02,
-        "prediction_type": "sample",
-        "noise_intensity": "dynamic",
-    },
-}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -58,17 +37,17 @@ def _hook_and_threads_restored():
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, stained, write_tiff):
-    """``cohort.csv`` of four slides of four patients and one that is missing, ``model.pt`` and ``classifier.pt``."""
+def folder(tmp_path_factory, tiny, small_slides):
+    """``cohort.csv`` of four slides of four patients and one that is missing; ``model.pt``, ``classifier.pt`` and what
+    paints denoising, ``superpixels.pt``."""
     folder = tmp_path_factory.mktemp("inference")
-    lines = ["image,patient,label"]
-    for number in range(4):
-        write_tiff(folder / f"s{number}.tif", [np.roll(stained(128, 128), 20 * number, 1)], compression="jpeg")
-        lines.append(f"s{number}.tif,p{number},{'ab'[number % 2]}")
-    (folder / "cohort.csv").write_text("\n".join([*lines, "none.tif,p9,a"]) + "\n")
-    torch.manual_seed(0)
-    encoder = GraphTileEncoder.build({"autoencoder": AUTOENCODER, "hmgdm": HMGDM}, RUN)
+    lines = [f"{small_slides.parent / f's{number}.tif'},p{number},{'ab'[number % 2]}" for number in range(4)]
+    (folder / "cohort.csv").write_text("\n".join(["image,patient,label", *lines, "none.tif,p9,a"]) + "\n")
+    encoder = tiny.encoder()
     save_pretrained(folder / "model.pt", encoder)
+    NearestSuperpixels(torch.randn(9, 24), torch.randint(0, 256, (9, 3, 8, 8), dtype=torch.uint8)).save(
+        folder / "superpixels.pt"
+    )
     network = build_classifier(encoder, "finetune", {"num_classes": 2})
     save_classifier(folder / "classifier.pt", network, "finetune", {"num_classes": 2}, ["a", "b"], ["p0"], 0)
     return folder
@@ -118,12 +97,17 @@ def test_inference_writes_embeddings_maps_and_figures(folder, tmp_path):
     assert "none.tif" in summary["skipped"][0]["reason"]
 
 
-def test_a_manifest_without_labels_gets_all_figures(folder, tmp_path):
-    manifest = folder / "bare.csv"
-    manifest.write_text("image,patient\ns0.tif,p0\ns1.tif,p1\n")
-    run = workflow("inference.json", manifest=manifest, model=folder / "model.pt", output_dir=tmp_path / "run")
-    run.run()
-    assert {path.name for path in (tmp_path / "run" / "figures").iterdir()} == {"projection.png", "denoising.png"}
+@pytest.mark.parametrize("superpixels", [True, False])
+def test_a_manifest_without_labels_gets_all_figures_that_there_is_something_for(
+    folder, small_slides, tmp_path, superpixels
+):
+    manifest, model = tmp_path / "bare.csv", folder / "model.pt"
+    manifest.write_text(f"image,patient\n{small_slides.parent / 's0.tif'},p0\n{small_slides.parent / 's1.tif'},p1\n")
+    if not superpixels:
+        model = shutil.copy(model, tmp_path)
+    workflow("inference.json", manifest=manifest, model=model, output_dir=tmp_path / "run").run()
+    figures = {path.stem for path in (tmp_path / "run" / "figures").iterdir()}
+    assert figures == ({"projection", "denoising"} if superpixels else {"projection"})
 
 
 def test_evaluation_scores_new_patients_as_the_metrics_do(folder, tmp_path):
@@ -140,7 +124,7 @@ def test_evaluation_scores_new_patients_as_the_metrics_do(folder, tmp_path):
     labels, shares = [], []
     encoder = classifier.network.encoder
     for row in read_manifest(folder / "cohort.csv").rows[1:]:  # p0 was trained on
-        for graphs, _, _ in stream_slide(row, recipe_of(RUN), encoder.to_sample):
+        for graphs, _, _ in stream_slide(row, recipe_of(classifier.run_settings), encoder.to_sample):
             with torch.no_grad():
                 shares.append(classifier.network(encoder.prepare(graphs)).softmax(1).numpy())
             labels += [classifier.classes.index(row.label)] * 4
@@ -156,10 +140,11 @@ def test_evaluation_scores_new_patients_as_the_metrics_do(folder, tmp_path):
     assert (tmp_path / "confusion.png").stat().st_size > 0
 
 
-def test_nobody_new_is_one_clear_line(folder, tmp_path):
-    (folder / "known.csv").write_text("image,patient,label\ns0.tif,p0,a\ns1.tif,p1,c\n")
+def test_nobody_new_is_one_clear_line(folder, small_slides, tmp_path):
+    slides = [small_slides.parent / f"s{number}.tif" for number in range(2)]
+    (tmp_path / "known.csv").write_text(f"image,patient,label\n{slides[0]},p0,a\n{slides[1]},p1,c\n")
     run = workflow(
-        "evaluate.json", manifest=folder / "known.csv", classifier=folder / "classifier.pt", output_dir=tmp_path
+        "evaluate.json", manifest=tmp_path / "known.csv", classifier=folder / "classifier.pt", output_dir=tmp_path
     )
     with pytest.raises(RuntimeError) as caught:
         run.run()

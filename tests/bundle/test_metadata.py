@@ -79,7 +79,7 @@ def test_setup_requires_nothing_that_is_not_pinned(pins: dict[str, str]) -> None
     extras = setup["options.extras_require"]
     lines = [
         text
-        for part in (setup["options"]["install_requires"], extras["dev"], extras["export"])
+        for part in (setup["options"]["install_requires"], extras["dev"], extras["export"], extras["transformers"])
         for text in part.splitlines()
     ]
     wanted = [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
@@ -100,6 +100,6 @@ def test_required_packages_are_those_that_the_package_imports(metadata: dict[str
     known = {canonical(name) for top in imported - set(sys.stdlib_module_names) for name in distributions.get(top, [])}
     by_name = {"fire", "jsonschema", "einops", "imagecodecs", "openslide-bin"}
     base = {"monai", "torch", "numpy", "hmgdm-monai", "mlflow-skinny", "mlflow-tracing"}  # the last two: in mlflow
-    base |= {"cucim-cu13", "onnxruntime"}  # other readers stand in for the first, and exporting is an extra
+    base |= {"cucim-cu13", "transformers"}  # other readers stand in for the first, and large backbones are an extra
     named = {canonical(name) for name in metadata["required_packages_version"]}
     assert named == (known - base) | by_name

@@ -15,26 +15,15 @@ import pytest
 import torch
 from monai.bundle import ConfigWorkflow
 
+from hmgdm_monai.entities.build import save_entities
+
 INFER = {"device": "cpu"}
-TRAIN = {
-    "autoencoder_epochs": 1,
-    "max_epochs": 1,
-    "tile_size_px": 64,
-    "n_segments": 12,
-    "hidden_dim": 16,
-    "num_layers": 1,
-    "batch_size": 4,
-    "windows_per_tile": 8,
-    "device": "cpu",
-    "autoencoder_settings::widths": [8, 8],
-    "autoencoder_settings::form_channels": 1,
-    "autoencoder_settings::texture_dim": 4,
-    "autoencoder_settings::num_filters": 8,
-    "autoencoder_settings::second_filters": 8,
-    "autoencoder_settings::discriminant_dim": 4,
-}
+DATA = {"max_epochs": 1, "tile_size_px": 64, "n_segments": 12, "batch_size": 4, "device": "cpu"}
+TRAIN = {**DATA, "hidden_dim": 16, "num_layers": 1, "backbone": {"name": "efficientnet_lite0", "blocks": [2]}}
+ENTITIES = {**DATA, "windows_per_tile": 8, "window_px": 8, "widths": [8], "latent_channels": 1}
 CASES = {
     "train": ("train", ("train.json",), TRAIN),
+    "entities": ("train", ("train_entities.json",), ENTITIES),
     "paper": ("train", ("train.json", "paper.json"), TRAIN),
     "classify": ("train", ("classify.json",), {"mode": "linear", "n_folds": 2, "strengths": [1.0], "device": "cpu"}),
     "inference": ("infer", ("inference.json",), {**INFER, "survival_model": None}),
@@ -61,13 +50,13 @@ def _one_thread_and_path_restored() -> Any:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_workflow(name: str, packaged: Callable[..., Path], small_slides: Path, tmp_path: Path) -> None:
+def test_workflow(name: str, packaged: Callable[..., Path], small_slides: Path, tiny: Any, tmp_path: Path) -> None:
     kind, files, overrides = CASES[name]
     bundle = Path(os.environ.get("BUNDLE_ROOT") or packaged())
     given = {"bundle_root": str(bundle), "manifest": str(small_slides), "output_dir": str(tmp_path / "out")}
     if name == "paper":
-        overrides = {k: v for k, v in overrides.items() if not k.startswith("autoencoder_settings")}
-        overrides |= {"autoencoder_settings::widths": [8, 8], "autoencoder_settings::form_channels": 1}
+        save_entities(tmp_path / "entities.pt", tiny.entities("window_autoencoder"))
+        overrides = {**overrides, "entities_file": str(tmp_path / "entities.pt")}
     workflow = ConfigWorkflow(
         workflow_type=kind,
         config_file=[str(bundle / "configs" / file) for file in files],
@@ -78,5 +67,5 @@ def test_workflow(name: str, packaged: Callable[..., Path], small_slides: Path, 
     # A cross-validation trains a network for each fold, and so has no one trainer as MONAI's properties ask for.
     check_workflow(workflow, check_properties=name != "classify")
     left = {path.name for path in (tmp_path / "out").iterdir()}
-    expected = {"train": "model.pt", "paper": "model.pt", "inference": "summary.json"}
+    expected = {"train": "model.pt", "entities": "entities.pt", "paper": "model.pt", "inference": "summary.json"}
     assert expected.get(name, "metrics.json") in left

@@ -33,11 +33,11 @@ def test_the_encoder_is_of_our_training_command_with_its_defaults() -> None:
     parser = ConfigParser(ConfigParser.load_config_file(BUNDLE / "configs/train.json"))
     expected, encoder = parser.get_parsed_content("settings"), load_pretrained(MODEL)
     expected["data"]["manifest"] = "manifest.csv"
-    stages = {name: encoder.run_settings[name] for name in ("data", "autoencoder", "hmgdm")}
-    for name, settings in stages.items():
+    parts = {name: encoder.run_settings[name] for name in ("data", "entities", "hmgdm")}
+    for name, settings in parts.items():
         cohort = {"cohort": settings["cohort"]} if "cohort" in settings else {}  # added in training
         assert settings == expected[name] | cohort, name
-    assert encoder.settings == {"autoencoder": stages["autoencoder"]["network"], "hmgdm": stages["hmgdm"]["network"]}
+    assert encoder.settings == {"entities": parts["entities"], "hmgdm": parts["hmgdm"]["network"]}
 
 
 def test_the_classifier_is_of_this_encoder_and_classifies(stained) -> None:

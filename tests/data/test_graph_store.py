@@ -31,15 +31,20 @@ FORK = multiprocessing.get_context("fork")
 
 
 def make_tile(seed: int, columns: int = 4) -> TileGraph:
-    """A tile of ``columns`` superpixels, stripes of unequal width, each touching the next; the image is noise."""
+    """A tile of ``columns`` superpixels, stripes of unequal width, each touching the next, below a row without any.
+
+    The image is noise.
+    """
     rng = np.random.default_rng(seed)
     cuts = np.sort(rng.choice(np.arange(1, SIZE_PX), columns - 1, replace=False))
     stripes = np.searchsorted(cuts, np.arange(SIZE_PX), side="right")
+    labels = np.tile(stripes, (1, SIZE_PX, 1)).astype(np.int32)
+    labels[:, 0] = -1
     ends = np.arange(columns - 1)
     graph = EntityGraph(
         pos=torch.from_numpy(rng.random((columns, 2), dtype=np.float32)),
         edge_index=torch.from_numpy(np.stack([ends, ends + 1])),
-        label_map=torch.from_numpy(np.tile(stripes, (1, SIZE_PX, 1)).astype(np.int32)),
+        label_map=torch.from_numpy(labels),
     )
     image = rng.integers(0, 256, (SIZE_PX, SIZE_PX, 3), dtype=np.uint8)
     return TileGraph(graph, f"slides/{seed}", (seed * 100, 2**33 + seed), None if seed % 3 == 0 else 0.5 + seed, image)
@@ -56,13 +61,12 @@ def assert_holds(store: GraphStore, tiles: list[TileGraph]) -> None:
         for name in ("pos", "edge_index", "label_map"):
             assert torch.equal(graph[name], tile.graph[name])
             assert graph[name].dtype == tile.graph[name].dtype
+        assert graph.image.dtype == torch.uint8 and graph.image.shape == (1, 3, *tile.image.shape[:2])
+        assert np.array_equal(graph.image[0].numpy().transpose(1, 2, 0), tile.image)
         assert np.array_equal(store.image(index), tile.image)
+        assert np.array_equal(store.superpixels(index), tile.graph.label_map.numpy())
         info = store.tile_info(index)
         assert (info.row_id, info.location_px, info.mpp) == (tile.row_id, tile.location_px, tile.mpp)
-
-
-def open_store(*paths: Path) -> GraphStore:
-    return GraphStore(paths, windows=False, label_map=True)
 
 
 def test_reads_what_was_written_over_units(tmp_path: Path) -> None:
@@ -72,7 +76,7 @@ def test_reads_what_was_written_over_units(tmp_path: Path) -> None:
         write_unit(tmp_path, "empty", [], SETTINGS),
         write_unit(tmp_path, "slides_a", tiles[2:], SETTINGS),
     ]
-    store = open_store(*paths)
+    store = GraphStore(paths)
     assert_holds(store, tiles)
     assert [(unit.name, unit.tiles) for unit in store.units] == [
         ("slides/a", range(0, 2)),
@@ -87,26 +91,30 @@ def test_reads_what_was_written_over_units(tmp_path: Path) -> None:
 
 def test_one_superpixel_without_an_edge(tmp_path: Path) -> None:
     tiles = [make_tile(1, columns=1), make_tile(2, columns=3), make_tile(4, columns=1)]
-    store = open_store(write_unit(tmp_path, "a", tiles, SETTINGS))
+    store = GraphStore([write_unit(tmp_path, "a", tiles, SETTINGS)])
     assert_holds(store, tiles)
     assert store[0].edge_index.shape == (2, 0)
-    lonely = open_store(write_unit(tmp_path, "b", tiles[:1], SETTINGS))
+    lonely = GraphStore([write_unit(tmp_path, "b", tiles[:1], SETTINGS)])
     assert_holds(lonely, tiles[:1])
 
 
-def test_cuts_the_windows_that_the_graph_was_built_with(tmp_path: Path) -> None:
-    from hmgdm_monai.transforms.entity_graph import build_entity_graph
+def test_without_tiles_a_graph_is_its_topology_alone(tmp_path: Path) -> None:
+    tiles = make_tiles(3)
+    path = write_unit(tmp_path, "a", tiles, SETTINGS)
+    bare = GraphStore([path], tiles=False)
+    for index, tile in enumerate(tiles):
+        graph = bare[index]
+        assert not {"image", "label_map"} & set(graph.keys())
+        assert torch.equal(graph.pos, tile.graph.pos) and torch.equal(graph.edge_index, tile.graph.edge_index)
+        assert np.array_equal(bare.image(index), tile.image)  # both are there for who asks
 
-    tile = make_tile(7, columns=5)
-    built = build_entity_graph(tile.image.transpose(2, 0, 1), tile.graph.label_map, window_px=9, keep_label_map=True)
-    path = write_unit(tmp_path, "a", [TileGraph(built, "a", (0, 0), 1.0, tile.image)], SETTINGS)
-    read = GraphStore([path], windows=True, window_px=9)[0]
-    assert read.vertex_windows.shape == (5, 3, 9, 9)
-    assert torch.equal(read.vertex_windows, built.vertex_windows)
-    assert torch.equal(read.edge_windows, built.edge_windows)
-    assert "label_map" not in read
-    without = GraphStore([path], window_px=9, edge_windows=False)[0]
-    assert torch.equal(without.vertex_windows, built.vertex_windows) and "edge_windows" not in without
+
+def test_tiles_batch_and_labels_count_within_each(tmp_path: Path) -> None:
+    tiles = make_tiles(3)
+    (batch,) = DataLoader(GraphStore([write_unit(tmp_path, "a", tiles, SETTINGS)]), batch_size=3)
+    assert batch.image.shape == (3, 3, SIZE_PX, SIZE_PX) and batch.label_map.shape == (3, SIZE_PX, SIZE_PX)
+    assert batch.label_map.flatten(1).amax(1).tolist() == [1, 2, 3]
+    assert batch.edge_index.tolist() == [[0, 2, 3, 5, 6, 7], [1, 3, 4, 6, 7, 8]]
 
 
 def test_key_follows_the_settings_and_not_their_order(tmp_path: Path) -> None:
@@ -116,7 +124,7 @@ def test_key_follows_the_settings_and_not_their_order(tmp_path: Path) -> None:
     first = write_unit(tmp_path, "a", make_tiles(1), SETTINGS)
     second = write_unit(tmp_path, "a", make_tiles(2), changed)
     assert first != second
-    assert (len(open_store(first)), len(open_store(second))) == (1, 2)
+    assert (len(GraphStore([first])), len(GraphStore([second]))) == (1, 2)
 
 
 def test_a_unit_that_stands_is_not_made_again(tmp_path: Path) -> None:
@@ -127,7 +135,7 @@ def test_a_unit_that_stands_is_not_made_again(tmp_path: Path) -> None:
     tiles = make_tiles(2)
     path = write_unit(tmp_path, "a", tiles, SETTINGS)
     assert write_unit(tmp_path, "a", explode(), SETTINGS) == path
-    assert_holds(open_store(path), tiles)
+    assert_holds(GraphStore([path]), tiles)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("boom"), KeyboardInterrupt(), InputError("bad slide")], ids=repr)
@@ -149,10 +157,6 @@ def test_tiles_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     other_size = TileGraph(small.graph, "a", (0, 0), 1.0, small.image[:32, :32])
     with pytest.raises(ValueError, match="tiles before it"):
         write_unit(tmp_path, "a", [make_tile(0), other_size], SETTINGS)
-    many = make_tile(1)
-    many.graph.label_map = many.graph.label_map + 65_535
-    with pytest.raises(ValueError, match="uint16"):
-        write_unit(tmp_path, "a", [many], SETTINGS)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -195,7 +199,7 @@ def test_a_kill_leaves_no_unit_and_the_next_run_completes(tmp_path: Path, point:
     os.utime(leftover, (0, 0))
     path = write_unit(store, "a", tiles, SETTINGS)
     assert list(store.iterdir()) == [path]
-    assert_holds(open_store(path), tiles)
+    assert_holds(GraphStore([path]), tiles)
 
 
 def test_a_living_writer_is_not_swept(tmp_path: Path) -> None:
@@ -217,7 +221,7 @@ def test_a_living_writer_is_not_swept(tmp_path: Path) -> None:
     assert temporaries[0].exists()
     go.set()
     writer.join(20)
-    assert_holds(open_store(unit_path(tmp_path, "slow", SETTINGS)), tiles)
+    assert_holds(GraphStore([unit_path(tmp_path, "slow", SETTINGS)]), tiles)
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,21 +260,21 @@ def test_a_damaged_unit_is_named(tmp_path: Path) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match="delete it") as caught:
-        open_store(path)
+        GraphStore([path])
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
     path.write_text("not HDF5")
     with pytest.raises(InputError, match="delete it"):
-        open_store(path)
+        GraphStore([path])
     with h5py.File(path, "w") as file:
         file["x"] = 1
     with pytest.raises(InputError, match="delete it"):
-        open_store(path)
+        GraphStore([path])
     path.unlink()
     with pytest.raises(InputError, match="not there"):
-        open_store(path)
+        GraphStore([path])
 
 
-@pytest.mark.parametrize("name", ["image", "pos", "edge_index"])
+@pytest.mark.parametrize("name", ["image", "label_map", "pos", "edge_index"])
 def test_a_flipped_byte_is_told_and_not_read(tmp_path: Path, name: str) -> None:
     path = write_unit(tmp_path, "a", make_tiles(), SETTINGS)
     with h5py.File(path) as file:
@@ -287,21 +291,21 @@ def test_a_flipped_byte_is_told_and_not_read(tmp_path: Path, name: str) -> None:
 def test_workers_read_what_one_process_reads(tmp_path: Path, context: str) -> None:
     tiles = make_tiles(6)
     paths = [write_unit(tmp_path, name, tiles[start::2], SETTINGS) for start, name in enumerate("ab")]
-    store = open_store(*paths)
+    store = GraphStore(paths)
     alone = [store[index] for index in range(len(store))]  # the parent's handles are open when the workers fork
     loader = DataLoader(store, batch_size=1, num_workers=2, multiprocessing_context=context)
     for epoch in range(2 if context == "fork" else 1):
         together = list(loader)
         assert len(together) == len(alone), epoch
         for read, expected in zip(together, alone, strict=True):
-            for name in ("pos", "edge_index", "label_map"):
+            for name in ("pos", "edge_index", "image", "label_map"):
                 assert torch.equal(read[name], expected[name])
     assert_holds(store, tiles[0::2] + tiles[1::2])
 
 
 def test_pickles_after_reading_and_keeps_few_files_open(tmp_path: Path) -> None:
     tiles = [make_tile(seed) for seed in range(70)]
-    store = open_store(*(write_unit(tmp_path, f"{seed}", [tile], SETTINGS) for seed, tile in enumerate(tiles)))
+    store = GraphStore([write_unit(tmp_path, f"{seed}", [tile], SETTINGS) for seed, tile in enumerate(tiles)])
     assert_holds(store, tiles)
     opened = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _is_link(fd)]
     assert sum(target.startswith(str(tmp_path)) for target in opened) <= 64

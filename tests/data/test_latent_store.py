@@ -1,4 +1,4 @@
-"""The latent store: latents as they were encoded, under a key that names the autoencoder."""
+"""The latent store: latents as they were encoded, under a key that names the entity encoder."""
 
 from __future__ import annotations
 
@@ -18,13 +18,7 @@ from hmgdm_monai.errors import InputError
 
 WIDTH = 7
 GRAPH_SETTINGS = {"n_segments": 50}
-
-
-@pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
-    path = tmp_path / "autoencoder.pt"
-    path.write_bytes(b"weights")
-    return path
+DIGEST = "of-an-entity-encoder"
 
 
 def make_tiles(sizes: tuple[tuple[int, int], ...] = ((4, 5), (1, 0), (600, 900))) -> list[StoredTile]:
@@ -43,9 +37,9 @@ def make_tiles(sizes: tuple[tuple[int, int], ...] = ((4, 5), (1, 0), (600, 900))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
-def test_reads_what_was_written(tmp_path: Path, checkpoint: Path, dtype: str) -> None:
+def test_reads_what_was_written(tmp_path: Path, dtype: str) -> None:
     tiles = make_tiles()
-    settings = latent_settings(GRAPH_SETTINGS, checkpoint, dtype)
+    settings = latent_settings(GRAPH_SETTINGS, DIGEST, dtype)
     store = LatentStore([write_latent_unit(tmp_path, "a", tiles, settings)])
     assert len(store) == len(tiles)
     for index, tile in enumerate(tiles):
@@ -59,12 +53,11 @@ def test_reads_what_was_written(tmp_path: Path, checkpoint: Path, dtype: str) ->
     assert store.units[0].settings == settings
 
 
-def test_units_with_and_without_latents_of_edges_are_read_side_by_side(tmp_path: Path, checkpoint: Path) -> None:
+def test_units_with_and_without_latents_of_edges_are_read_side_by_side(tmp_path: Path) -> None:
     tiles, bare = make_tiles(), make_tiles()
     for tile in bare:
         del tile.graph.edge_latents
-    settings = [latent_settings(GRAPH_SETTINGS, checkpoint, "float32", edge_windows=edges) for edges in (True, False)]
-    assert "edge_windows" not in settings[0]  # as units were written before there was a choice
+    settings = [latent_settings(GRAPH_SETTINGS, DIGEST, "float32", edge_latents=edges) for edges in (True, False)]
     paths = [write_latent_unit(tmp_path, "a", part, each) for part, each in zip((tiles, bare), settings, strict=True)]
     assert paths[0] != paths[1]
     with h5py.File(paths[1]) as file:
@@ -79,43 +72,41 @@ def test_units_with_and_without_latents_of_edges_are_read_side_by_side(tmp_path:
         assert torch.equal(entity_latents(whole), torch.cat((whole.vertex_latents, whole.edge_latents)))
 
 
-def test_batches_with_workers(tmp_path: Path, checkpoint: Path) -> None:
+def test_batches_with_workers(tmp_path: Path) -> None:
     tiles = make_tiles()
-    path = write_latent_unit(tmp_path, "a", tiles, latent_settings(GRAPH_SETTINGS, checkpoint, "float32"))
+    path = write_latent_unit(tmp_path, "a", tiles, latent_settings(GRAPH_SETTINGS, DIGEST, "float32"))
     (batch,) = DataLoader(LatentStore([path]), batch_size=3, num_workers=2, multiprocessing_context="fork")
     assert torch.equal(batch.edge_latents, torch.cat([tile.graph.edge_latents for tile in tiles]))
     assert torch.equal(batch.vertex_batch.bincount(), torch.tensor([4, 1, 600]))
 
 
-def test_key_follows_graphs_checkpoint_and_type_but_not_the_checkpoint_s_name(tmp_path: Path, checkpoint: Path) -> None:
-    def key(graph_settings: dict[str, int] = GRAPH_SETTINGS, path: Path = checkpoint, dtype: str = "float16") -> str:
-        return settings_key(latent_settings(graph_settings, path, dtype))
+def test_key_follows_graphs_entity_encoder_type_and_edges() -> None:
+    def key(graph_settings: dict[str, int] = GRAPH_SETTINGS, digest: str = DIGEST, **kind: object) -> str:
+        return settings_key(latent_settings(graph_settings, digest, **kind))
 
-    same, other = tmp_path / "renamed.pt", tmp_path / "other.pt"
-    same.write_bytes(b"weights")
-    other.write_bytes(b"other weights")
-    assert key(path=same) == key()
-    assert len({key(), key(path=other), key({"n_segments": 51}), key(dtype="float32")}) == 4
+    assert key() == key(dict(GRAPH_SETTINGS), str(DIGEST))
+    others = key(digest="of-another"), key({"n_segments": 51}), key(dtype="float32"), key(edge_latents=False)
+    assert len({key(), *others}) == 5
 
 
 @pytest.mark.parametrize("bad", [float("nan"), 1e6], ids=["NaN", "beyond float16"])
-def test_latents_that_do_not_fit_are_refused(tmp_path: Path, checkpoint: Path, bad: float) -> None:
+def test_latents_that_do_not_fit_are_refused(tmp_path: Path, bad: float) -> None:
     (tile,) = make_tiles(((3, 2),))
     tile.graph.edge_latents[1, 1] = bad
     folder = tmp_path / "latents"
     with pytest.raises(ValueError, match="edge_latents holds"):
-        write_latent_unit(folder, "a", [tile], latent_settings(GRAPH_SETTINGS, checkpoint))
+        write_latent_unit(folder, "a", [tile], latent_settings(GRAPH_SETTINGS, DIGEST))
     assert list(folder.iterdir()) == []
 
 
-def test_latents_that_miss_an_entity_are_refused(tmp_path: Path, checkpoint: Path) -> None:
+def test_latents_that_miss_an_entity_are_refused(tmp_path: Path) -> None:
     (tile,) = make_tiles(((3, 2),))
     tile.graph.vertex_latents = tile.graph.vertex_latents[:2]
     with pytest.raises(ValueError, match="vertex_latents has shape"):
-        write_latent_unit(tmp_path, "a", [tile], latent_settings(GRAPH_SETTINGS, checkpoint))
+        write_latent_unit(tmp_path, "a", [tile], latent_settings(GRAPH_SETTINGS, DIGEST))
 
 
-def test_the_stores_do_not_read_each_other_s_units(tmp_path: Path, checkpoint: Path) -> None:
-    path = write_latent_unit(tmp_path, "a", make_tiles(), latent_settings(GRAPH_SETTINGS, checkpoint))
+def test_the_stores_do_not_read_each_other_s_units(tmp_path: Path) -> None:
+    path = write_latent_unit(tmp_path, "a", make_tiles(), latent_settings(GRAPH_SETTINGS, DIGEST))
     with pytest.raises(InputError, match="latent entity graphs"):
         GraphStore([path])

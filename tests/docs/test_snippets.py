@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,25 +12,19 @@ import torch
 from skimage.io import imsave
 
 from hmgdm_monai.data.entity_graph import EntityGraph
-from hmgdm_monai.data.latent_store import write_latent_unit
+from hmgdm_monai.data.latent_store import latent_settings, write_latent_unit
 from hmgdm_monai.data.ragged_unit import StoredTile
-from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
-from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder
 from hmgdm_monai.networks.pretrained import save_pretrained
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def run(tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a small model where the documents look for it."""
-    autoencoder_settings = {"widths": [8, 8], "texture_dim": 0, "form_channels": 1, "shortcut": False}
-    autoencoder = EntityAutoencoder(**autoencoder_settings)
-    hmgdm_settings = {"latent_dim": autoencoder.latent_dim, "hidden_dim": 16, "num_layers": 1, "heads": 2}
     folder = tmp_path / "runs" / "mine"
-    settings = {"autoencoder": autoencoder_settings, "hmgdm": hmgdm_settings}
-    data = {"n_segments": 20, "compactness": 20.0, "merge_threshold": None, "window_px": 32, "stain_method": None}
-    save_pretrained(folder / "model.pt", GraphTileEncoder.build(settings, {"data": data}))
+    data = {name: value for name, value in tiny.data.items() if name != "tile_size_px"}  # of any size
+    save_pretrained(folder / "model.pt", tiny.encoder(run={"data": data}))
     monkeypatch.chdir(tmp_path)
     return folder
 
@@ -53,13 +48,13 @@ def test_the_tutorial_embeds_a_cohort(run: Path) -> None:
         graph = EntityGraph(
             pos=torch.rand(3, 2),
             edge_index=torch.tensor([[0, 1], [1, 2]]),
-            vertex_latents=torch.rand(3, 16),
-            edge_latents=torch.rand(2, 16),
+            vertex_latents=torch.rand(3, 24),
+            edge_latents=torch.rand(2, 24),
         )
         return StoredTile(graph, f"slides/{number}", (256 * number, 0), 1.0)
 
     for unit in ("a", "b"):
-        write_latent_unit(run / "stores" / "latents", unit, [tile(0), tile(1)], {"dtype": "float16"})
+        write_latent_unit(run / "stores" / "latents", unit, [tile(0), tile(1)], latent_settings({}, "digest"))
     names: dict = {}
     exec(snippet("docs/own_data.md"), names)
     assert names["embeddings"].shape == (4, 16)

@@ -33,7 +33,7 @@ def build(tmp_path):
     """Build with small tiles into tmp_path/graphs."""
 
     def run(manifest, folder="graphs", **kwargs):
-        kwargs = {"tile_spec": SPEC, "superpixels": CUT, "progress": False, **kwargs}
+        kwargs = {"tile_spec": SPEC, "cutter": CUT, "progress": False, **kwargs}
         return build_graph_stores(manifest, tmp_path / folder, **kwargs)
 
     return run
@@ -110,7 +110,7 @@ def test_every_tile_of_slides_and_plain_tiles_is_stored_with_its_place_and_graph
     assert len(cohort.paths) == 5
     assert cohort.skipped == []
     assert cohort.summary() == "done 3 slides (19 tiles) and 4 plain tiles of 2 patients, skipped 0"
-    store = cohort.store(window_px=16, label_map=True)
+    store = cohort.store()
     assert len(store) == 23
     for index in range(len(store)):
         graph, info = store[index], store.tile_info(index)
@@ -121,7 +121,7 @@ def test_every_tile_of_slides_and_plain_tiles_is_stored_with_its_place_and_graph
         assert info.mpp == (0.5 if info.row_id.startswith("slides") else None)
         assert np.array_equal(graph.label_map.numpy(), CUT(store.image(index).transpose(2, 0, 1)))
         assert graph.num_vertices == int(graph.label_map.max()) + 1
-        assert graph.vertex_windows.shape == (graph.num_vertices, 3, 16, 16)
+        assert np.array_equal(graph.image[0].numpy().transpose(1, 2, 0), store.image(index))
 
 
 def test_patients_and_labels_are_known_for_each_tile(build, write_manifest, slides, tiles):
@@ -129,7 +129,7 @@ def test_patients_and_labels_are_known_for_each_tile(build, write_manifest, slid
     assert [row.label for row in cohort.tile_rows] == ["a"] * 4 + ["b"] * 6 + ["a"] * 9 + ["c"] * 4
     by_patient = cohort.indices_by_patient()
     assert {patient: len(indices) for patient, indices in by_patient.items()} == {"P0": 10, "P1": 9, "Q0": 2, "Q1": 2}
-    store = cohort.store(windows=False)
+    store = cohort.store(tiles=False)
     assert {store.tile_info(index).row_id for index in by_patient["Q1"]} == {"tiles/t1", "tiles/t3"}
 
 
@@ -150,8 +150,8 @@ def test_what_stands_is_not_opened_again(build, write_manifest, slides, tiles, o
     "change",
     [
         {"tile_spec": TileSpec(size_px=64, mpp=0.5, min_tissue=0.6)},
-        {"superpixels": Superpixels(n_segments=13)},
-        {"superpixels": Superpixels(n_segments=12, merge_threshold=0.02)},
+        {"cutter": Superpixels(n_segments=13)},
+        {"cutter": Superpixels(n_segments=12, merge_threshold=0.02)},
         {"stain": NormalizeStain()},
         {"max_tiles_per_slide": 3},
     ],
@@ -163,11 +163,11 @@ def test_another_setting_means_another_file(build, write_manifest, slides, chang
 
 def test_equal_settings_of_other_types_mean_the_same_file(build, write_manifest, slides, opened):
     manifest = write_manifest(slides[:1])
-    cohort = build(manifest, tile_spec=TileSpec(64, 1), superpixels=Superpixels(compactness=20), stain=None)
+    cohort = build(manifest, tile_spec=TileSpec(64, 1), cutter=Superpixels(compactness=20), stain=None)
     again = build(
         manifest,
         tile_spec=TileSpec(np.int64(64), 1.0),
-        superpixels=Superpixels(compactness=20.0),
+        cutter=Superpixels(compactness=20.0),
         stain=NormalizeStain(None),
         seed=5,  # draws nothing where no tiles are drawn
     )
@@ -310,18 +310,18 @@ def test_any_kind_of_plain_tile_becomes_a_graph(build, write_manifest, tmp_path,
         write_manifest([{"image": n, "patient": "P", "mpp": 0.5} for n in names]), stain=NormalizeStain(None)
     )
     assert cohort.done == [("tiles of patient P", 6)]
-    store = cohort.store(window_px=8)
+    store = cohort.store()
     assert np.array_equal(store.image(1), pixels)
     assert np.array_equal(store.image(3), pixels)
     assert np.array_equal(store.image(0), store.image(2))
     assert store[4].num_vertices == 1
-    assert store[4].edge_windows.shape == (0, 3, 8, 8)
+    assert store[4].edge_index.shape == (2, 0)
 
 
 def test_stain_is_normalised_before_the_tile_is_cut_and_stored(build, write_manifest, tiles):
     manifest = write_manifest(tiles)
-    plain = build(manifest).store(label_map=True)
-    store = build(manifest, stain=NormalizeStain()).store(label_map=True)
+    plain = build(manifest).store()
+    store = build(manifest, stain=NormalizeStain()).store()
     normalised = NormalizeStain()(plain.image(0).transpose(2, 0, 1))
     assert np.array_equal(store.image(0), normalised.transpose(1, 2, 0))
     assert np.array_equal(store[0].label_map.numpy(), CUT(normalised))
@@ -362,7 +362,7 @@ def test_workers_build_the_same_stores_in_the_same_order(build, write_manifest, 
     assert together.done == alone.done
     assert together.skipped == alone.skipped
     assert [path.name for path in together.paths] == [path.name for path in alone.paths]
-    assert same_stores(alone.store(window_px=16, label_map=True), together.store(window_px=16, label_map=True))
+    assert same_stores(alone.store(), together.store())
 
 
 def build_slowly(manifest, folder, num_workers):
@@ -411,4 +411,4 @@ def test_a_run_ended_at_any_time_leaves_whole_units_and_is_completed(
     assert [path.stat().st_mtime_ns for path in standing] == times
     whole = build(manifest, "uninterrupted")
     assert resumed.done == whole.done
-    assert same_stores(resumed.store(window_px=16, label_map=True), whole.store(window_px=16, label_map=True))
+    assert same_stores(resumed.store(), whole.store())

@@ -53,12 +53,12 @@ def cohort(tmp_path, stained, write_tiff):
     return tmp_path / "cohort.csv"
 
 
-def test_embeddings_equal_those_through_the_stores(tmp_path, cohort, tiny_model, tiny_pretrained):
+def test_embeddings_equal_those_through_the_stores(tmp_path, cohort, tiny_pretrained):
     result = embed_slides(tiny_pretrained, cohort, tmp_path / "e", batch_tiles=4, progress=False)
     recipe = recipe_of(tiny_pretrained.run_settings)
-    graphs = build_graph_stores(cohort, tmp_path / "g", recipe.tile_spec, recipe.superpixels, progress=False)
-    paths = encode_stores(tiny_pretrained.autoencoder, graphs.paths, tmp_path / "z", tiny_model, 16, progress=False)
-    latents, store = LatentStore(paths), GraphStore(graphs.paths, windows=False)
+    graphs = build_graph_stores(cohort, tmp_path / "g", recipe.tile_spec, recipe.cutter, progress=False)
+    paths = encode_stores(tiny_pretrained.entities, graphs.paths, tmp_path / "z", progress=False)
+    latents, store = LatentStore(paths), GraphStore(graphs.paths, tiles=False)
     with torch.no_grad():
         expected = tiny_pretrained.hmgdm.embed(Batch.from_data_list([latents[i] for i in range(len(latents))])).numpy()
     infos = [store.tile_info(i) for i in range(len(store))]
@@ -117,9 +117,11 @@ def test_images_as_tensors_give_the_same(tmp_path, cohort, tiny_model, tiny_pret
     np.testing.assert_allclose(found.numpy(), read_tile_embeddings(result.tiles)[0], atol=1e-5)
 
 
-def test_only_what_is_missing_or_changed_is_done_again(tmp_path, cohort, tiny_pretrained, stained, write_tiff):
-    def run(pretrained=tiny_pretrained, **kwargs):
-        result = embed_slides(pretrained, cohort, tmp_path / "e", progress=False, **kwargs)
+def test_only_what_is_missing_or_changed_is_done_again(tmp_path, cohort, tiny_model, stained, write_tiff):
+    encoder = load_pretrained(tiny_model)
+
+    def run(**kwargs):
+        result = embed_slides(encoder, cohort, tmp_path / "e", progress=False, **kwargs)
         return result, {row_id: path.stat().st_mtime_ns for row_id, path in result.slides.items()}
 
     first, times = run()
@@ -136,7 +138,7 @@ def test_only_what_is_missing_or_changed_is_done_again(tmp_path, cohort, tiny_pr
     assert len(read_features(first.slides["b/t"]).features) == 6
     assert run(max_tiles_per_slide=2)[0].kept == 0
     with torch.no_grad():
-        tiny_pretrained.hmgdm.encoder.vertex_in.weight.mul_(1.5)
+        encoder.hmgdm.encoder.vertex_in.weight.mul_(1.5)
     assert run(max_tiles_per_slide=2)[0].kept == 0
     Image.fromarray(stained(64, 64)).save(tmp_path / "t1.png")
     assert run(max_tiles_per_slide=2)[0].kept == 3
@@ -226,7 +228,7 @@ def _peak_mb(model, cohort, folder, most, queue):
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_tiles(tmp_path, tiny_model, stained, write_tiff):
-    """1,600 tiles take as much as 64; their pixels and windows alone would take 60 MB more."""
+    """1,600 tiles take as much as 64; their pixels and label maps alone would take 45 MB more."""
     write_tiff(tmp_path / "s.tif", [stained(64 * 40, 64 * 40)], compression="zlib")
     (tmp_path / "c.csv").write_text("image,patient\ns.tif,p\n")
     context, peaks = multiprocessing.get_context("spawn"), []

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from ignite.engine import Events
@@ -13,8 +14,11 @@ from torch import nn
 from torch_geometric.data import Batch
 
 from hmgdm_monai.data.entity_graph import EntityGraph
-from hmgdm_monai.engines.iteration import AutoencoderIteration
+from hmgdm_monai.engines.iteration import WindowAutoencoderIteration
 from hmgdm_monai.errors import InputError
+from hmgdm_monai.losses.window_autoencoder import WindowAutoencoderLoss
+from hmgdm_monai.transforms.entity_graph import build_entity_graph
+from hmgdm_monai.transforms.entity_windows import graph_windows
 
 
 def validated(stage: SimpleNamespace) -> float:
@@ -107,47 +111,45 @@ def test_a_loss_that_is_no_number_ends_with_one_line(toy_stage: Callable, during
 
 
 class Echo(nn.Module):
-    """Stands for the autoencoder: hands back the windows that it was given."""
+    """Stands for a window autoencoder: hands back the windows that it was given."""
 
-    def forward(self, windows, generator, among):
-        return SimpleNamespace(
-            reconstruction=windows, texture_hat=None, texture=None, kl=windows.sum() * 0, latents=windows.flatten(1)
-        )
+    window_px = 4
 
+    def __init__(self, edge_latents: bool = True) -> None:
+        super().__init__()
+        self.edge_latents = edge_latents
 
-def window_graph(vertices: int, edges: int) -> EntityGraph:
-    ends = torch.zeros(2, edges, dtype=torch.long)
-    return EntityGraph(
-        pos=torch.rand(vertices, 2),
-        edge_index=ends,
-        vertex_windows=torch.randint(256, (vertices, 3, 4, 4), dtype=torch.uint8),
-        edge_windows=torch.randint(256, (edges, 3, 4, 4), dtype=torch.uint8),
-    )
+    def reconstruct(self, windows, generator, among):
+        assert windows.dtype == torch.uint8
+        values = windows.float() / 255
+        return SimpleNamespace(reconstruction=values, kl=values.sum() * 0, latents=values.flatten(1))
 
 
-def test_windows_are_drawn_without_return_from_vertices_and_edges() -> None:
-    batch = Batch.from_data_list([window_graph(5, 8), window_graph(3, 0)])
-    iteration = AutoencoderIteration(lambda *parts: parts[0].mean(), windows_per_tile=4)
-    _, latents = iteration.compute(Echo(), batch, torch.Generator().manual_seed(0))
-    assert latents.shape == (8, 48) and len(latents.unique(dim=0)) == 8
-    assert latents.min() >= 0 and latents.max() <= 1
-    iteration.windows_per_tile = 100  # more than there are
-    _, latents = iteration.compute(Echo(), batch, torch.Generator().manual_seed(0))
-    everything = torch.cat((batch.vertex_windows, batch.edge_windows)).flatten(1).float() / 255
-    assert torch.equal(latents.unique(dim=0), everything.unique(dim=0))
+def noisy_graph(side: int, seed: int) -> EntityGraph:
+    """Squares of 4 px in a tile of noise; of all vertices and edges no two have the same window."""
+    rows = np.arange(side) // 4
+    labels = (rows[:, None] * (side // 4) + rows).astype(np.int32)[None]
+    return build_entity_graph(np.random.default_rng(seed).integers(0, 256, (3, side, side), dtype=np.uint8), labels)
 
 
-def test_where_edges_have_no_windows_those_of_vertices_are_drawn() -> None:
-    graphs = [window_graph(5, 8), window_graph(3, 0)]
-    for graph in graphs:
-        del graph.edge_windows
-    batch = Batch.from_data_list(graphs)
-    for windows_per_tile, count in ((2, 4), (100, 8)):
-        iteration = AutoencoderIteration(lambda *parts: parts[0].mean(), windows_per_tile=windows_per_tile)
-        _, latents = iteration.compute(Echo(), batch, torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("edges", [True, False])
+def test_windows_are_drawn_without_return_from_all_entities_that_have_one(edges: bool) -> None:
+    tiles = [noisy_graph(16, 0), noisy_graph(16, 1)]
+    batch = Batch.from_data_list(tiles)
+    everything = torch.cat([part for part in graph_windows(batch, 4, edges) if part is not None]).flatten(1).float()
+    assert len(everything) == len(everything.unique(dim=0)) == 2 * (16 + 24 * edges)
+    for windows_per_tile, count in ((4, 8), (1000, len(everything))):
+        iteration = WindowAutoencoderIteration(lambda *parts: parts[0].mean(), windows_per_tile=windows_per_tile)
+        _, latents = iteration.compute(Echo(edges), batch, torch.Generator().manual_seed(0))
         assert len(latents) == len(latents.unique(dim=0)) == count
-    everything = batch.vertex_windows.flatten(1).float() / 255
-    assert torch.equal(latents.unique(dim=0), everything.unique(dim=0))
+        assert latents.min() >= 0 and latents.max() <= 1
+    assert torch.equal(latents.unique(dim=0), (everything / 255).unique(dim=0))
+
+
+def test_the_loss_of_windows_is_that_of_the_loss_module() -> None:
+    iteration = WindowAutoencoderIteration(WindowAutoencoderLoss(), windows_per_tile=4)
+    loss, _ = iteration.compute(Echo(), Batch.from_data_list([noisy_graph(16, 0)]), torch.Generator().manual_seed(0))
+    assert loss.item() == 0.0  # what it hands back is what it was given
 
 
 @pytest.mark.gpu

@@ -20,7 +20,6 @@ from hmgdm_monai.engines.embed import embed_slides
 from hmgdm_monai.engines.maps import Quantity, entity_attention, read_tile, write_entity_map
 from hmgdm_monai.engines.recipe import noising_of
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.networks.graph_tile_encoder import latent_graph
 from hmgdm_monai.networks.tile_classifier import GatedTileClassifier
 from hmgdm_monai.networks.tile_sample import TileToGraph, TileToImage
 from hmgdm_monai.transforms.superpixels import Superpixels
@@ -125,7 +124,7 @@ def test_the_figure_paints_the_mark(tile_maps):
 
 def test_superpixels_are_painted_where_they_lie(marked, tmp_path):
     """The darkest superpixel of a tile covers the disc, in GeoJSON and in NIfTI, in level-0 pixels."""
-    to_graph = TileToGraph(Superpixels(40, compactness=5.0), window_px=16)
+    to_graph = TileToGraph(Superpixels(40, compactness=5.0))
     tile = read_tile(marked, (MARK[0] - 130, MARK[1] - 60), TileSpec(128, 0.5), to_graph)
     labels = tile.sample.label_map[0].numpy()
     dark = np.array([255 - tile.image[:, labels == number].mean() for number in range(labels.max() + 1)])
@@ -152,7 +151,7 @@ def test_attention_of_the_gate_paints_each_superpixel_with_its_own(marked, tiny_
     tile = read_tile(marked, (100, 100), TileSpec(64, 0.5), tiny_pretrained.to_sample)
     classifier = GatedTileClassifier(tiny_pretrained, 3).eval()
     with torch.no_grad():
-        latent = latent_graph(tiny_pretrained.autoencoder, tile.sample)
+        latent = tiny_pretrained.prepare(tile.sample)
         expected, shares = classifier.attention(latent).numpy(), classifier(latent)[0].softmax(0).numpy()
     values, found = entity_attention(classifier, tile)
     np.testing.assert_allclose(values, expected * len(expected), rtol=1e-5)
@@ -174,7 +173,7 @@ def test_patches_are_painted_like_superpixels(marked, tmp_path):
 
 
 def test_as_many_values_as_superpixels(marked, tmp_path):
-    tile = read_tile(marked, (100, 100), TileSpec(64, 0.5), TileToGraph(Superpixels(12), window_px=16))
+    tile = read_tile(marked, (100, 100), TileSpec(64, 0.5), TileToGraph(Superpixels(12)))
     with pytest.raises(InputError, match="entities need as many values"):
         write_entity_map(tile, Quantity("a", "a", np.zeros(3)), tmp_path, "m", "m")
 

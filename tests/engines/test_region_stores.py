@@ -65,7 +65,7 @@ def maps(paths):
 def test_maps_are_those_of_the_prior_in_the_order_of_the_graph_store(cohort, tmp_path, prior):
     cohort = cohort()
     paths = build_region_stores(cohort, tmp_path / "regions", prior, progress=False)
-    graphs, regions = cohort.store(windows=False, label_map=True), RegionStore(paths)
+    graphs, regions = cohort.store(), RegionStore(paths)
     assert len(regions) == len(graphs) == 7
     for index in range(7):
         info = graphs.tile_info(index)

@@ -143,13 +143,6 @@ def test_other_settings_are_refused_by_name(toy_stage: Callable) -> None:
     assert differing_settings({"a": {"b": 1}}, {"a": {"b": 1}}) == ""
 
 
-def test_a_run_from_before_a_setting_was_there_did_what_the_setting_says_now() -> None:
-    assert differing_settings({"a": {"b": 1}}, {"a": {"b": 1, "edge_windows": True}}) == ""
-    assert differing_settings({}, {"edge_windows": False}) == "edge_windows True, not False"
-    assert differing_settings({"n": {}}, {"n": {"second_filters": 0, "discriminant_dim": 0}}) == ""
-    assert differing_settings({"n": {}}, {"n": {"discriminant_dim": 48}}) == "n.discriminant_dim 0, not 48"
-
-
 def test_a_network_of_another_version_is_refused_in_one_line(toy_stage: Callable) -> None:
     run(toy_stage(1))
     stage = toy_stage(2)

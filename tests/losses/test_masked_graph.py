@@ -8,7 +8,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hmgdm_monai.losses.info_nce import GlobalContrastiveLoss
 from hmgdm_monai.losses.masked_graph import MaskedGraphLoss
 
 
@@ -50,21 +49,6 @@ def test_nothing_hidden_is_finite(count: int) -> None:
 def test_without_edge_latents_the_vertices_count_whole() -> None:
     prediction = torch.full((2, 3), 2.0)
     assert MaskedGraphLoss()(prediction, torch.zeros(2, 3), None, None, torch.tensor(0.0)).item() == 4
-
-
-def test_agreement_is_added_where_there_are_views_and_a_weight() -> None:
-    draw = torch.Generator().manual_seed(0)
-    v, v_target, e, e_target = torch.randn(4, 6, 5, generator=draw)
-    views = torch.randn(2, 3, 4, generator=draw)
-    kl = torch.tensor(0.0)
-    plain = MaskedGraphLoss()(v, v_target, e, e_target, kl)
-    agreement = GlobalContrastiveLoss(0.5)(*views)
-    found = MaskedGraphLoss(agreement_weight=2.0, temperature=0.5)(v, v_target, e, e_target, kl, *views)
-    assert found.item() == pytest.approx((plain + 2 * agreement).item())
-    assert MaskedGraphLoss()(v, v_target, e, e_target, kl, *views).item() == plain.item()
-    assert MaskedGraphLoss(agreement_weight=2.0)(v, v_target, e, e_target, kl).item() == plain.item()
-    with pytest.raises(ValueError, match="agreement_weight"):
-        MaskedGraphLoss(agreement_weight=-1.0)
 
 
 @pytest.mark.parametrize("weights", [(-1.0, 0.5), (1.0, -0.1), (1.0, 1.1)])

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,40 +20,13 @@ TILE_PX, TILE_MPP = 64, 0.5
 
 
 @pytest.fixture(scope="session")
-def write_bundle() -> Callable[..., Path]:
+def write_bundle(tiny: Any) -> Callable[..., Path]:
     """Function (folder, mode, kind of encoder) that writes a bundle of two classes and gives its folder."""
     from hmgdm_monai.networks.classifier_file import build_classifier, save_classifier
-    from hmgdm_monai.networks.pretrained import build_tile_encoder
 
     def write(folder: Path, mode: str = "linear", kind: str = "hmgdm") -> Path:
+        encoder = tiny.encoder(kind, {"data": {**tiny.data, "tile_size_px": TILE_PX, "tile_mpp": TILE_MPP}})
         torch.manual_seed(0)
-        networks = {
-            "hmgdm": {
-                "autoencoder": {
-                    "window_px": 16,
-                    "widths": [8, 8],
-                    "form_channels": 1,
-                    "texture_dim": 0,
-                    "shortcut": False,
-                },
-                "hmgdm": {"latent_dim": 4, "hidden_dim": 16, "num_layers": 2, "heads": 2},
-            },
-            "vit": {
-                "vit": {"image_px": TILE_PX, "patch_px": 16, "hidden_dim": 16, "num_layers": 1, "heads": 2},
-                "readout": "mean",
-            },
-        }
-        data = {
-            "tile_size_px": TILE_PX,
-            "tile_mpp": TILE_MPP,
-            "tile_overlap_px": 0,
-            "min_tissue": 0.5,
-            "stain_method": None,
-            "n_segments": 12,
-            "compactness": 20.0,
-            "merge_threshold": None,
-        }
-        encoder = build_tile_encoder(kind, networks[kind], {"data": data}).eval()
         settings = {
             "linear": {"num_features": 16, "num_classes": 2},
             "knn": {"num_features": 16, "num_classes": 2, "num_examples": 4, "neighbours": 3},

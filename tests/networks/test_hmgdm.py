@@ -19,7 +19,7 @@ from hmgdm_monai.networks.graph_encoder import GraphEncoder
 from hmgdm_monai.networks.hmgdm import HMGDM, MaskedDiffusionOutput
 from hmgdm_monai.entities.latent_standardizer import LatentStandardizer
 
-SWITCHES = [{}, {"bottleneck": True}, {"edge_latents": False}, {"skip_connections": False}, {"agreement": True}]
+SWITCHES = [{}, {"bottleneck": True}, {"edge_latents": False}, {"skip_connections": False}]
 
 
 def build(
@@ -27,12 +27,11 @@ def build(
     skip_connections: bool = True,
     bottleneck: bool = False,
     mode: str = "token",
-    agreement: bool = False,
 ) -> HMGDM:
     torch.manual_seed(0)
     encoder = GraphEncoder(5, 8, 2, edge_latents=edge_latents, bottleneck=bottleneck, hidden_entities=mode)
     denoiser = GraphDenoiser(5, 8, 2, heads=2, edge_latents=edge_latents, skip_connections=skip_connections)
-    return HMGDM(encoder, denoiser, agreement=agreement)
+    return HMGDM(encoder, denoiser)
 
 
 def noising(prediction_type: str = "sample", **options: object) -> GraphNoising:
@@ -55,7 +54,7 @@ def test_degenerate_graphs_train(
     """No edges, one vertex, or no edge in the whole batch: loss and every gradient are finite."""
     graph = Batch.from_data_list([random_graph(*size, seed) for seed, size in enumerate(sizes)])
     model = build(**switches, mode=mode)
-    loss = MaskedGraphLoss(agreement_weight=1.0)(*step(model, graph, noising()))
+    loss = MaskedGraphLoss()(*step(model, graph, noising()))
     loss.backward()
     assert loss.isfinite()
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
@@ -67,7 +66,7 @@ def test_degenerate_graphs_train(
 def test_every_parameter_learns(graph_list: list[EntityGraph], switches: dict[str, bool], prediction_type: str) -> None:
     """What a switch turns off holds no idle parameters."""
     model = build(**switches)
-    loss = MaskedGraphLoss(agreement_weight=1.0)
+    loss = MaskedGraphLoss()
     loss(*step(model, Batch.from_data_list(graph_list), noising(prediction_type))).backward()
     idle = {name for name, p in model.named_parameters() if p.grad is None or p.grad.abs().max() == 0}
     assert idle == set()
@@ -84,26 +83,6 @@ def test_output_is_the_hidden_half(graph_list: list[EntityGraph]) -> None:
     assert build(edge_latents=False)(graph, noising()).edge_target is None
 
 
-def test_views_are_of_complementary_halves_and_change_no_prediction(graph_list: list[EntityGraph]) -> None:
-    """Each view changes with its own half and not with the other; the draws are those of a model without views."""
-    graph, model = Batch.from_data_list(graph_list), build(agreement=True).eval()
-    vertex_visible, edge_visible = model.split(graph, torch.Generator().manual_seed(3))
-    output, plain = step(model, graph, noising()), build().eval()
-    plain.load_state_dict(model.state_dict(), strict=False)
-    without = step(plain, graph, noising())
-    assert torch.equal(output.vertex_prediction, without.vertex_prediction) and without.visible_view is None
-    assert torch.equal(output.edge_prediction, without.edge_prediction)
-    assert output.visible_view.shape == output.hidden_view.shape == (graph.num_graphs, 64)
-    hidden_changed, visible_changed = graph.clone(), graph.clone()
-    hidden_changed.vertex_latents[~vertex_visible] += 1.0
-    hidden_changed.edge_latents[~edge_visible] += 1.0
-    visible_changed.vertex_latents[vertex_visible] += 1.0
-    other = step(model, hidden_changed, noising())
-    assert torch.equal(other.visible_view, output.visible_view)
-    assert not torch.allclose(other.hidden_view, output.hidden_view)
-    assert torch.equal(step(model, visible_changed, noising()).hidden_view, output.hidden_view)
-
-
 def degraded(graph: EntityGraph, kinds: int = 2) -> EntityGraph:
     """The batch with degraded views: in view k all latents are 10 k."""
     graph = graph.clone()
@@ -114,7 +93,7 @@ def degraded(graph: EntityGraph, kinds: int = 2) -> EntityGraph:
 
 
 def test_the_encoder_sees_a_view_of_each_graph_and_restores_the_clean_one(graph_list: list[EntityGraph]) -> None:
-    graph, model = degraded(Batch.from_data_list(graph_list * 20)), build(agreement=True).eval()
+    graph, model = degraded(Batch.from_data_list(graph_list * 20)), build().eval()
     seen: list[tuple[Tensor, Tensor]] = []
     model.encoder.register_forward_pre_hook(lambda _, args: seen.append(args[:2]))
     vertex_visible, edge_visible = model.split(graph, torch.Generator().manual_seed(3))
@@ -193,7 +172,7 @@ def test_prediction_has_no_gradient_on_clean_hidden_latents(
 
 
 def test_same_seed_same_step(graph_list: list[EntityGraph]) -> None:
-    graph, model = Batch.from_data_list(graph_list), build(agreement=True)
+    graph, model = Batch.from_data_list(graph_list), build()
     one, two, other = (step(model, graph, noising(), seed) for seed in (3, 3, 4))
     assert all(torch.equal(x, y) for x, y in zip(one, two, strict=True))
     assert not torch.equal(one.vertex_target, other.vertex_target)
@@ -215,7 +194,7 @@ def test_noise_intensity_switch(graph_list: list[EntityGraph]) -> None:
 def test_autocast_trains(graph_list: list[EntityGraph]) -> None:
     graph, model = Batch.from_data_list(graph_list), build(bottleneck=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = MaskedGraphLoss(agreement_weight=1.0)(*step(model, graph, noising()))
+        loss = MaskedGraphLoss()(*step(model, graph, noising()))
     loss.backward()
     assert loss.isfinite() and all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
 
@@ -233,8 +212,8 @@ def test_embedding(graph_list: list[EntityGraph], reorder: Callable[..., tuple[E
 def test_single_graph_trains(random_graph: Callable[..., EntityGraph]) -> None:
     graph = random_graph(11, 20)
     alone, batch = (
-        step(build(agreement=True), graph, noising()),
-        step(build(agreement=True), Batch.from_data_list([graph]), noising()),
+        step(build(), graph, noising()),
+        step(build(), Batch.from_data_list([graph]), noising()),
     )
     assert all(torch.equal(x, y) for x, y in zip(alone, batch, strict=True))
 

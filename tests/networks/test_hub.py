@@ -9,6 +9,7 @@ import runpy
 import shutil
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,46 +18,28 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder
 from hmgdm_monai.networks.hub import from_pretrained, save_pretrained
 from hmgdm_monai.networks.pretrained import load_pretrained
 from hmgdm_monai.networks.pretrained import save_pretrained as save_model
-from hmgdm_monai.networks.vit_tile_encoder import ViTTileEncoder
+from hmgdm_monai.networks.tile_encoder import TileEncoder
 
-DATA = {
-    "manifest": "/home/someone/patients/cohort.csv",
-    "tile_size_px": 64,
-    "tile_mpp": 0.5,
-    "tile_overlap_px": 0,
-    "min_tissue": 0.5,
-    "stain_method": None,
-    "n_segments": 12,
-    "compactness": 20.0,
-    "merge_threshold": None,
-    "window_px": 16,
-}
-AUTOENCODER = {"window_px": 16, "widths": [8, 8], "form_channels": 1, "texture_dim": 4, "num_filters": 8}
-HMGDM = {"hidden_dim": 16, "num_layers": 1, "heads": 2, "readout": ["mean", "std"]}
+MANIFEST = "/home/someone/patients/cohort.csv"
 
 
-def graph_encoder() -> GraphTileEncoder:
-    from hmgdm_monai.networks.entity_autoencoder import EntityAutoencoder
+@pytest.fixture
+def build(tiny) -> Callable[[str], TileEncoder]:
+    """Function kind -> an encoder whose settings tell of the machine that trained it."""
 
-    latent_dim = EntityAutoencoder(**AUTOENCODER).latent_dim
-    settings = {"autoencoder": AUTOENCODER, "hmgdm": {"latent_dim": latent_dim, **HMGDM}}
-    encoder = GraphTileEncoder.build(settings, {"data": DATA}).eval()
-    encoder.autoencoder.fit(torch.rand(200, 3, 16, 16))
+    def encoder(kind: str) -> TileEncoder:
+        settings = {} if kind == "vit" else {"readout": ["mean", "std"]}
+        return tiny.encoder(kind, {"data": {"manifest": MANIFEST, **tiny.data}}, **settings)
+
     return encoder
 
 
-def vit_encoder() -> ViTTileEncoder:
-    vit = {"image_px": 64, "patch_px": 16, "hidden_dim": 16, "num_layers": 2, "heads": 2}
-    return ViTTileEncoder.build({"vit": vit, "readout": "both"}, {"data": DATA}).eval()
-
-
-@pytest.fixture(params=[graph_encoder, vit_encoder], ids=["hmgdm", "vit"])
-def encoder(request: pytest.FixtureRequest) -> GraphTileEncoder | ViTTileEncoder:
-    return request.param()
+@pytest.fixture(params=["hmgdm", "vit"])
+def encoder(request: pytest.FixtureRequest, build: Callable[[str], TileEncoder]) -> TileEncoder:
+    return build(request.param)
 
 
 @pytest.fixture
@@ -65,8 +48,8 @@ def tiles() -> torch.Tensor:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return save_pretrained(vit_encoder(), tmp_path / "encoder")
+def folder(tmp_path: Path, build: Callable[[str], TileEncoder]) -> Path:
+    return save_pretrained(build("vit"), tmp_path / "encoder")
 
 
 @pytest.fixture
@@ -106,9 +89,9 @@ def test_commands_take_the_folder_in_place_of_the_file(encoder, tiles, tmp_path)
     assert PretrainedFile(save_pretrained(encoder, tmp_path / "other")).digest != first
 
 
-def test_nothing_tells_of_the_machine_that_trained(encoder, tmp_path):
+def test_nothing_tells_of_the_machine_that_trained(encoder, tiny, tmp_path):
     folder = save_pretrained(encoder, tmp_path / "encoder")
-    assert from_pretrained(folder).run_settings == {"data": {**DATA, "manifest": "cohort.csv"}}
+    assert from_pretrained(folder).run_settings == {"data": {**tiny.data, "manifest": "cohort.csv"}}
     for path in folder.iterdir():
         assert b"someone" not in path.read_bytes()
 
@@ -236,7 +219,7 @@ def test_weights_of_other_names_are_refused(folder):
     refused(folder, "do not fit")
 
 
-def test_an_interrupted_writing_leaves_nothing_that_loads(folder, monkeypatch):
+def test_an_interrupted_writing_leaves_nothing_that_loads(folder, build, monkeypatch):
     from hmgdm_monai.networks import hub
 
     def interrupted(*args: object) -> str:
@@ -244,12 +227,12 @@ def test_an_interrupted_writing_leaves_nothing_that_loads(folder, monkeypatch):
 
     monkeypatch.setattr(hub, "model_card", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        save_pretrained(vit_encoder(), folder)
+        save_pretrained(build("vit"), folder)
     refused(folder, "has no config.json")
 
 
-def test_the_command(tiles, tmp_path, monkeypatch, capsys):
-    encoder = vit_encoder()
+def test_the_command(build, tiles, tmp_path, monkeypatch, capsys):
+    encoder = build("vit")
     save_model(tmp_path / "model.pt", encoder)
     (tmp_path / "data.md").write_text("Twelve biopsies.\n")
     main = runpy.run_path(str(Path(__file__).resolve().parents[2] / "scripts" / "export_hub.py"))["main"]

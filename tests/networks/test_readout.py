@@ -38,8 +38,18 @@ def test_latents_are_pooled_in_the_place_that_they_are_named_in() -> None:
     assert pooled.shape == (3, 11)
     assert torch.allclose(pooled[2, 4:], latents[1:].mean(0)) and torch.equal(pooled[1], torch.zeros(11))
     assert torch.allclose(pooled[2, :4], states[1:].mean(0))
-    with pytest.raises(ValueError, match="latent_mean"):
-        StatisticsReadout(("mean", "latent_mean"))(states, batch, 3)
+    for name in ("latent_mean", "latent_std"):
+        with pytest.raises(ValueError, match=name):
+            StatisticsReadout(("mean", name))(states, batch, 3)
+
+
+def test_the_deviation_of_latents_is_that_of_the_population() -> None:
+    states, latents, batch = torch.randn(6, 4), 3 * torch.randn(6, 7) + 1, torch.tensor([0, 0, 2, 2, 2, 3])
+    pooled = StatisticsReadout(("latent_std", "mean"))(states, batch, 4, latents=latents)
+    assert pooled.shape == (4, 11)
+    for graph in (0, 2):
+        np.testing.assert_allclose(pooled[graph, :7], latents[batch == graph].numpy().std(0), atol=1e-4)
+    assert pooled[[1, 3], :7].abs().max() < 1e-6  # none there, and one alone
 
 
 def test_lone_entity_has_finite_gradient() -> None:

@@ -9,38 +9,28 @@ import torch
 from torch_geometric.data import Batch
 
 from hmgdm_monai.networks.embedding_heads import LinearHead
-from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder
+from hmgdm_monai.networks.pretrained import build_tile_encoder
 from hmgdm_monai.networks.tile_classifier import GatedTileClassifier, TileClassifier
-from hmgdm_monai.networks.tile_sample import image_sample
-from hmgdm_monai.networks.vit_tile_encoder import ViTTileEncoder
-
-DATA = {"stain_method": None, "n_segments": 12, "compactness": 20.0, "merge_threshold": None}
-AUTOENCODER = {"window_px": 16, "widths": [8], "form_channels": 1, "texture_dim": 0, "shortcut": False}
-HMGDM = {"latent_dim": 5, "hidden_dim": 8, "num_layers": 2, "heads": 2, "readout": ["mean", "std"]}
-
-
-def graph_encoder() -> GraphTileEncoder:
-    encoder = GraphTileEncoder.build({"autoencoder": AUTOENCODER, "hmgdm": HMGDM}, {"data": DATA}).eval()
-    encoder.hmgdm.standardizer.fit(3 * torch.randn(50, 5) + 1)
-    return encoder
-
-
-def vit_encoder() -> ViTTileEncoder:
-    vit = {"image_px": 32, "patch_px": 8, "hidden_dim": 8, "num_layers": 2, "heads": 2}
-    return ViTTileEncoder.build({"vit": vit, "readout": "both"}, {"data": DATA}).eval()
 
 
 @pytest.fixture(params=["hmgdm", "vit"])
-def encoder(request):
-    return graph_encoder() if request.param == "hmgdm" else vit_encoder()
+def encoder(request, tiny):
+    """Both kinds; D = 8, embeddings of 16."""
+    if request.param == "vit":
+        settings = {"vit": {**tiny.vit["vit"], "hidden_dim": 8}, "readout": "both"}
+        return build_tile_encoder("vit", settings, {"data": tiny.data}).eval()
+    made = tiny.encoder(hidden_dim=8, readout=["mean", "std"])
+    made.hmgdm.standardizer.fit(3 * torch.randn(50, 24) + 1)
+    return made
 
 
 @pytest.fixture
-def tiles(encoder, graph_list):
-    """Prepared samples of several tiles."""
-    if encoder.kind == "hmgdm":
-        return graph_list
-    return [image_sample(torch.randint(256, (3, 32, 32), dtype=torch.uint8)) for _ in range(4)]
+def tiles(encoder):
+    """Prepared samples of several tiles, one of them of one color."""
+    images = torch.randint(256, (4, 3, 64, 64), dtype=torch.uint8)
+    images[1] = 90
+    with torch.no_grad():
+        return [encoder.prepare(encoder.to_sample(image)) for image in images]
 
 
 @pytest.fixture(params=["finetune", "linear"])
@@ -57,10 +47,12 @@ def test_a_tile_alone_gives_what_it_gives_in_a_batch(classifier, tiles):
         assert torch.allclose(classifier(tile)[0], together[number], atol=1e-5)
 
 
-def test_order_of_vertices_does_not_matter(random_graph, reorder):
-    graph = random_graph(9, 14)
+def test_order_of_vertices_does_not_matter(tiny, reorder):
+    encoder = tiny.encoder()
+    with torch.no_grad():
+        graph = encoder.prepare(encoder.to_sample(torch.randint(256, (3, 64, 64), dtype=torch.uint8)))
     other, vertex_order, _ = reorder(graph)
-    classifier = GatedTileClassifier(graph_encoder(), num_classes=3, hidden=6).eval()
+    classifier = GatedTileClassifier(encoder, num_classes=3, hidden=6).eval()
     assert torch.allclose(classifier(graph), classifier(other), atol=1e-5)
     assert torch.allclose(classifier.attention(graph)[vertex_order], classifier.attention(other), atol=1e-6)
 
@@ -92,7 +84,7 @@ def test_fine_tuning_starts_from_the_pretrained_encoder_and_leaves_it_as_it_is(e
     # The edges' last update reaches no vertex, and whole graphs hide nothing; all else learns.
     assert all(n.startswith("encoder.hmgdm.encoder.layers.1") or n.endswith("_token") for n in still)
     frozen = {n for n, p in classifier.named_parameters() if not p.requires_grad}
-    assert all(n.startswith("encoder.autoencoder.") or n.endswith("position_embeddings") for n in frozen)
+    assert all(n.startswith("encoder.entities.") or n.endswith("position_embeddings") for n in frozen)
 
 
 def test_a_head_on_the_embedding_is_frozen(encoder, tiles):
@@ -102,11 +94,10 @@ def test_a_head_on_the_embedding_is_frozen(encoder, tiles):
     assert not any(parameter.requires_grad for parameter in classifier.parameters())
 
 
-def test_images_give_what_their_prepared_samples_give():
-    encoder = vit_encoder()
+def test_images_give_what_their_prepared_samples_give(encoder):
     classifier = GatedTileClassifier(encoder, 2).eval()
-    images = torch.randint(256, (3, 3, 32, 32), dtype=torch.uint8)
-    samples = Batch.from_data_list([image_sample(image) for image in images])
+    images = torch.randint(256, (3, 3, 64, 64), dtype=torch.uint8)
+    samples = encoder.prepare(Batch.from_data_list([encoder.to_sample(image) for image in images]))
     assert torch.equal(classifier(images.float()), classifier(samples))
     with pytest.raises(ValueError, match=r"images \(B, 3, S, S\)"):
         classifier(images[:, :1].float())

@@ -67,27 +67,26 @@ def test_synthetic_graphs_have_the_size_asked_for_and_no_edge_twice() -> None:
         assert graph.edge_index.unique(dim=1).shape == (2, 20)
 
 
-def test_encoding_is_timed_against_stock_autoencoders() -> None:
-    from benchmark_parts.autoencoder import measure_encoding
+def test_each_step_from_image_to_embedding_is_timed() -> None:
+    from benchmark_parts import entities
 
-    windows = torch.rand(300, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    r = measure_encoding(windows.split(100), stock_widths=((8, 16),), repeats=1)
-    assert list(r) == ["ours", "AutoencoderKL 8-16"]
-    assert r["ours"]["ratio"] == pytest.approx(1.0)
-    assert r["ours"]["parameters"] > 0
+    small = {"backbone": {"name": "efficientnet_lite0", "blocks": [2]}, "tile_size_px": 64, "n_segments": 9}
+    encoders = [entities.configured_encoder(**small, entity_view=view) for view in ("tile", "window")]
+    images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    measured = entities.measure_entities(*encoders, images, rounds=2)
+    assert all(values.shape == (2,) and (values >= 0).all() for values in measured.values())
+    # CPU time of a few tiles can be below its resolution; the report is of whole milliseconds.
+    lines = entities.report({name: np.array([1.0, 2.0]) for name in measured})
+    assert sum(line.startswith("| ") for line in lines) == len(measured) + 1
+    assert any("image to embedding / backbone alone" in line and ": 1.00 (1.00 to 1.00)" in line for line in lines)
 
 
-def test_more_components_explain_more() -> None:
-    from benchmark_parts.autoencoder import measure_unexplained
+def test_real_or_stand_in_tiles_have_the_size_of_the_default(monkeypatch, tmp_path) -> None:
+    from benchmark_parts.entities import tiles_in_memory
 
-    generator = torch.Generator().manual_seed(0)
-    # Smooth windows of few degrees of freedom, and noise.
-    basis = torch.nn.functional.interpolate(torch.rand(200, 3, 4, 4, generator=generator), size=32, mode="bilinear")
-    weights = torch.rand(500, 200, generator=generator) / 100
-    windows = torch.einsum("nk,kcij->ncij", weights, basis) + 0.05 * torch.rand(500, 3, 32, 32, generator=generator)
-    r = measure_unexplained(windows[:400], torch.arange(400) // 8, windows[400:], steps=1, batch=8)
-    assert 0 < r["pca"] < r["pca_form"] < 1
-    assert r["before"] == pytest.approx(r["pca_form"], rel=0.1)
+    monkeypatch.setenv("HMGDM_REAL_DATA", str(tmp_path))
+    tiles = tiles_in_memory(3)
+    assert tiles.shape == (3, 3, 256, 256) and tiles.dtype == np.uint8
 
 
 def test_nuclei_table_and_times_on_small_images(tmp_path: Path, capsys, monkeypatch) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from benchmark_parts import representation
-from benchmark_parts.floors import colour_texture, pooled, pooled_components, pooled_latents
+from benchmark_parts.floors import colour_texture, pooled, pooled_latents
 from skimage.io import imsave
 
 from hmgdm_monai.data.entity_graph import EntityGraph
@@ -96,16 +96,13 @@ def test_spread_over_seeds_and_over_folds_are_kept_apart() -> None:
     assert "| b | 4 | 1 | 0.500 | - | 0.000 |" in table[-1]
 
 
-def test_floors_are_kept_for_the_same_tiles_only(data: Path, tmp_path: Path, monkeypatch) -> None:
-    cohort = representation.prostate_cohort(data)
-    labelled, rest = [t for t in cohort if t.label is not None][:6], [t for t in cohort if t.label is None][:2]
-    first = representation.floor_features(labelled, rest, tmp_path / "floors.npz")
-    assert {name: len(values) for name, values in first.items()} == dict.fromkeys(representation.FLOORS, 6)
+def test_plain_features_are_kept_for_the_same_tiles_only(data: Path, tmp_path: Path, monkeypatch) -> None:
+    labelled = [tile for tile in representation.prostate_cohort(data) if tile.label is not None][:6]
+    first = representation.floor_features(labelled, tmp_path / "floor.npz")
+    assert first.shape == (6, 61)
     monkeypatch.setattr("benchmark_parts.floors.colour_texture", lambda image: np.zeros(1))
-    again = representation.floor_features(labelled, rest, tmp_path / "floors.npz")
-    np.testing.assert_array_equal(again[representation.FLOORS[0]], first[representation.FLOORS[0]])
-    other = representation.floor_features(labelled[1:], rest, tmp_path / "floors.npz")
-    assert other[representation.FLOORS[0]].shape == (5, 1)
+    np.testing.assert_array_equal(representation.floor_features(labelled, tmp_path / "floor.npz"), first)
+    assert representation.floor_features(labelled[1:], tmp_path / "floor.npz").shape == (5, 1)
 
 
 def test_a_setting_without_a_value_is_refused_before_anything_runs(tmp_path: Path) -> None:
@@ -125,9 +122,6 @@ def test_pooling_does_not_hang_on_the_order_of_entities() -> None:
     for graph in latents:
         del graph.edge_latents
     np.testing.assert_array_equal(pooled_latents(latents), whole[:, :6])
-    windows = torch.randint(0, 256, (9, 3, 4, 4), dtype=torch.uint8)
-    graph = EntityGraph(vertex_windows=windows[:4], edge_windows=windows[4:])
-    assert pooled_components(graph, np.zeros(48, np.float32), np.eye(48, 5, dtype=np.float32)).shape == (20,)
 
 
 def test_colour_and_texture_are_finite_even_of_a_blank_tile() -> None:

@@ -1,4 +1,4 @@
-"""The table's parts against plain computations, and its smallest version from tiles to table."""
+"""The table's parts, and its smallest version from tiles to table."""
 
 from __future__ import annotations
 
@@ -9,21 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import reproduce
-from reproduce_parts import cohorts, features, methods, scoring
+from reproduce_parts import cohorts, corruption, methods, probes, scoring
+from reproduce_parts.work import Work
 from skimage.io import imsave
 
 from hmgdm_monai.errors import InputError
 
-
-@pytest.fixture
-def labelled() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels, groups and probabilities of 60 tiles: 12 groups of unequal size, mostly of one class."""
-    rng = np.random.default_rng(0)
-    groups = np.sort(rng.integers(12, size=60))
-    labels = np.where(rng.random(60) < 0.8, groups % 3, rng.integers(3, size=60))
-    probabilities = rng.dirichlet(np.ones(3), 60) + 0.5 * np.eye(3)[labels]
-    probabilities = np.round(probabilities / probabilities.sum(1, keepdims=True), 1)  # ties, too
-    return np.array(["a", "b", "benign"])[labels], np.array([f"g{g:02d}" for g in groups]), probabilities
+CONFIGS = Path(__file__).parents[2] / "bundle/configs"
 
 
 @pytest.fixture
@@ -46,121 +38,86 @@ def tiles_of(side_px: int, folder: Path) -> Path:
     return folder / "tiles.csv"
 
 
-def test_scores_of_weighted_groups_equal_those_of_repeated_tiles(labelled) -> None:
-    from sklearn.metrics import balanced_accuracy_score, roc_auc_score
-
-    labels, groups, probabilities = labelled
-    scores = scoring.GroupScores(probabilities, labels, groups, ["benign"])
-    weights = scoring.resampled_groups(scores.num_groups, 20)
-    assert weights.shape == (20, 12) and np.all(weights.sum(1) == 12)
-    found = scores(weights)
-    for row, accuracy, auc in zip(weights, found["balanced_accuracy"], found["auc"], strict=True):
-        often = dict(zip(np.unique(groups), row.astype(int), strict=True))
-        rows = np.repeat(np.arange(60), [often[group] for group in groups])
-        y, p = labels[rows], probabilities[rows]
-        chosen = np.array(["a", "b", "benign"])[p.argmax(1)]
-        assert accuracy == pytest.approx(balanced_accuracy_score(y, chosen))
-        assert auc == pytest.approx(roc_auc_score(y != "benign", p[:, 0] + p[:, 1]))
-    once = scores()
-    assert once["auc"] == pytest.approx(scores(np.ones((1, 12)))["auc"])
-
-
-def test_a_method_equals_itself_and_a_better_one_is_above_in_every_draw(labelled) -> None:
-    labels, groups, _ = labelled
-    right = np.eye(3)[np.searchsorted(["a", "b", "benign"], labels)]
-    weights = scoring.resampled_groups(12, 50)
-    good, bad = (
-        scoring.summarise([scoring.GroupScores(p, labels, groups, ["benign"])] * 2, weights)["auc"]
-        for p in (right, 1 - right)
-    )
-    assert good["mean"] == 1 and good["sd"] == 0 and good["interval"] == [1, 1] and bad["mean"] < 0.5
-    same = scoring.paired(good, good)
-    assert same["difference"] == 0 and same["interval"] == [0, 0] and same["share_above"] == 0
-    assert scoring.paired(good, bad)["share_above"] == 1
-
-
-def test_telling_features_score_full_marks_and_noise_does_not(labelled) -> None:
-    labels, groups, _ = labelled
-    telling = np.eye(3)[np.searchsorted(["a", "b", "benign"], labels)] + 0.01 * np.arange(60)[:, None] / 60
-    swapped = telling[:, [1, 2, 0]]
-    found = scoring.predictions(telling, {"swapped": swapped}, labels, groups, 0)
-
-    def accuracy(name: str) -> float:
-        return float(scoring.GroupScores(found[name], labels, groups, ["benign"])()["balanced_accuracy"][0])
-
-    assert accuracy("linear") == accuracy("knn") == 1 and accuracy("swapped") < 0.1
-    assert all(np.allclose(p.sum(1), 1) for p in found.values())
-    noise = np.random.default_rng(1).normal(size=(60, 4))
-    found = scoring.predictions(noise, {}, labels, groups, 0)
-    assert accuracy("linear") < 0.7
-    efficiency = scoring.label_efficiency(telling, labels, groups, 0)
-    assert list(efficiency) == ["1 %", "5 %", "10 %", "100 %"] and efficiency["100 %"] == 1
-
-
-def test_few_labelled_groups_still_have_every_class(labelled) -> None:
-    labels, groups, _ = labelled
-    for seed in range(20):
-        some = scoring.some_groups(labels, groups, 0.01, np.random.default_rng(seed))
-        assert set(labels[np.isin(groups, some)]) == set(labels) and len(some) <= 3
-    half = scoring.some_groups(labels, groups, 0.5, np.random.default_rng(0))
-    assert len(half) == len(set(half)) == 6
-    assert set(scoring.some_groups(labels, groups, 1.0, np.random.default_rng(0))) == set(groups)
-
-
-def test_folds_keep_groups_together_and_a_lone_group_is_refused(labelled) -> None:
-    labels, groups, _ = labelled
-    tested = []
-    for train, test in scoring.grouped_folds(labels, groups, 0):
-        assert not set(groups[train]) & set(groups[test])
-        tested += list(test)
-    assert sorted(tested) == list(range(60))
-    with pytest.raises(InputError, match="rarest in 1 groups"):
-        scoring.grouped_folds(np.array(["a", "a", "b"]), np.array(["x", "y", "z"]), 0)
-
-
-def test_spoilt_tiles_are_other_tiles_of_the_same_shape_and_come_out_the_same_again(stained) -> None:
-    image = stained(64, 64)
-    assert np.array_equal(features.spoil(image, features.CLEAN), image)
-    for kind in features.PERTURBATIONS:
-        spoilt = features.spoil(image, kind, 3)
-        assert spoilt.shape == image.shape and spoilt.dtype == np.uint8 and not np.array_equal(spoilt, image)
-        assert np.array_equal(features.spoil(image, kind, 3), spoilt)
-    assert not np.array_equal(features.spoil(image, "stain shift", 4), features.spoil(image, "stain shift", 3))
-    assert np.array_equal(np.rot90(features.spoil(image, "rotation"), -1), image)
-    assert features.spoil(image, "blur").std() < image.std()
+def test_corrupted_tiles_are_other_tiles_of_the_same_shape_and_come_out_the_same_again(stained) -> None:
+    image, corrupt = stained(64, 64), corruption.corrupt
+    assert np.array_equal(corrupt(image, corruption.CLEAN), image)
+    for kind in corruption.CORRUPTIONS:
+        corrupted = corrupt(image, kind, 3)
+        assert corrupted.shape == image.shape and corrupted.dtype == np.uint8 and not np.array_equal(corrupted, image)
+        assert np.array_equal(corrupt(image, kind, 3), corrupted)
+    assert not np.array_equal(corrupt(image, "stain shift", 4), corrupt(image, "stain shift", 3))
+    assert np.array_equal(np.rot90(corrupt(image, "rotation"), -1), image)
+    assert corrupt(image, "blur").std() < image.std()
     with pytest.raises(ValueError, match="kind"):
-        features.spoil(image, "fire")
+        corrupt(image, "fire")
+
+
+def test_breast_tiles_are_enlarged_and_not_padded(tmp_path: Path, monkeypatch) -> None:
+    from hmgdm_monai.data.slide import open_slide
+    from hmgdm_monai.data.tiling import TileSpec, tile_locations
+
+    folder = tmp_path / "idc_breast" / "labelled"
+    folder.mkdir(parents=True)
+    rows = [["file", "class", "group"], ["a.png", "0_non_idc", "p"], ["b.png", "1_idc", "q"]]
+    for name in ("a.png", "b.png"):
+        imsave(folder / name, np.full((50, 50, 3), (150, 90, 160), np.uint8), check_contrast=False)
+    with (folder / "manifest.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows(rows)
+    monkeypatch.setenv("HMGDM_REAL_DATA", str(tmp_path))
+    cohort = cohorts.read_cohort("breast")
+    assert cohort.negatives == ("0_non_idc",) and len(cohort.labels) == 2
+    slide = open_slide(cohort.images[0].path, cohort.images[0].mpp)
+    assert tile_locations(slide, TileSpec()).tolist() == [[0, 0]]
+    tile = slide.read_region(0, 0, 256, 256, 1.0)
+    assert (tile[8:-8, 8:-8] == (150, 90, 160)).all()
 
 
 def test_settings_go_to_their_family() -> None:
-    settings = ["seed=1", "images:view_px=64", "graphs:early_stop::patience=3"]
-    assert methods.settings_for(methods.METHODS["mae"], settings) == ["seed=1", "view_px=64"]
-    assert methods.settings_for(methods.METHODS["hmgdm"], settings) == ["seed=1", "early_stop::patience=3"]
+    settings = ["seed=1", "images:view_px=64", "graphs:early_stop::patience=3", "backbone={'name': 'x'}"]
+
+    def of(name: str) -> list[str]:
+        return methods.settings_for(methods.METHODS[name], settings)
+
+    assert of("mae") == ["seed=1", "view_px=64", "backbone={'name': 'x'}"]
+    assert of("hmgdm") == ["seed=1", "early_stop::patience=3", "backbone={'name': 'x'}"]
+    assert of("segresnet_entities")[-1] == "backbone=segresnet_he"  # its own wins
+    assert of("colour") == ["seed=1", "backbone={'name': 'x'}"]
     for method in methods.METHODS.values():
         for config in method.configs:
-            assert (Path(__file__).parents[2] / "bundle/configs" / config).is_file()
+            assert (CONFIGS / config).is_file()
 
 
 def test_each_ablation_changes_a_setting_that_is_there() -> None:
-    config = json.loads((Path(__file__).parents[2] / "bundle/configs/train.json").read_text())
+    config = json.loads((CONFIGS / "train.json").read_text())
     for method in methods.ABLATIONS.values():
-        (setting,) = methods.settings_for(method, [])
-        name, _, value = setting.partition("=")
-        given = config
-        for key in name.split("::"):
-            given = given[key]
-        assert json.dumps(given) != value and str(given) != value
+        assert method.settings
+        for setting in method.settings:
+            name, _, value = setting.partition("=")
+            assert json.dumps(config[name]) != value and str(config[name]) != value
 
 
-def test_runs_of_graphs_share_graphs_and_nothing_else(tmp_path: Path) -> None:
-    """Latents that another run has encoded would be free, and what they cost is part of the budget."""
-    shared = tmp_path / "stores"
-    first, second = (methods.own_latents(tmp_path / name, shared) for name in ("first", "second"))
-    (first / "graphs" / "a.h5").write_text("graphs")
-    (first / "latents").mkdir()
-    assert (shared / "graphs" / "a.h5").read_text() == (second / "graphs" / "a.h5").read_text() == "graphs"
-    assert not (second / "latents").exists() and not (shared / "latents").exists()
-    assert methods.own_latents(tmp_path / "first", shared) == first
+def test_windows_are_enlarged_as_tiles_are_and_backbones_stand_side_by_side(monkeypatch) -> None:
+    config = {"backbone": {"name": "x", "resize_px": 512}, "entity_window_px": 64, "tile_size_px": 256}
+    monkeypatch.setattr(methods, "_train", lambda: config)
+    assert methods.window_view() == {"backbone": [{"name": "x", "resize_px": 128}], "entity_view": "window"}
+    assert methods.both_backbones() == {"backbone": [config["backbone"], "segresnet_he"]}
+    config["backbone"] = "x"
+    assert methods.window_view()["backbone"] == ["x"]
+
+
+def test_methods_that_share_entities_are_told_from_those_that_do_not(tmp_path: Path) -> None:
+    def work(name: str, seed: int = 0) -> Work:
+        cohort = cohorts.Cohort("c", (), ())
+        return Work(name, "plain", seed, cohort, tmp_path / "m.csv", tmp_path, ["graphs:n_segments=30"], fold_draws=2)
+
+    shared = {"hmgdm", "hmgdm_states", "graphmae", "untrained_graph", "backbone_entities", "mask_30", "no_views"}
+    assert len({work(name).entity_settings for name in shared}) == 1
+    others = {"squares", "no_edge_latents", "window_view", "segresnet", "both_backbones", "hmgdm"}
+    assert len({work(name).entity_settings for name in others}) == len(others)
+    assert work("segresnet").entity_settings == work("segresnet_entities").entity_settings
+    assert work("hmgdm_states").folder == work("hmgdm").folder != work("hmgdm", 1).folder
+    seeds = [seed for number in range(5) for seed in work("hmgdm", number).fold_seeds]
+    assert len(set(seeds)) == 10 and work("hmgdm", 3).fold_seeds == work("colour", 3).fold_seeds
 
 
 def test_pretraining_is_given_no_labels_and_classes_must_stand_against_others(manifest: Path, tmp_path: Path) -> None:
@@ -178,8 +135,11 @@ def test_pretraining_is_given_no_labels_and_classes_must_stand_against_others(ma
     ("arguments", "told"),
     [
         (["--methods", "simsiam"], "no method simsiam"),
+        (["--reference", "simsiam"], "no method simsiam"),
         (["--data", "nowhere.csv"], "nowhere.csv: not found"),
         (["--smallest", "--epochs", "0"], "--epochs 0"),
+        (["--fold-draws", "0"], "--fold-draws 0"),
+        (["--finetune-share", "0.1", "2"], "--finetune-share 0.1 2.0"),
     ],
 )
 def test_bad_input_is_one_line(arguments: list[str], told: str, capsys, tmp_path: Path) -> None:
@@ -188,57 +148,88 @@ def test_bad_input_is_one_line(arguments: list[str], told: str, capsys, tmp_path
     assert told in error and error.count("\n") == 1
 
 
-TINY = [
-    "tile_size_px=64",
-    "n_segments=12",
-    "val_fraction=0.34",
-    "device=cpu",
-    "images:view_px=32",
-    "images:batch_size=4",
-]
-TINY += ["images:warmup_steps=2", "images:vit_settings::hidden_dim=16", "images:vit_settings::num_layers=1"]
+TINY = ["tile_size_px=64", "n_segments=12", "val_fraction=0.34", "device=cpu"]
+TINY += ["graphs:backbone={'name': 'efficientnet_lite0', 'blocks': [2]}", "graphs:hidden_dim=8", "graphs:num_layers=1"]
+TINY += ["images:view_px=32", "images:batch_size=4", "images:warmup_steps=2", "images:vit_settings::hidden_dim=16"]
+TINY += ["images:vit_settings::num_layers=1"]
 
 
 def test_the_smallest_version_from_tiles_to_table(manifest: Path, tmp_path: Path, capsys) -> None:
     options = [option for setting in TINY for option in ("--set", setting)]
-    arguments = ["--smallest", "--data", str(manifest), "--output", str(tmp_path / "out"), *options]
+    output = tmp_path / "out"
+    arguments = ["--smallest", "--data", str(manifest), "--output", str(output), *options]
     assert reproduce.main(arguments) == 0
-    results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert results["data"]["scored"] == 18 and results["data"]["groups"] == 6
+    results = json.loads((output / "results.json").read_text())
+    assert results["data"]["scored"] == 18 and results["data"]["groups"] == 6 and results["folds_without_auc"] == 0
     rows = results["stains"]["plain"]
-    assert set(rows) == {"mae", "colour"}
+    assert list(rows) == ["hmgdm", "untrained_graph", "backbone_entities", "colour"]
     for row in rows.values():
-        for probe in ("linear", "knn"):
+        for probe in probes.PROBES:
             assert all(0 <= row["scores"][probe][metric]["mean"] <= 1 for metric in scoring.METRICS)
-        assert set(row["label_efficiency"]) == {"1 %", "5 %", "10 %", "100 %"}
-    assert rows["colour"]["scores"]["linear"]["auc"]["mean"] == 1  # the classes differ in colour
-    assert rows["mae"]["paired"]["auc"]["against"] == "colour" and not rows["colour"]["cost"]
-    shares = [rows["mae"]["cost"][f"{part}_share"][0] for part in ("data", "forward", "backward", "update")]
-    assert min(shares) > 0 and 0.5 < sum(shares) < 1.01
-    assert rows["mae"]["cost"]["tiles_per_s"][0] > 0 and rows["mae"]["cost"]["epochs"] == [1]
-    assert set(results["parts_s"]) == {"tiles", "training and features", "scoring"}
-    table = (tmp_path / "out" / "table.md").read_text()
+    assert rows["colour"]["scores"]["linear"]["auc"]["mean"] == 1  # the classes differ in color
+    assert set(rows["colour"]["paired"]) == {"backbone_entities", "hmgdm"} and not rows["colour"]["cost"]
+    assert set(rows["hmgdm"]["finetuned"]) == {"fine-tuned, 10 %", "fine-tuned, 100 %"}
+    assert set(rows["hmgdm"]["finetuned_paired"]) == set(rows["hmgdm"]["finetuned"])
+    assert not rows["untrained_graph"]["finetuned_paired"] and not rows["colour"]["finetuned"]
+    cost = {name: values[0] for name, values in rows["hmgdm"]["cost"].items()}
+    assert cost["epochs"] == 1 and cost["cpu_min"] > cost["encoding_cpu_min"] > 0
+    assert 0.5 < sum(cost[f"{part}_share"] for part in ("data", "forward", "backward", "update")) < 1.01
+    table = (output / "table.md").read_text()
     assert table in capsys.readouterr().out
     blocks = [block for block in table.split("\n\n") if block.startswith("|")]
-    assert len(blocks) >= 4 and all(len({line.count("|") for line in block.splitlines()}) == 1 for block in blocks)
-    # Again: nothing is trained, and with spoilt tiles and an untrained network beside it.
-    more = [*arguments, "--methods", "mae", "colour", "untrained_vit", "pca", "--robustness", "--jobs", "2"]
-    more += ["--finetune", "mae", "--finetune-epochs", "1"]
+    assert len(blocks) == 5 and all(len({line.count("|") for line in block.splitlines()}) == 1 for block in blocks)
+    # Again: nothing is trained, and with corrupted tiles and more rows beside.
+    latents = sorted((output / "stores" / "latents").iterdir())
+    names = ["hmgdm", "hmgdm_states", "backbone_tile", "backbone_entities", "mae", "untrained_vit", "colour"]
+    more = [*arguments, "--methods", *names, "--robustness", "--jobs", "2", "--finetune-epochs", "0"]
     assert reproduce.main(more) == 0
-    again = json.loads((tmp_path / "out" / "results.json").read_text())["stains"]["plain"]
-    tuned = again["mae"]["scores"].pop("finetune")
-    assert 0 <= tuned["auc"]["mean"] <= 1 and all("finetune" not in row["scores"] for row in again.values())
-    assert again["mae"]["scores"] == rows["mae"]["scores"] and again["mae"]["cost"] == rows["mae"]["cost"]
-    assert all(set(row["robustness"]) == set(features.PERTURBATIONS) for row in again.values())
-    assert not any(row["robustness"] for row in rows.values())
-    assert again["pca"]["features"] > 16 and again["untrained_vit"]["features"] == 32
+    again = json.loads((output / "results.json").read_text())["stains"]["plain"]
+    for name in ("hmgdm", "backbone_entities", "colour"):
+        assert again[name]["cost"] == rows[name]["cost"] and again[name]["features"] == rows[name]["features"]
+        assert again[name]["scores"]["linear"] == rows[name]["scores"]["linear"]
+    assert sorted((output / "stores" / "latents").iterdir()) == latents
+    assert all(set(row["robustness"]) == set(corruption.CORRUPTIONS) for row in again.values())
+    widths = {name: again[name]["features"] for name in names}
+    assert widths["hmgdm_states"] == 2 * 8 and widths["hmgdm"] == 2 * 8 + widths["backbone_entities"]
+    assert widths["backbone_tile"] == widths["backbone_entities"] == 2 * 24 and widths["untrained_vit"] == 32
 
 
-def test_the_weights_that_ship_are_scored_in_the_tables_way(tmp_path: Path) -> None:
-    from benchmark_parts.weights import MODEL, score_weights
+@pytest.fixture
+def small_encoder():
+    """An untrained encoder of tiles of 64 px."""
+    from benchmark_parts.entities import configured_encoder
 
-    scores = score_weights(MODEL, cohorts.read_cohort(str(tiles_of(256, tmp_path))), seeds=(0, 1))
-    assert set(scores) == {"linear", "knn", *features.PERTURBATIONS}
+    backbone = {"name": "efficientnet_lite0", "blocks": [2]}
+    return configured_encoder(backbone=backbone, tile_size_px=64, n_segments=9, hidden_dim=8, num_layers=1)
+
+
+def test_fine_tuning_learns_and_comes_out_the_same_again(small_encoder) -> None:
+    import torch
+    from reproduce_parts.finetuning import finetune_predictions
+
+    rng = np.random.default_rng(0)
+    labels, groups = np.tile(["a", "b"], 8), np.repeat([f"g{i}" for i in range(8)], 2)
+    graphs = []
+    for label in labels:
+        low = 30 if label == "a" else 180
+        image = rng.integers(low, low + 60, (3, 64, 64)).astype(np.uint8)
+        with torch.inference_mode():
+            graphs.append(small_encoder.prepare(small_encoder.to_sample(image)))
+    latents = torch.cat([graph.vertex_latents for graph in graphs])
+    small_encoder.hmgdm.standardizer.fit(latents.clone())
+    first, again = (finetune_predictions(small_encoder, graphs, labels, groups, 0, 1.0, 12) for _ in range(2))
+    assert np.array_equal(first, again) and np.allclose(first.sum(1), 1)
+    assert (np.array(["a", "b"])[first.argmax(1)] == labels).mean() > 0.9
+
+
+def test_weights_are_scored_in_the_tables_way(small_encoder, manifest: Path, tmp_path: Path) -> None:
+    from benchmark_parts.weights import score_weights
+
+    from hmgdm_monai.networks.pretrained import save_pretrained
+
+    save_pretrained(tmp_path / "model.pt", small_encoder)
+    scores = score_weights(tmp_path / "model.pt", cohorts.read_cohort(str(manifest)), seeds=(0, 1))
+    assert set(scores) == {*probes.PROBES, *corruption.CORRUPTIONS}
     assert all(values.shape == (2,) for row in scores.values() for values in row.values())
-    assert (scores["linear"]["auc"] == 1).all()  # the classes differ in colour
     assert all((values >= 0).all() and (values <= 1).all() for row in scores.values() for values in row.values())
+    assert (scores["linear"]["auc"] == 1).all()  # the classes differ in color

@@ -1,4 +1,4 @@
-"""The entity graph: windows stand on their centres, flips carry over, odd tiles work, PyG batches it."""
+"""The entity graph: one vertex and one edge for what there is, flips carry over, odd tiles work, PyG batches it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from hypothesis import strategies as st
 from monai.data import MetaTensor
 from torch_geometric.loader import DataLoader
 
-from hmgdm_monai.data.entity_graph import EntityGraph, entity_windows
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.transforms.entity_graph import (
     BuildEntityGraph,
     BuildEntityGraphd,
-    add_windows,
     build_entity_graph,
     cut_windows,
     window_centres_px,
@@ -40,20 +38,6 @@ def coordinate_tile(height: int, width: int) -> np.ndarray:
     """(3, H, W) uint8: column in red, row in green."""
     y, x = np.mgrid[:height, :width]
     return np.stack([x, y, np.zeros_like(x)]).astype(np.uint8)
-
-
-@pytest.mark.parametrize("window_px", [1, 2, 7, 31, 32])
-def test_windows_are_centred_on_centroids_and_midpoints(window_px: int) -> None:
-    height, width = 150, 200
-    graph = build_entity_graph(coordinate_tile(height, width), random_map(height, width, 40), window_px)
-    centroids = graph.pos.double() * torch.tensor([width, height])
-    midpoints = graph.edge_pos.double() * torch.tensor([width, height])
-    for centres, windows in ((centroids, graph.vertex_windows), (midpoints, graph.edge_windows)):
-        inside = ((centres > window_px) & (centres < torch.tensor([width, height]) - window_px)).all(dim=1)
-        assert inside.sum() > 5
-        # Mean of the coordinates of all pixels of a window: the middle of the window, in the pixel centre convention.
-        middle = windows[inside][:, :2].double().mean(dim=(2, 3)) + 0.5
-        assert (middle - centres[inside]).abs().max() <= 0.5 + 1e-3
 
 
 def test_even_windows_lie_as_documented() -> None:
@@ -91,82 +75,43 @@ def test_edges_stand_once_sorted() -> None:
     assert (first < second).all()
     keys = first * 25 + second
     assert (keys.diff() > 0).all()
-    assert graph.edge_index.dtype == torch.int64
-    assert graph.vertex_windows.shape == (25, 3, 32, 32)
-    assert graph.edge_windows.shape == (graph.edge_index.shape[1], 3, 32, 32)
-    assert graph.edge_windows.dtype == graph.vertex_windows.dtype == torch.uint8
+    assert graph.edge_index.dtype == torch.int64 and graph.pos.shape == (25, 2)
     assert graph.validate()
 
 
 @pytest.mark.parametrize("axis", [-1, -2])
-@pytest.mark.parametrize(("shape", "window_px"), [((64, 96), 32), ((64, 96), 9), ((45, 61), 15), ((20, 24), 32)])
-def test_a_flipped_tile_gives_the_flipped_graph(axis: int, shape: tuple[int, int], window_px: int) -> None:
+@pytest.mark.parametrize("shape", [(64, 96), (45, 61), (20, 24)])
+def test_a_flipped_tile_gives_the_flipped_graph(axis: int, shape: tuple[int, int]) -> None:
     tile, labels = random_tile(*shape), random_map(*shape, 20)
-    graph = build_entity_graph(tile, labels, window_px)
-    flipped = build_entity_graph(np.flip(tile, axis), np.flip(labels, axis), window_px)
+    graph = build_entity_graph(tile, labels)
+    flipped = build_entity_graph(np.flip(tile, axis), np.flip(labels, axis))
     coordinate = 0 if axis == -1 else 1
     expected = graph.pos.clone()
     expected[:, coordinate] = 1 - expected[:, coordinate]
     assert torch.allclose(flipped.pos, expected, atol=1e-7)
     assert torch.equal(flipped.edge_index, graph.edge_index)
-    assert torch.equal(flipped.vertex_windows, graph.vertex_windows.flip(axis))
-    assert torch.equal(flipped.edge_windows, graph.edge_windows.flip(axis))
+    for name in ("image", "label_map"):
+        assert torch.equal(flipped[name], graph[name].flip(axis))
 
 
-def test_a_grid_of_cells_flips_exactly_where_centres_fall_between_pixels() -> None:
-    """Cells of 5 px under windows of 4: every corner of a window falls on a half, and halves go to the middle."""
-    labels = np.kron(np.arange(24, dtype=np.int32).reshape(4, 6), np.ones((5, 5), np.int32))[None]
-    tile = random_tile(20, 30)
-    graph = build_entity_graph(tile, labels, 4)
-    flipped = build_entity_graph(tile[..., ::-1], labels[..., ::-1], 4)
-    assert torch.equal(flipped.vertex_windows, graph.vertex_windows.flip(-1))
-    assert torch.equal(flipped.edge_windows, graph.edge_windows.flip(-1))
-
-
-def test_one_colour_is_one_vertex_without_edges() -> None:
+def test_one_color_is_one_vertex_without_edges() -> None:
     tile = np.full((3, 256, 256), 230, np.uint8)
     graph = build_entity_graph(tile, Superpixels()(tile))
     assert graph.pos.tolist() == [[0.5, 0.5]]
     assert graph.edge_index.shape == (2, 0)
     assert graph.edge_index.dtype == torch.int64
-    assert graph.edge_windows.shape == (0, 3, 32, 32)
-    assert graph.edge_windows.dtype == torch.uint8
     assert graph.validate()
     batch = next(iter(DataLoader([graph, graph], batch_size=2)))
-    assert batch.edge_windows.shape == (0, 3, 32, 32)
+    assert batch.edge_index.shape == (2, 0) and batch.label_map.unique().tolist() == [0]
 
 
-def test_a_tile_smaller_than_the_window() -> None:
-    tile = random_tile(10, 12)
-    graph = build_entity_graph(tile, Superpixels(n_segments=4)(tile), window_px=32)
-    assert graph.num_vertices > 1
-    assert graph.vertex_windows.shape[1:] == (3, 32, 32)
-
-
-def test_a_graph_stored_without_windows_gets_the_same_ones_back() -> None:
-    for seed in range(5):
-        tile, labels = random_tile(256, 200, seed), random_map(256, 200, 50, seed)
-        whole = build_entity_graph(tile, labels)
-        bare = build_entity_graph(tile, labels, windows=False)
-        assert "vertex_windows" not in bare
-        again = add_windows(EntityGraph(pos=bare.pos, edge_index=bare.edge_index), tile)
-        assert torch.equal(again.vertex_windows, whole.vertex_windows)
-        assert torch.equal(again.edge_windows, whole.edge_windows)
-
-
-def test_without_windows_of_edges_those_of_vertices_stay_as_they_are() -> None:
-    for seed in range(3):
-        tile, labels = random_tile(64, 80, seed), random_map(64, 80, 12, seed)
-        whole = build_entity_graph(tile, labels, 16)
-        for graph in (
-            build_entity_graph(tile, labels, 16, edge_windows=False),
-            BuildEntityGraph(16, edge_windows=False)(tile, labels),
-            add_windows(build_entity_graph(tile, labels, windows=False), tile, 16, edge_windows=False),
-        ):
-            assert "edge_windows" not in graph and torch.equal(graph.edge_index, whole.edge_index)
-            assert torch.equal(graph.vertex_windows, whole.vertex_windows)
-            assert torch.equal(entity_windows(graph), whole.vertex_windows)
-        assert torch.equal(entity_windows(whole), torch.cat((whole.vertex_windows, whole.edge_windows)))
+def test_the_tile_is_kept_as_it_is_where_it_is_wanted() -> None:
+    tile, labels = random_tile(30, 20), random_map(30, 20, 6)
+    whole, bare = build_entity_graph(tile, labels), build_entity_graph(tile, labels, keep_tile=False)
+    assert whole.image.dtype == torch.uint8 and np.array_equal(whole.image[0].numpy(), tile)
+    assert whole.label_map.dtype == torch.int32 and np.array_equal(whole.label_map.numpy(), labels)
+    assert set(bare.keys()) == {"pos", "edge_index"}
+    assert torch.equal(bare.pos, whole.pos) and torch.equal(bare.edge_index, whole.edge_index)
 
 
 def test_window_centres_of_edges_are_midway() -> None:
@@ -184,24 +129,27 @@ def test_containers_do_not_matter() -> None:
     ]
     for graph in graphs[1:]:
         assert torch.equal(graph.pos, graphs[0].pos)
-        assert torch.equal(graph.vertex_windows, graphs[0].vertex_windows)
-        assert type(graph.vertex_windows) is torch.Tensor
+        for name in ("image", "label_map"):
+            assert torch.equal(graph[name], graphs[0][name])
+            assert type(graph[name]) is torch.Tensor
 
 
 def test_dictionary_version_after_superpixels_and_batches() -> None:
     graphs = []
     for seed in range(3):
         data = Superpixelsd("image", n_segments=12)({"image": random_tile(64, 64, seed)})
-        graphs.append(BuildEntityGraphd("image", window_px=8, keep_label_map=True)(data)["graph"])
+        graphs.append(BuildEntityGraphd("image")(data)["graph"])
     batch = next(iter(DataLoader(graphs, batch_size=3)))
     assert batch.num_graphs == 3
-    assert batch.vertex_windows.shape == (sum(g.num_vertices for g in graphs), 3, 8, 8)
+    assert batch.num_nodes == sum(g.num_vertices for g in graphs)
     assert batch.edge_index.max() < batch.num_nodes
     assert torch.equal(batch.batch[batch.edge_index[0]], batch.batch[batch.edge_index[1]])
-    assert batch.label_map.shape == (3, 64, 64)
+    assert batch.image.shape == (3, 3, 64, 64) and batch.label_map.shape == (3, 64, 64)
     for graph, original in zip(batch.to_data_list(), graphs, strict=True):
-        assert torch.equal(graph.edge_windows, original.edge_windows)
-        assert torch.equal(graph.edge_index, original.edge_index)
+        for name in ("image", "label_map", "edge_index"):
+            assert torch.equal(graph[name], original[name])
+    bare = BuildEntityGraphd("image", keep_tile=False)(data)["graph"]
+    assert "image" not in bare and "label_map" not in bare
 
 
 def test_bad_input_is_named_in_one_line() -> None:
@@ -226,5 +174,3 @@ def test_bad_input_is_named_in_one_line() -> None:
     ):
         with pytest.raises(InputError, match=word):
             cut_windows(*arguments)
-    with pytest.raises(ValueError, match="window_px"):
-        BuildEntityGraph(window_px=0)

@@ -49,7 +49,7 @@ def test_panels_in_their_order() -> None:
     titles = [axes.get_title() for axes in figure.axes]
     assert "33 % hidden" in titles[1]
     assert titles[2:5] == ["t = 999", "t = 500", "t = 0"]
-    assert "truth" in titles[5]
+    assert "true latents" in titles[5]
     assert figure.get_suptitle() == "Tile 7"
     assert figure.get_supxlabel().endswith("synthetic demo cohort")
 

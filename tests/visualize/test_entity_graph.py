@@ -27,7 +27,7 @@ def near(pixel: np.ndarray, colour: tuple[int, int, int]) -> bool:
 
 @pytest.mark.parametrize("scale", [1, 3, 4])
 def test_everything_stands_in_its_place(scale: int) -> None:
-    drawing = draw(build_entity_graph(TILE, LABELS, windows=False), label_map=LABELS, scale=scale)
+    drawing = draw(build_entity_graph(TILE, LABELS, keep_tile=False), label_map=LABELS, scale=scale)
     assert drawing.shape == (40 * scale, 60 * scale, 3)
     for x in (15, 45):  # the two centroids
         assert near(drawing[20 * scale, x * scale], VERTEX)
@@ -38,8 +38,8 @@ def test_everything_stands_in_its_place(scale: int) -> None:
 
 
 def test_borders_come_from_the_graph_or_not_at_all() -> None:
-    bare = build_entity_graph(TILE, LABELS, windows=False)
-    keeping = build_entity_graph(TILE, LABELS, windows=False, keep_label_map=True)
+    bare = build_entity_graph(TILE, LABELS, keep_tile=False)
+    keeping = build_entity_graph(TILE, LABELS)
     without, own, given = draw(bare), draw(keeping), draw(bare, label_map=torch.from_numpy(LABELS))
     assert np.array_equal(own, given)
     assert not np.array_equal(own, without)
@@ -51,7 +51,7 @@ def test_one_vertex_without_edges() -> None:
 
 
 def test_bad_input() -> None:
-    graph = build_entity_graph(TILE, LABELS, windows=False)
+    graph = build_entity_graph(TILE, LABELS, keep_tile=False)
     with pytest.raises(InputError, match="uint8"):
         draw_entity_graph(TILE.astype(float), graph)
     with pytest.raises(InputError, match="40 x 60"):
@@ -59,6 +59,6 @@ def test_bad_input() -> None:
 
 
 def test_figure_names_sizes_and_data() -> None:
-    figure = entity_graph_figure(TILE, build_entity_graph(TILE, LABELS, windows=False), LABELS, "Synthetic")
+    figure = entity_graph_figure(TILE, build_entity_graph(TILE, LABELS, keep_tile=False), LABELS, "Synthetic")
     assert figure.axes[0].get_title() == "Entity graph: 2 vertices (superpixels), 1 edges"
     assert figure.get_supxlabel() == "Synthetic"

