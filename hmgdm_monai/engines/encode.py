@@ -96,9 +96,7 @@ def _encoded(
         ends = batch.edge_index.cpu().split(edge_counts, dim=1)
         edge_parts = None if edges is None else edges.cpu().split(edge_counts)
         for number, count in enumerate(vertex_counts):
-            graph = EntityGraph(
-                pos=parts[1][number], edge_index=ends[number] - first, vertex_latents=parts[0][number]
-            )
+            graph = EntityGraph(pos=parts[1][number], edge_index=ends[number] - first, vertex_latents=parts[0][number])
             if edge_parts is not None:
                 graph.edge_latents = edge_parts[number]
             first += count

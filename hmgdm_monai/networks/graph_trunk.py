@@ -10,8 +10,8 @@ from torch_geometric.data import Batch
 
 from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.diffusion.draws import BatchDraws
-from hmgdm_monai.networks.graph_encoder import GraphEncoder, GraphEncoding
 from hmgdm_monai.entities.latent_standardizer import LatentStandardizer
+from hmgdm_monai.networks.graph_encoder import GraphEncoder, GraphEncoding
 from hmgdm_monai.networks.readout import StatisticsReadout
 
 

@@ -11,7 +11,7 @@ _NOT_TOLD = (
 )
 _METHODS = {
     "hmgdm": (
-        "H-MGDM: the tile is cut into superpixels; a frozen backbone describes each of them and each pair that touches; "
+        "H-MGDM: the tile is cut into superpixels; a frozen backbone describes each and each pair that touches; "
         "the encoder of that graph was trained without labels by diffusion on the masked part of the graph.",
         "Zhuang et al. Dynamic Entity-Masked Graph Diffusion Model for Histopathological Image Representation "
         "Learning. AAAI 2025. https://arxiv.org/abs/2412.10482",

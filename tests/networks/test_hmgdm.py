@@ -13,11 +13,11 @@ from torch_geometric.data import Batch
 
 from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.diffusion.noising import GraphNoising
+from hmgdm_monai.entities.latent_standardizer import LatentStandardizer
 from hmgdm_monai.losses.masked_graph import MaskedGraphLoss
 from hmgdm_monai.networks.graph_denoiser import GraphDenoiser
 from hmgdm_monai.networks.graph_encoder import GraphEncoder
 from hmgdm_monai.networks.hmgdm import HMGDM, MaskedDiffusionOutput
-from hmgdm_monai.entities.latent_standardizer import LatentStandardizer
 
 SWITCHES = [{}, {"bottleneck": True}, {"edge_latents": False}, {"skip_connections": False}]
 
