@@ -142,12 +142,15 @@ class _Outlines(CellMap):
             raise CellMapError(str(error)) from error
         notes = []
         if skipped:
-            notes.append(f"{path}: {sum(skipped.values())} shapes left out that are no polygons ({_told(skipped)})")
+            notes.append(f"{path}: {sum(skipped.values())} shapes left out that are no cells ({_told(skipped)})")
         if any(shape.object_type in OBJECT_TYPES for shape in shapes):
-            cells = [shape for shape in shapes if shape.object_type in OBJECT_TYPES]
-            if others := len(shapes) - len(cells):
-                notes.append(f"{path}: {others} shapes left out that are neither cells nor detections")
-            shapes = cells
+            others = Counter(
+                shape.object_type or "no type" for shape in shapes if shape.object_type not in OBJECT_TYPES
+            )
+            if others:
+                total = sum(others.values())
+                notes.append(f"{path}: {total} shapes left out that are neither cells nor detections ({_told(others)})")
+            shapes = [shape for shape in shapes if shape.object_type in OBJECT_TYPES]
         index = ShapeIndex(shapes)
         inside = np.zeros(len(shapes), bool)
         inside[index.touching((0, 0), image_size_px)] = True

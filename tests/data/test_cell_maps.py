@@ -108,7 +108,7 @@ def test_annotations_around_cells_are_no_cells(tmp_path, cells):
 def test_what_is_no_polygon_is_counted(tmp_path):
     point = {"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 2]}, "properties": {}}
     path = write(tmp_path / "a.json", [*squares(), point])
-    assert open_cell_map(path, SIZE).notes == (f"{path}: 1 shapes left out that are no polygons (Point: 1)",)
+    assert open_cell_map(path, SIZE).notes == (f"{path}: 1 shapes left out that are no cells (Point: 1)",)
 
 
 def test_a_file_without_cells_is_fine(tmp_path, cells):
