@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from hmgdm_monai.data.geojson_reading import ShapeIndex, read_shapes
+from hmgdm_monai.data.image_backend import image_limit_px, opened_image
 from hmgdm_monai.errors import InputError
 
 UNKNOWN = -1  # a cell of a class that the list of classes lacks
@@ -158,12 +159,15 @@ class _Outlines(CellMap):
             raise CellMapError(str(error)) from error
         notes = []
         if skipped:
-            notes.append(f"{path}: {sum(skipped.values())} shapes left out that are no polygons ({_told(skipped)})")
+            notes.append(f"{path}: {sum(skipped.values())} shapes left out that are no cells ({_told(skipped)})")
         if any(shape.object_type in OBJECT_TYPES for shape in shapes):
-            cells = [shape for shape in shapes if shape.object_type in OBJECT_TYPES]
-            if others := len(shapes) - len(cells):
-                notes.append(f"{path}: {others} shapes left out that are neither cells nor detections")
-            shapes = cells
+            others = Counter(
+                shape.object_type or "no type" for shape in shapes if shape.object_type not in OBJECT_TYPES
+            )
+            if others:
+                total = sum(others.values())
+                notes.append(f"{path}: {total} shapes left out that are neither cells nor detections ({_told(others)})")
+            shapes = [shape for shape in shapes if shape.object_type in OBJECT_TYPES]
         index = ShapeIndex(shapes)
         inside = np.zeros(len(shapes), bool)
         inside[index.touching((0, 0), image_size_px)] = True
@@ -205,16 +209,15 @@ def _read_raster(path: Path) -> np.ndarray:
         if suffix == ".npy":
             array = np.load(path, mmap_mode="r", allow_pickle=False)
         elif suffix == ".png":
-            from PIL import Image
-
-            with Image.open(path) as image:
+            with opened_image(path, image_limit_px()) as image:
                 array = np.asarray(image)
         else:
             raise CellMapError(f"{path}: cells are read from PNG, NPY and GeoJSON, not {suffix or 'this'}; convert it")
     except CellMapError:
         raise
-    # Pillow refuses what is larger than it takes for an attack by an error of its own, below Exception alone.
-    except Exception as error:
+    except InputError as error:
+        raise CellMapError(f"{error}, or write it as NPY") from error
+    except Exception as error:  # Pillow and NumPy have many
         reason = " ".join(str(error).split())
         raise CellMapError(f"{path}: not a readable label map ({reason}); write it again, as NPY if large") from error
     if array.dtype == bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ import torch
 
 from hmgdm_monai.data.whole_file import write_whole
 from hmgdm_monai.errors import InputError
+
+MOST_SHARED = 10  # tensors may share their numbers, but not all of them so often
 
 
 def write_checkpoint(path: Path | str, content: Mapping[str, Any]) -> None:
@@ -24,17 +28,51 @@ def write_checkpoint(path: Path | str, content: Mapping[str, Any]) -> None:
 def read_checkpoint(path: Path | str) -> dict[str, Any]:
     """Read a checkpoint onto the CPU, never running what a pickle may hold.
 
+    What is allocated is no more than the file holds: its records are stored as they are, as ``torch.save`` writes them.
+
     Raises:
-        InputError: there is no such file, it is damaged, or it holds more than tensors and plain values.
+        InputError: there is no such file, it is damaged, it holds more than tensors and plain values, or it declares
+            more than it holds.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        size = _check_records(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        if (claimed := _bytes_of_tensors(content)) > MOST_SHARED * size:
+            raise ValueError(f"its tensors declare {claimed} bytes, the file has {size}")
+        return content
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such checkpoint") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
+    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, KeyError, ValueError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
             f"{path}: is no checkpoint of ours or is damaged ({first[:120]}); remove it to start anew"
         ) from None
+
+
+def _check_records(path: Path | str) -> int:
+    """Size of the file, whose records take no more memory than it has bytes.
+
+    Raises:
+        ValueError: they would take more.
+    """
+    size = os.path.getsize(path)
+    with zipfile.ZipFile(path) as archive:
+        records = archive.infolist()
+    packed = [record for record in records if record.compress_type != zipfile.ZIP_STORED]
+    if packed:
+        largest = max(packed, key=lambda record: record.file_size)
+        raise ValueError(f"{largest.filename} declares {largest.file_size} bytes in {largest.compress_size}")
+    if (declared := sum(record.file_size for record in records)) > size:
+        raise ValueError(f"its records declare {declared} bytes, the file has {size}")
+    return size
+
+
+def _bytes_of_tensors(content: Any) -> int:
+    """Of all tensors, however deep, were each copied: views may be far larger than what they look at."""
+    if isinstance(content, torch.Tensor):
+        return content.numel() * content.element_size()
+    if isinstance(content, Mapping):
+        return sum(map(_bytes_of_tensors, content.values()))
+    return sum(map(_bytes_of_tensors, content)) if isinstance(content, list | tuple | set) else 0

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
+from hmgdm_monai.data.hdf5_reading import checked_dataset, opened_hdf5, read_numbers
 from hmgdm_monai.errors import InputError
+
+FARTHEST_PX = 2**31  # no slide is wider
 
 
 @dataclass(frozen=True)
@@ -46,16 +47,12 @@ def read_coords(path: str | os.PathLike[str]) -> TileCoords:
     Raises:
         InputError: no such file, no HDF5, no coords or none that are places, or a side that does not follow from it.
     """
-    if not Path(path).is_file():
-        raise InputError(f"{path}: there is no such file of coordinates; mend the manifest's coords column")
-    try:
-        with h5py.File(path, "r") as file:
-            found = file.get("coords")
-            if not isinstance(found, h5py.Dataset):
-                raise InputError(f"{path}: holds no data set `coords`; those there are {', '.join(file) or 'none'}")
-            values, attrs = found[()], {**file.attrs, **found.attrs}
-    except OSError as error:
-        raise InputError(f"{path}: not an HDF5 file, or damaged ({error}); write the coordinates again") from error
+    with opened_hdf5(path, "file of coordinates", "write the coordinates again") as file:
+        found = checked_dataset(file, "coords")
+        if found is None:
+            raise InputError(f"{path}: holds no data set `coords`; those there are {', '.join(file) or 'none'}")
+        values = read_numbers(found, "coords")
+        attrs = {**file.attrs, **found.attrs}
     return TileCoords(_locations(values, path), _side_px(attrs, path), _size_px(attrs))
 
 
@@ -67,8 +64,8 @@ def _locations(values: Any, path: str | os.PathLike[str]) -> np.ndarray:
         raise InputError(f"{path}: coords must be one x, y for each tile, not {values.dtype} of shape {values.shape}")
     if len(values) == 0:
         raise InputError(f"{path}: holds no tile; leave the slide out, or tile it anew")
-    if not np.isfinite(values).all():
-        raise InputError(f"{path}: some of its coords are no numbers; write the coordinates again")
+    if not np.isfinite(values).all() or np.abs(values.astype(np.float64)).max() > FARTHEST_PX:
+        raise InputError(f"{path}: some of its coords are no numbers, or no places; write the coordinates again")
     locations = np.rint(values).astype(np.int64)
     return locations[np.sort(np.unique(locations, axis=0, return_index=True)[1])]
 

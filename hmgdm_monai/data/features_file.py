@@ -11,8 +11,17 @@ from typing import Any
 import h5py
 import numpy as np
 
+from hmgdm_monai.data.hdf5_reading import (
+    check_declared,
+    checked_dataset,
+    opened_hdf5,
+    read_attributes,
+    read_numbers,
+)
 from hmgdm_monai.data.whole_file import whole_hdf5
 from hmgdm_monai.errors import InputError
+
+_WHAT, _ADVICE = "features file", "extract its features again"
 
 
 @dataclass(frozen=True)
@@ -71,17 +80,19 @@ def read_features(path: str | os.PathLike[str]) -> Features:
     Half precision becomes float32, and a leading axis of 1, as some versions of these tools write it, is dropped.
 
     Raises:
-        InputError: not an HDF5 file, no `features` in it, no tiles, shapes that do not match, or values that are not
-            finite.
+        InputError: not an HDF5 file, damaged, no `features` in it, no tiles, shapes that do not match, what is no
+            number or not finite, links to other files, or far more declared than the file can hold.
     """
-    with _opened(path) as file:
-        features = np.asarray(_features_of(file, path)[()], np.float32)
-        coords = np.asarray(file["coords"][()]) if "coords" in file else None
-        scores = np.asarray(file["scores"][()], np.float32) if "scores" in file else None
+    with opened_hdf5(path, _WHAT, _ADVICE) as file:
+        features = read_numbers(_features_of(file, path), "features")
+        optional = {name: checked_dataset(file, name) for name in ("coords", "scores")}
+        coords, scores = (None if one is None else read_numbers(one, name) for name, one in optional.items())
         attrs: dict[str, Any] = {}
-        for source in (file, file["features"], file.get("coords")):
-            attrs.update({} if source is None else {name: _plain(value) for name, value in source.attrs.items()})
-    features = features.reshape(features.shape[-2:])
+        for source in (file, file["features"], optional["coords"]):
+            attrs |= {} if source is None else read_attributes(source)
+    with np.errstate(over="ignore"):  # what does not fit is told below
+        features = features.astype(np.float32).reshape(features.shape[-2:])
+    _check_finite(features, "features", path)
     if coords is not None:
         coords = coords.reshape(coords.shape[-2:]) if coords.ndim >= 2 else coords
         if coords.shape != (len(features), 2):
@@ -89,40 +100,57 @@ def read_features(path: str | os.PathLike[str]) -> Features:
                 f"{path}: coords of shape {coords.shape} do not fit {len(features)} features; "
                 "write one x, y for each tile, or leave coords out"
             )
-    if not np.isfinite(features).all():
-        bad = int((~np.isfinite(features).all(1)).sum())
-        raise InputError(f"{path}: the features of {bad} of {len(features)} tiles are not finite; extract them again")
+        _check_finite(coords, "coords", path)
+    if scores is not None:
+        if scores.ndim != 2 or len(scores) != len(features):
+            raise InputError(
+                f"{path}: scores of shape {scores.shape} do not fit {len(features)} features; write a row for each tile"
+            )
+        scores = scores.astype(np.float32)
+        _check_finite(scores, "scores", path)
     return Features(features, coords, scores, attrs)
 
 
 def features_shape(path: str | os.PathLike[str]) -> tuple[int, int]:
     """(M, D) of a features file, without reading it; errors are those of :func:`read_features`."""
-    with _opened(path) as file:
+    with opened_hdf5(path, _WHAT, _ADVICE) as file:
         shape = _features_of(file, path).shape
     return int(shape[-2]), int(shape[-1])
 
 
-def _opened(path: str | os.PathLike[str]) -> h5py.File:
-    if not Path(path).is_file():
-        raise InputError(f"{path}: there is no such features file; mend the manifest's features column")
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise InputError(f"{path}: not an HDF5 file, or damaged ({error}); extract its features again") from error
+def usable_features(files: Mapping[str, Path]) -> tuple[dict[str, Path], dict[str, str]]:
+    """Read all files once, so that none of them ends a run hours later.
+
+    Args:
+        files: row id -> features file.
+
+    Returns:
+        Those that can be used; and row id -> why, one line, of those that cannot.
+    """
+    usable: dict[str, Path] = {}
+    faults: dict[str, str] = {}
+    for row_id, path in files.items():
+        try:
+            read_features(path)
+        except InputError as error:
+            faults[row_id] = str(error)
+        else:
+            usable[row_id] = path
+    return usable, faults
 
 
 def _features_of(file: h5py.File, path: str | os.PathLike[str]) -> h5py.Dataset:
-    found = file.get("features")
-    if not isinstance(found, h5py.Dataset):
+    found = checked_dataset(file, "features")
+    if found is None:
         raise InputError(f"{path}: holds no data set `features`; those there are {', '.join(file) or 'none'}")
-    shape = found.shape
+    shape = found.shape or ()
     if not (len(shape) == 2 or (len(shape) == 3 and shape[0] == 1)) or 0 in shape:
         raise InputError(f"{path}: features must be tiles x channels with one tile at least, not {shape}")
+    check_declared(found, "features")
     return found
 
 
-def _plain(value: Any) -> Any:
-    """An attribute as plain Python has it."""
-    if isinstance(value, bytes):
-        return value.decode()
-    return value.item() if isinstance(value, np.generic) else value
+def _check_finite(values: np.ndarray, name: str, path: str | os.PathLike[str]) -> None:
+    if not np.isfinite(values).all():
+        bad = int((~np.isfinite(values).all(1)).sum())
+        raise InputError(f"{path}: the {name} of {bad} of {len(values)} tiles are not finite; extract them again")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
+import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from hmgdm_monai.data.geojson import Polygon
+from hmgdm_monai.data.geojson_features import ROOT, read_geojson_features, text_of
 from hmgdm_monai.errors import InputError
 
 
@@ -23,7 +23,8 @@ class Shape:
     Attributes:
         polygon: rings (K, 2), x and y in level-0 pixels, each closed (first point = last): the outer one, then holes.
         class_name: None where it has no class.
-        object_type: "annotation", "detection", "cell" or "tile" in QuPath's files; None where none is given.
+        object_type: "annotation", "detection", "cell", "tile" or "tmaCore" in QuPath's files of any version; what else
+            the file says; None where it says nothing.
         feature: number of the feature it is (a piece) of, from 0; the pieces of a MultiPolygon share it.
         measurements: name -> value.
     """
@@ -38,17 +39,17 @@ class Shape:
 def read_shapes(path: Path | str) -> tuple[list[Shape], dict[str, int]]:
     """Read the polygons of a GeoJSON file.
 
-    Taken are a FeatureCollection, a bare list of features, a single feature, and features that are geometries without
-    properties. A MultiPolygon gives a shape for each of its pieces. A class is what `properties.classification` says (a
-    name, or an object with `name`, or with `names`, which are joined by ": " as QuPath shows them), or else
-    `properties.class`. Open rings are closed; third coordinates are dropped.
+    Which features a file has says :func:`~hmgdm_monai.data.geojson_features.read_geojson_features`. A MultiPolygon
+    gives a shape for each of its pieces. A class is what `properties.classification` says (a name, or an object with
+    `name`, or with `names`, which are joined by ": " as QuPath shows them), or else `properties.class`. Open rings are
+    closed; third coordinates are dropped.
 
     Args:
         path: a file in UTF-8, coordinates in level-0 pixels.
 
     Returns:
-        The shapes in the order of the file, and what was passed over: its kind ("Point", "polygon without area", ...)
-        -> how many.
+        The shapes in the order of the file, and what was passed over: its kind ("Point", "polygon without area",
+        "missing TMA core", ...) -> how many.
 
     Raises:
         InputError: no such file, not GeoJSON, or a polygon whose coordinates are no numbers.
@@ -56,29 +57,40 @@ def read_shapes(path: Path | str) -> tuple[list[Shape], dict[str, int]]:
     path = Path(path)
     shapes: list[Shape] = []
     skipped: Counter[str] = Counter()
-    for number, feature in enumerate(_features(path)):
-        geometry = feature.get("geometry") if feature.get("type") == "Feature" else feature
-        kind = geometry.get("type") if isinstance(geometry, dict) else None
-        if kind not in ("Polygon", "MultiPolygon"):
-            skipped[str(kind) if kind else "feature without geometry"] += 1
+    for number, feature in enumerate(read_geojson_features(path)):
+        where, properties = f"{path}: feature {number}", feature.properties
+        if feature.object_type == ROOT:  # the whole image
+            skipped["root object"] += 1
             continue
-        where = f"{path}: feature {number}"
-        pieces = geometry.get("coordinates")
-        properties = feature.get("properties")
-        properties = properties if isinstance(properties, dict) else {}
+        if feature.object_type == "tmaCore" and properties.get("isMissing") is True:
+            skipped["missing TMA core"] += 1
+            continue
+        if not feature.geometries:
+            skipped["feature without geometry"] += 1
         described = {
             "class_name": _class_name(properties),
-            "object_type": _text(properties.get("objectType")),
+            "object_type": feature.object_type,
             "feature": number,
             "measurements": _measurements(properties.get("measurements")),
         }
-        for rings in [pieces] if kind == "Polygon" else _listed(pieces, where):
-            polygon = _polygon(rings, where)
-            if polygon is None:
-                skipped["polygon without area"] += 1
-            else:
-                shapes.append(Shape(polygon, **described))
+        for geometry in feature.geometries:
+            kind = geometry.get("type")
+            if kind not in ("Polygon", "MultiPolygon"):
+                skipped[text_of(kind) or "feature without geometry"] += 1
+                continue
+            pieces = geometry.get("coordinates")
+            for rings in [pieces] if kind == "Polygon" else _listed(pieces, where):
+                polygon = _polygon(rings, where)
+                if polygon is None:
+                    skipped["polygon without area"] += 1
+                else:
+                    shapes.append(Shape(polygon, **described))
     return shapes, dict(skipped)
+
+
+def told_counts(counts: Mapping[str, int]) -> str:
+    """What was passed over, the most frequent first: "Point: 12, polygon without area: 3"."""
+    return ", ".join(f"{name}: {count}" for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 class ShapeIndex:
@@ -151,32 +163,13 @@ def rasterise(
     return ShapeIndex(shapes).rasterise(values, origin_px, pixel_px, size_px)
 
 
-def _features(path: Path) -> Iterator[dict[str, Any]]:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; give a GeoJSON file")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not GeoJSON ({_one_line(error)}); export it again") from error
-    if isinstance(content, dict) and content.get("type") == "FeatureCollection":
-        content = content.get("features")
-    elif isinstance(content, dict) and "type" in content:
-        content = [content]
-    if not isinstance(content, list):
-        raise InputError(f"{path}: not GeoJSON (no FeatureCollection and no list of features); export it again")
-    for number, feature in enumerate(content):
-        if not isinstance(feature, dict):
-            raise InputError(f"{path}: not GeoJSON (feature {number} is no object); export it again")
-        yield feature
-
-
 def _polygon(rings: Any, where: str) -> Polygon | None:
     """Closed rings of an outline; None where it encloses nothing. Holes that enclose nothing are dropped."""
     polygon: Polygon = []
     for ring in _listed(rings, where):
         try:
             points = np.array([point[:2] for point in _listed(ring, where)], float)
-        except (TypeError, ValueError) as error:
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise InputError(f"{where} has coordinates that are no pairs of numbers; export the file again") from error
         if points.size and (points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all()):
             raise InputError(f"{where} has coordinates that are no pairs of numbers; export the file again")
@@ -201,29 +194,19 @@ def _class_name(properties: Mapping[str, Any]) -> str | None:
         if isinstance(found, dict):
             names = found.get("names")
             found = found.get("name") or (": ".join(map(str, names)) if isinstance(names, list) else None)
-        if name := _text(found):
+        if name := text_of(found):
             return name
     return None
 
 
-def _text(value: Any) -> str | None:
-    """Text or a number as text; None where there is nothing."""
-    return None if value is None or isinstance(value, (dict, list)) else str(value).strip() or None
-
-
 def _measurements(value: Any) -> dict[str, float]:
-    """As an object, or as the list of names and values that older QuPath writes; what is no number is left out."""
+    """As an object, or as the list of names and values that older QuPath writes; what is not finite is left out."""
     if isinstance(value, list):
-        value = {item.get("name"): item.get("value") for item in value if isinstance(item, dict)}
+        value = {str(item.get("name")): item.get("value") for item in value if isinstance(item, dict)}
     if not isinstance(value, dict):
         return {}
-    return {str(k): float(v) for k, v in value.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
-
-
-def _one_line(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno)
-    return " ".join(str(error).split())
+    numbers = {str(k): v for k, v in value.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    return {name: float(number) for name, number in numbers.items() if abs(number) <= sys.float_info.max}
 
 
 def _fill(canvas: np.ndarray, rings: Sequence[np.ndarray], value: int) -> None:

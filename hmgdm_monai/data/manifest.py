@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hmgdm_monai.data.slide_scale import WANTED as WANTED_MPP
+from hmgdm_monai.data.slide_scale import plausible_mpp
 from hmgdm_monai.errors import InputError
 
 REQUIRED = ("image", "patient")
@@ -36,7 +38,7 @@ class ManifestRow:
         time: time to the event or to the last sight of the patient, in the cohort's unit, > 0.
         event: 1 = died (or whatever the event is), 0 = censored.
         fold: cross-validation fold, 0 and up.
-        mpp: microns per pixel of level 0; wins over what the file says.
+        mpp: microns per pixel of level 0, 0.05 to 20; wins over what the file says.
         features: absolute path of an HDF5 file with `features` (M, D) of any encoder, and optional `coords`.
         cells: absolute path of the image's cells: a label map (PNG, NPY) of its size, or outlines (GeoJSON).
         coords: absolute path of an HDF5 file of CLAM or TRIDENT with the places of the tiles, instead of a grid.
@@ -206,6 +208,14 @@ def _positive(text: str) -> float:
     return value
 
 
+def _mpp(text: str) -> float:
+    """Microns per pixel that a microscope can have; a magnification in their place would shrink all tiles to a dot."""
+    value = plausible_mpp(text)
+    if value is None:
+        raise ValueError(text)
+    return value
+
+
 def _whole(text: str) -> int:
     """A whole number from 0; "1.0" counts, for that is what a table program makes of a column with gaps."""
     value = float(text)
@@ -225,7 +235,7 @@ _NUMBERS: tuple[tuple[str, Callable[[str], float], str], ...] = (
     ("time", _positive, "a number above 0"),
     ("event", _zero_or_one, "1 (died) or 0 (censored)"),
     ("fold", _whole, "a whole number from 0"),
-    ("mpp", _positive, "a number of microns per pixel above 0"),
+    ("mpp", _mpp, WANTED_MPP),
 )
 
 

@@ -16,9 +16,11 @@ import torch
 from torch.utils.data import Dataset
 
 from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.data.hdf5_reading import check_declared, checked_dataset
 from hmgdm_monai.data.ragged_unit import FORMAT, Field
 from hmgdm_monai.errors import InputError
 
+_TABLES = ("row_id", "location_px", "mpp", "vertex_ptr", "edge_ptr", "notes")  # read whole
 _OPEN_FILES = 64  # per process: a cohort has more slides than a process may have open files
 
 
@@ -101,6 +103,9 @@ class RaggedStore(Dataset):
                 f"{path}: holds {kind} in format {version}, not {self.kind} in format {FORMAT}; "
                 "give the folder of the right store, or delete the file and run the preparation again"
             )
+        for table in _TABLES:
+            if table in file:
+                check_declared(file[table], table)
         name, first = str(file.attrs["unit"]), len(self)
         rows = zip(file["row_id"].asstr()[:], file["location_px"][:], file["mpp"][:], strict=True)
         for tile, (row_id, (x, y), mpp) in enumerate(rows):
@@ -149,7 +154,10 @@ def topology(arrays: Mapping[str, np.ndarray]) -> EntityGraph:
 def _open(path: Path) -> h5py.File:
     # No lock: a unit never changes once it stands. No chunk cache: a tile is seldom read twice in a row, and HDF5 keeps
     # 8 MiB for each dataset of each open file.
-    return h5py.File(path, "r", locking=False, rdcc_nbytes=0)
+    file = h5py.File(path, "r", locking=False, rdcc_nbytes=0)
+    for name in file:
+        checked_dataset(file, name)
+    return file
 
 
 @contextmanager
@@ -159,7 +167,9 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise InputError(f"{path}: this unit is not there; run the preparation again") from error
-    except (OSError, KeyError, RuntimeError) as error:
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
         if isinstance(error, OSError) and error.errno is not None:  # the system refused, the file may be well
             raise InputError(
                 f"{path}: cannot be read ({os.strerror(error.errno)}); check the disk and access"

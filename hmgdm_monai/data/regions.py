@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from hmgdm_monai.data.geojson import Polygon
-from hmgdm_monai.data.geojson_reading import Shape, read_shapes
+from hmgdm_monai.data.geojson_reading import Shape, read_shapes, told_counts
 from hmgdm_monai.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ def tiles_in_regions(
     lies beneath. Annotations and TMA cores are regions, and, as in QuPath, objects that do not say what they are;
     detections, cells and tiles in the file are passed over.
 
-    Regions outside of the slide are counted in one line of the log.
+    What was passed over, and regions outside of the slide, are counted in a line of the log each.
 
     Args:
         path: GeoJSON, in level-0 pixels.
@@ -48,8 +49,11 @@ def tiles_in_regions(
         InputError: no such file, no GeoJSON, no area in it that is annotated as wanted, or all of it off the slide.
     """
     path = Path(path)
-    shapes, _ = read_shapes(path)
+    shapes, passed_over = read_shapes(path)
     areas = [shape for shape in shapes if shape.object_type in AREAS]
+    others = Counter(f"object of type {shape.object_type}" for shape in shapes if shape.object_type not in AREAS)
+    if told := told_counts(passed_over | others):
+        logger.warning("%s: passed over, as they are no regions: %s", path, told)
     wanted = [shape for shape in areas if (shape.class_name in classes if classes else shape.class_name != IGNORED)]
     if not wanted:
         raise InputError(f"{path}: {_nothing_wanted(shapes, areas, classes)}")

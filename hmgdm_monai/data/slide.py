@@ -9,9 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from hmgdm_monai.data.slide_backends import BACKENDS, SlideBackend
+from hmgdm_monai.data.image_backend import image_limit_px
+from hmgdm_monai.data.resampling import centred, resample, support
+from hmgdm_monai.data.slide_backend import SlideBackend
+from hmgdm_monai.data.slide_backends import BACKENDS, open_backend
+from hmgdm_monai.data.slide_scale import UNKNOWN, WANTED, plausible_mpp, square_mpp
 from hmgdm_monai.data.slide_tags import read_slide_tags
 from hmgdm_monai.errors import InputError
 
@@ -41,34 +44,23 @@ class Slide:
         level_downsamples: level-0 pixels per pixel of each level.
     """
 
-    def __init__(self, path: str | os.PathLike[str], mpp: float | None = None, backend: str | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        mpp: float | None = None,
+        backend: str | None = None,
+        max_image_px: int | None = None,
+    ) -> None:
         self.path = Path(path)
-        if mpp is not None and not (math.isfinite(mpp) and mpp > 0):
-            raise InputError(f"{self.path}: mpp must be a positive number of microns per pixel, not {mpp}")
-        tags = read_slide_tags(self.path)
+        if mpp is not None and plausible_mpp(mpp) is None:
+            raise InputError(f"{self.path}: mpp must be {WANTED}, not {mpp:g}")
+        self.max_image_px = image_limit_px(max_image_px)
+        tags = read_slide_tags(self.path, self.max_image_px)
         self.plain = tags.plain
-        candidates = tags.backends if backend is None else (_checked(self.path, backend, tags.refused),)
-        failures = dict(tags.refused) if backend is None else {}
-        for name in candidates:
-            try:
-                handle = BACKENDS[name](self.path)
-            except Exception as error:  # each library has its own; all mean that it cannot open this file
-                failures[name] = _first_line(error)
-                continue
-            if name == "cucim" and backend is None and handle.level_sizes_px != list(tags.level_sizes_px):
-                failures[name] = "takes other pages for the pyramid than the tags name"
-                handle.close()
-                continue
-            break
-        else:
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
-            raise InputError(
-                f"{self.path}: not readable as a slide or image ({reasons}); convert it to a tiled TIFF or PNG"
-            )
+        self.backend, handle = open_backend(self.path, tags, backend, self.max_image_px)
         self._handle: SlideBackend | None = handle
         self._handle_pid = os.getpid()
-        self.backend = name
-        self.mpp = mpp or tags.mpp or handle.mpp
+        self.mpp = mpp or square_mpp(self.path, tags.mpp_xy if tags.mpp_xy != UNKNOWN else handle.mpp_xy)
         self.level_sizes_px = list(handle.level_sizes_px)
         self.dimensions_px = self.level_sizes_px[0]
         self.level_downsamples = [float(np.mean(self._level_scale(level))) for level in range(len(self.level_sizes_px))]
@@ -95,7 +87,7 @@ class Slide:
         level, scale, as_is = self._plan(mpp, max(width_px, height_px))
         corner = self._on_level(level, np.array([[x_px, y_px]], dtype=np.float64))
         if as_is:
-            x, y = _centred(corner, width_px, height_px, scale)[0].tolist()
+            x, y = centred(corner, width_px, height_px, scale)[0].tolist()
             return self._read_level(level, x, y, width_px, height_px)
         return self._read_scaled(level, *corner[0].tolist(), width_px, height_px, scale)
 
@@ -117,19 +109,19 @@ class Slide:
         level, scale, as_is = self._plan(mpp, size_px)
         corners = self._on_level(level, locations)
         if as_is:
-            first, read_w, read_h = _centred(corners, size_px, size_px, scale), size_px, size_px
+            first, read_w, read_h = centred(corners, size_px, size_px, scale), size_px, size_px
         else:
-            first, read_w, read_h = _support(corners, size_px, size_px, scale)
+            first, read_w, read_h = self._support(corners, size_px, size_px, scale)
         level_w, level_h = self.level_sizes_px[level]
         inside = (first >= 0).all(1) & (first[:, 0] + read_w <= level_w) & (first[:, 1] + read_h <= level_h)
         out = np.empty((len(locations), size_px, size_px, 3), dtype=np.uint8)
         with self._reading():
             many = self._opened().read_many(level, first[inside], read_w, read_h, num_workers)
             for i, pixels in zip(np.flatnonzero(inside), many, strict=True):
-                out[i] = pixels if as_is else _resample(pixels, corners[i] - first[i], size_px, size_px, scale)
+                out[i] = pixels if as_is else resample(pixels, corners[i] - first[i], size_px, size_px, scale)
         for i in np.flatnonzero(~inside):
             pixels = self._read_level(level, int(first[i, 0]), int(first[i, 1]), read_w, read_h)
-            out[i] = pixels if as_is else _resample(pixels, corners[i] - first[i], size_px, size_px, scale)
+            out[i] = pixels if as_is else resample(pixels, corners[i] - first[i], size_px, size_px, scale)
         return out
 
     def thumbnail(self, max_px: int) -> tuple[np.ndarray, float]:
@@ -189,7 +181,7 @@ class Slide:
             _INHERITED.append(self._handle)
             self._handle = None
         if self._handle is None:
-            self._handle, self._handle_pid = BACKENDS[self.backend](self.path), os.getpid()
+            self._handle, self._handle_pid = BACKENDS[self.backend](self.path, self.max_image_px), os.getpid()
         return self._handle
 
     @contextmanager
@@ -200,8 +192,8 @@ class Slide:
         except InputError:
             raise
         except Exception as error:
-            what = f"{self.path}: {self.backend} cannot decode it ({_first_line(error)})"
-            raise InputError(f"{what}; the file is damaged or has changed, copy it again") from error
+            what = f"{self.path}: damaged, {self.backend} cannot decode it ({_first_line(error)})"
+            raise InputError(f"{what}; copy or export it again") from error
 
     def _level_scale(self, level: int) -> tuple[float, float]:
         """Level-0 pixels per pixel of a level, along x and along y."""
@@ -229,6 +221,18 @@ class Slide:
         scale = (downsample / level_x, downsample / level_y)
         return level, scale, max(abs(s - 1) for s in scale) * size_px <= MAX_DRIFT_PX
 
+    def _support(
+        self, corners: np.ndarray, width: int, height: int, scale: tuple[float, float]
+    ) -> tuple[np.ndarray, int, int]:
+        """See :func:`support`; no more pixels than may be held in memory."""
+        first, read_w, read_h = support(corners, width, height, scale)
+        if read_w * read_h > self.max_image_px:
+            raise InputError(
+                f"{self.path}: {read_w} x {read_h} px would be read for {width} x {height}; see that its own mpp "
+                f"({self.mpp}) and the one asked for are right, or give it a pyramid"
+            )
+        return first, read_w, read_h
+
     def _read_level(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
         """A rectangle of a level, white where it leaves it."""
         level_w, level_h = self.level_sizes_px[level]
@@ -248,54 +252,31 @@ class Slide:
     ) -> np.ndarray:
         """A region whose corner (x, y) and pixel size `scale`, both in level pixels, are no whole numbers."""
         corner = np.array([[x, y]])
-        first, read_w, read_h = _support(corner, width, height, scale)
+        first, read_w, read_h = self._support(corner, width, height, scale)
         pixels = self._read_level(level, int(first[0, 0]), int(first[0, 1]), read_w, read_h)
-        return _resample(pixels, corner[0] - first[0], width, height, scale)
+        return resample(pixels, corner[0] - first[0], width, height, scale)
 
 
-def open_slide(path: str | os.PathLike[str], mpp: float | None = None, backend: str | None = None) -> Slide:
+def open_slide(
+    path: str | os.PathLike[str],
+    mpp: float | None = None,
+    backend: str | None = None,
+    max_image_px: int | None = None,
+) -> Slide:
     """Open a slide or plain image.
 
     Args:
         path: the file.
-        mpp: microns per pixel of level 0; wins over what the file says.
+        mpp: microns per pixel of level 0, 0.05 to 20; wins over what the file says.
         backend: "cucim", "openslide", "tifffile" or "image" instead of the choice by tags.
+        max_image_px: most pixels that are decoded at once, of a plain image or of a tile or strip; more are taken for a
+            decompression bomb. None: the environment's HMGDM_MAX_IMAGE_PX, or 179 million.
 
     Raises:
-        InputError: missing, truncated, not an image, or in a format that no backend reads.
+        InputError: missing, truncated, damaged, not an image, in a format that no backend reads, with pixels that are
+            not square, or a decompression bomb.
     """
-    return Slide(path, mpp, backend)
-
-
-def _centred(corners: np.ndarray, width: int, height: int, scale: tuple[float, float]) -> np.ndarray:
-    """First pixels (N, 2) of regions read as they are, so that what `scale` lacks of 1 is shared by both edges."""
-    return np.rint(corners + (np.array(scale) - 1) * (width / 2, height / 2)).astype(np.int64)
-
-
-def _support(corners: np.ndarray, width: int, height: int, scale: tuple[float, float]) -> tuple[np.ndarray, int, int]:
-    """Whole pixels that resampled regions draw on: the first of each (N, 2), and how many across and down."""
-    margin = [math.ceil(s) + 2 for s in scale]  # reach of the filters below
-    first = np.floor(corners).astype(np.int64) - margin
-    across, down = (math.ceil(n * s) + 2 * m + 1 for n, s, m in zip((width, height), scale, margin, strict=True))
-    return first, across, down
-
-
-def _resample(
-    pixels: np.ndarray, corner: np.ndarray, width: int, height: int, scale: tuple[float, float]
-) -> np.ndarray:
-    """(height, width, 3) of the box at `corner` (x, y) in `pixels`: weighted area average down, bicubic up."""
-    x, y = (float(c) for c in corner)
-    box = (x, y, x + width * scale[0], y + height * scale[1])
-    how = Image.Resampling.HAMMING if max(scale) >= 1 else Image.Resampling.BICUBIC
-    return np.asarray(Image.fromarray(pixels).resize((width, height), how, box=box))
-
-
-def _checked(path: Path, backend: str, refused: dict[str, str]) -> str:
-    if backend not in BACKENDS:
-        raise InputError(f"{path}: no backend {backend!r}; there are {', '.join(BACKENDS)}")
-    if backend in refused:
-        raise InputError(f"{path}: {backend} must not open it: {refused[backend]}; leave the backend to the tags")
-    return backend
+    return Slide(path, mpp, backend, max_image_px)
 
 
 def _first_line(error: BaseException) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from hmgdm_monai.data.hdf5_reading import check_declared, checked_dataset, opened_hdf5, read_numbers
 from hmgdm_monai.data.whole_file import whole_hdf5
 from hmgdm_monai.errors import InputError
 
@@ -18,11 +19,12 @@ def read_tile_embeddings(path: Path | str) -> tuple[np.ndarray, list[str]]:
     Raises:
         InputError: there is no such file, or it is another one.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            return file["features"][:].astype(np.float32), list(file["ids"].asstr()[:])
-    except (OSError, KeyError) as error:
-        raise InputError(f"{path}: no file of tile embeddings ({error}); run inference.json to make one") from error
+    with opened_hdf5(path, "file of tile embeddings", "run inference.json to make one") as file:
+        features, ids = (checked_dataset(file, name) for name in ("features", "ids"))
+        if features is None or ids is None:
+            raise InputError(f"{path}: no file of tile embeddings; run inference.json to make one")
+        check_declared(ids, "ids")
+        return read_numbers(features, "features").astype(np.float32), list(ids.asstr()[:])
 
 
 def write_tile_embeddings(
@@ -54,5 +56,5 @@ def stored_ids(path: Path, key: str) -> set[str] | None:
             if file.attrs.get("key") != key:
                 return None
             return set(file["ids"].asstr()[:]) if "ids" in file else {str(file.attrs["id"])}
-    except (OSError, KeyError):
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError):
         return None

@@ -13,6 +13,7 @@ from hmgdm_monai.errors import InputError
 
 MASK_PX_PER_TILE = 32  # tissue is sought on a thumbnail where a tile has about this side,
 MASK_SIDE_PX = (512, 4096)  # and whose own longer side stays within these bounds
+MAX_TILES = 10_000_000  # of a slide; more come about by a wrong scale, and would not fit into memory
 SINGLE_TILE = 1.5  # a plain image no larger than this many tiles a side is itself the tile
 
 
@@ -67,7 +68,7 @@ def tile_locations(slide: Slide, spec: TileSpec) -> np.ndarray:
         (N, 2) int64, x and y in level-0 pixels, N >= 1.
 
     Raises:
-        InputError: no tissue found, or mpp unknown.
+        InputError: no tissue found, mpp unknown, or so far from the tile's that millions of tiles would come of it.
     """
     per_px = slide.downsample_at(spec.mpp)  # level-0 pixels per tile pixel
     span, step = spec.size_px * per_px, (spec.size_px - spec.overlap_px) * per_px
@@ -77,6 +78,11 @@ def tile_locations(slide: Slide, spec: TileSpec) -> np.ndarray:
 
     # Half a pixel beyond the last full tile is no reason for another one.
     counts = [max(1, math.ceil((side - span - per_px / 2) / step) + 1) for side in (width, height)]
+    if math.prod(counts) > MAX_TILES:
+        raise InputError(
+            f"{slide.path}: {width} x {height} px at {slide.mpp} um would make {math.prod(counts):.2g} tiles of "
+            f"{spec.size_px} px at {spec.mpp} um; see that both scales are right"
+        )
     columns, rows = (np.rint(np.arange(n) * step).astype(np.int64) for n in counts)
     x, y = (grid.ravel() for grid in np.meshgrid(columns, rows))
     locations = np.stack([x, y], axis=1)

@@ -279,5 +279,5 @@ def _is_plain_tile(row: ManifestRow, spec: TileSpec) -> bool:
     tags = read_slide_tags(row.image)
     if not tags.plain or not tags.level_sizes_px:  # a slide, or no TIFF at all
         return tags.plain
-    mpp = row.mpp or tags.mpp or spec.mpp
+    mpp = row.mpp or tags.mpp_xy[0] or tags.mpp_xy[1] or spec.mpp
     return max(tags.level_sizes_px[0]) * mpp / spec.mpp <= SINGLE_TILE * spec.size_px

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from hmgdm_monai.data.bags import Patient, PatientBags, group_patients
+from hmgdm_monai.data.features_file import usable_features
 from hmgdm_monai.data.manifest import Manifest, read_manifest
 from hmgdm_monai.data.manifest_columns import read_columns
 from hmgdm_monai.data.outcomes import check_outcomes
@@ -71,7 +72,9 @@ class SurvivalData:
         self.skipped = dict(fault.split(": ", 1) for fault in manifest.faults)
         extra = [*self.clinical_columns, *([self.site_column] if self.site_column else [])]
         columns = read_columns(self.manifest, extra) if extra else {}
-        features = {row.id: row.features for row in manifest.rows if row.features is not None}
+        given = {row.id: row.features for row in manifest.rows if row.features is not None}
+        features, faults = usable_features(given)
+        self.skipped |= faults
         features |= self._embed(manifest)
         patients = group_patients(manifest.rows, features, columns)
         deaths = sum(patient.event for patient in patients)

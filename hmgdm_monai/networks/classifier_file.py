@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from hmgdm_monai.data.checkpoint_file import read_checkpoint, write_checkpoint
 from hmgdm_monai.errors import InputError
+from hmgdm_monai.networks.declared_size import check_declared_size
 from hmgdm_monai.networks.embedding_heads import LinearHead, NearestNeighbourHead
 from hmgdm_monai.networks.pretrained import build_tile_encoder
 from hmgdm_monai.networks.tile_classifier import GatedTileClassifier, TileClassifier
@@ -123,11 +124,18 @@ def load_classifier(path: Path | str) -> Classifier:
                 f"{path}: is a classifier of version 0.1, whose entities are no longer there; run classify.json again, "
                 "or take the one that the bundle ships"
             )
-        encoder = build_tile_encoder(saved["encoder"]["kind"], saved["encoder"]["settings"], saved["run_settings"])
-        network = build_classifier(encoder, saved["mode"], saved["settings"])
+        arguments = saved["encoder"]["kind"], saved["encoder"]["settings"], saved["run_settings"]
+
+        def build() -> TileClassifier:
+            return build_classifier(build_tile_encoder(*arguments), saved["mode"], saved["settings"])
+
+        check_declared_size(build, saved["weights"])
+        network = build()
         network.load_state_dict(saved["weights"])
         about = (tuple(saved["classes"]), saved["mode"], saved["run_settings"], tuple(saved["patients"]), saved["fold"])
-    except (KeyError, TypeError, RuntimeError) as error:
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"{path}: is damaged ({reason}); run classify.json again to make it anew") from error
     return Classifier(network.eval(), *about)

@@ -13,6 +13,7 @@ import torch
 from hmgdm_monai import __version__
 from hmgdm_monai.data.whole_file import write_whole
 from hmgdm_monai.errors import InputError
+from hmgdm_monai.networks.declared_size import check_declared_size
 from hmgdm_monai.networks.model_card import model_card
 from hmgdm_monai.networks.pretrained import build_tile_encoder
 from hmgdm_monai.networks.tile_encoder import TileEncoder
@@ -88,7 +89,9 @@ def from_pretrained(folder: Path | str) -> TileEncoder:
     config = _read_config(folder)
     weights = _read_weights(folder, config)
     try:
-        encoder = build_tile_encoder(config["kind"], config["settings"], config["run_settings"])
+        arguments = config["kind"], config["settings"], config["run_settings"]
+        check_declared_size(lambda: build_tile_encoder(*arguments), weights)
+        encoder = build_tile_encoder(*arguments)
         encoder.load_state_dict(weights)
     except InputError as error:
         raise InputError(f"{folder}: {error}") from error

@@ -8,6 +8,7 @@ from typing import Any
 
 from hmgdm_monai.data.checkpoint_file import read_checkpoint, write_checkpoint
 from hmgdm_monai.errors import InputError
+from hmgdm_monai.networks.declared_size import check_declared_size
 from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder
 from hmgdm_monai.networks.tile_encoder import TileEncoder
 from hmgdm_monai.networks.vit_tile_encoder import ViTTileEncoder
@@ -69,7 +70,9 @@ def load_pretrained(path: Path | str) -> TileEncoder:
     if found != FORMAT:
         raise InputError(f"{path}: is no pretrained model of format {FORMAT} (found {found}); give a run's model.pt")
     try:
-        encoder = build_tile_encoder(saved["kind"], saved["settings"], saved["run_settings"])
+        arguments = saved["kind"], saved["settings"], saved["run_settings"]
+        check_declared_size(lambda: build_tile_encoder(*arguments), saved["weights"])
+        encoder = build_tile_encoder(*arguments)
         encoder.load_state_dict(saved["weights"])
     except InputError:
         raise

@@ -17,6 +17,7 @@ from hmgdm_monai.losses.cox import CoxLoss
 from hmgdm_monai.losses.discrete_nll import DiscreteTimeNLL
 from hmgdm_monai.networks.aggregators.bag_aggregator import BagAggregator
 from hmgdm_monai.networks.aggregators.build import build_aggregator
+from hmgdm_monai.networks.declared_size import check_declared_size
 
 FORMAT = 1
 LOSSES = ("cox", "discrete")
@@ -104,10 +105,21 @@ def load_survival_model(path: Path | str) -> SurvivalModel:
     saved = read_checkpoint(path)
     if not isinstance(saved, dict) or (saved.get("kind"), saved.get("format")) != ("survival", FORMAT):
         raise InputError(f"{path}: is no survival model of format {FORMAT}; give a fold_*.pt of survival.json")
-    settings = saved["settings"]
-    loss, chosen = build_loss(settings["loss"]), settings["aggregator"]
-    network = build_aggregator(chosen["name"], chosen["in_channels"], loss.num_outputs, **chosen["settings"])
-    network.load_state_dict(saved["weights"])
+    try:
+        settings = saved["settings"]
+        loss, chosen = build_loss(settings["loss"]), settings["aggregator"]
+
+        def build() -> BagAggregator:
+            return build_aggregator(chosen["name"], chosen["in_channels"], loss.num_outputs, **chosen["settings"])
+
+        check_declared_size(build, saved["weights"])
+        network = build()
+        network.load_state_dict(saved["weights"])
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"{path}: is damaged ({reason}); run survival.json again to make it anew") from error
     return SurvivalModel(
         network.eval(),
         loss,

@@ -108,7 +108,7 @@ def test_annotations_around_cells_are_no_cells(tmp_path, cells):
 def test_what_is_no_polygon_is_counted(tmp_path):
     point = {"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 2]}, "properties": {}}
     path = write(tmp_path / "a.json", [*squares(), point])
-    assert open_cell_map(path, SIZE).notes == (f"{path}: 1 shapes left out that are no polygons (Point: 1)",)
+    assert open_cell_map(path, SIZE).notes == (f"{path}: 1 shapes left out that are no cells (Point: 1)",)
 
 
 def test_a_file_without_cells_is_fine(tmp_path, cells):
@@ -148,9 +148,9 @@ def test_files_that_are_no_cells_are_told_in_one_line(tmp_path, cells):
         assert "\n" not in str(caught.value)
 
 
-def test_a_png_too_large_for_pillow_is_told(tmp_path, cells, monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(CellMapError, match="as NPY if large"):
+def test_a_png_that_may_be_a_bomb_is_told(tmp_path, cells, monkeypatch):
+    monkeypatch.setenv("HMGDM_MAX_IMAGE_PX", "100")
+    with pytest.raises(CellMapError, match="more than 100 px are taken for a decompression bomb.*or write it as NPY"):
         open_cell_map(write(tmp_path / "a.png", cells), SIZE)
 
 

@@ -34,7 +34,7 @@ CLAM = {
 def write(tmp_path):
     def write(attrs, coords=PLACES, name="coords", on_file=False):
         with h5py.File(tmp_path / "a.h5", "w") as file:
-            file[name] = np.asarray(coords)
+            file[name] = np.asarray(coords) if np.asarray(coords).dtype.kind != "U" else np.asarray(coords, "S")
             (file if on_file else file[name]).attrs.update(attrs)
         return tmp_path / "a.h5"
 
@@ -88,6 +88,8 @@ def test_a_leading_axis_is_dropped_and_a_place_counts_once(write):
         (TRIDENT, [1, 2, 3], "one x, y for each tile"),
         (TRIDENT, [[1, 2, 3]], "one x, y for each tile"),
         (TRIDENT, [[0.0, np.nan]], "no numbers"),
+        (TRIDENT, [[0.0, 1e300]], "no places"),
+        (TRIDENT, [["a", "b"]], "no numbers, but text"),
     ],
 )
 def test_what_cannot_be_used_is_one_clear_line(write, attrs, coords, wanted):

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from hmgdm_monai.data.features_file import features_shape, read_features, write_features
+from hmgdm_monai.data.features_file import features_shape, read_features, usable_features, write_features
 from hmgdm_monai.errors import InputError
 
 
@@ -40,7 +40,17 @@ def test_half_precision_a_leading_axis_and_attributes_of_data_sets_are_understoo
         ({"features": np.ones((0, 2))}, "at least|one tile"),
         ({"features": np.ones(3)}, "tiles x channels"),
         ({"features": np.ones((2, 2)), "coords": np.ones((3, 2))}, "do not fit 2 features"),
-        ({"features": np.array([[1.0, np.nan], [0, 0]])}, "1 of 2 tiles are not finite"),
+        ({"features": np.array([[1.0, np.nan], [0, 0]])}, "features of 1 of 2 tiles are not finite"),
+        ({"features": np.array([[1e300, 1], [0, 0]])}, "features of 1 of 2 tiles are not finite"),
+        ({"features": np.float32(3)}, "tiles x channels"),
+        ({"features": h5py.Empty("f4")}, "tiles x channels"),
+        (
+            {"features": np.ones((2, 2)), "coords": np.array([[np.inf, 1], [0, 0]])},
+            "coords of 1 of 2 tiles are not fin",
+        ),
+        ({"features": np.ones((2, 2)), "coords": np.array([["a", "b"]] * 2, "S1")}, "coords are no numbers, but text"),
+        ({"features": np.ones((2, 2)), "scores": np.ones((3, 2))}, "scores of shape"),
+        ({"features": np.ones((2, 2)), "scores": np.array([[np.nan, 1], [0, 0]])}, "scores of 1 of 2 tiles"),
     ],
 )
 def test_what_is_no_features_file_is_refused(tmp_path: Path, content: dict[str, np.ndarray], message: str) -> None:
@@ -58,6 +68,15 @@ def test_missing_and_damaged_files_are_refused(tmp_path: Path) -> None:
         read_features(tmp_path / "a.h5")
     with pytest.raises(InputError, match="no such features file"):
         features_shape(tmp_path / "b.h5")
+
+
+def test_files_that_cannot_be_used_are_told_apart_at_once(tmp_path: Path) -> None:
+    good = write_features(tmp_path / "good.h5", np.ones((3, 2)))
+    bad = write_features(tmp_path / "bad.h5", np.full((3, 2), np.nan))
+    usable, faults = usable_features({"a": good, "b": bad, "c": tmp_path / "none.h5"})
+    assert usable == {"a": good}
+    assert list(faults) == ["b", "c"]
+    assert "not finite" in faults["b"] and "no such features file" in faults["c"]
 
 
 def test_what_does_not_fit_is_not_written(tmp_path: Path) -> None:

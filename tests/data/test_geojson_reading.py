@@ -77,7 +77,13 @@ def test_open_rings_are_closed_and_third_coordinates_dropped(write):
     assert np.array_equal(shapes[0].polygon[0], SQUARE)
 
 
-@pytest.mark.parametrize("measurements", [{"Area": 4.5, "Note": "x"}, [{"name": "Area", "value": 4.5}]])
+@pytest.mark.parametrize(
+    "measurements",
+    [
+        {"Area": 4.5, "Note": "x", "Huge": 10**400, "Lost": float("nan")},
+        [{"name": "Area", "value": 4.5}, {"name": ["odd"], "value": "x"}],
+    ],
+)
 def test_measurements_are_kept_where_they_are_numbers(write, measurements):
     shapes, _ = read_shapes(write([feature([SQUARE], measurements=measurements)]))
     assert shapes[0].measurements == {"Area": 4.5}
@@ -110,6 +116,8 @@ def test_what_is_no_polygon_is_counted(write):
         ([feature([[[0], [2], [3], [4]]])], "feature 0 has coordinates"),
         ([feature([[1, 2], [2, 2], [3, 3]])], "feature 0 has coordinates"),
         ([feature(3)], "feature 0 has coordinates"),
+        ([feature([[[10**400, 1], [2, 2], [3, 3], [4, 4]]])], "feature 0 has coordinates"),
+        ([feature([[{"x": 1}, [2, 2], [3, 3], [4, 4]]])], "feature 0 has coordinates"),
         ('[{"type": "Polygon", "coordinates": [[[0, NaN], [2, 2], [3, 3], [4, 4]]]}]', "feature 0 has coordinates"),
     ],
 )

@@ -287,6 +287,26 @@ def test_a_flipped_byte_is_told_and_not_read(tmp_path: Path, name: str) -> None:
         store[0]
 
 
+@pytest.mark.parametrize("how", ["link", "external", "table", "text"])
+def test_a_unit_that_points_elsewhere_or_lies_is_told(tmp_path: Path, how: str) -> None:
+    path = write_unit(tmp_path, "a", make_tiles(2), SETTINGS)
+    with h5py.File(path, "r+") as file:
+        if how == "link":
+            del file["pos"]
+            file["pos"] = h5py.ExternalLink("other.h5", "/pos")
+        elif how == "external":
+            del file["pos"]
+            file.create_dataset("pos", (9, 2), "f4", external=[(str(tmp_path / "other"), 0, h5py.h5f.UNLIMITED)])
+        elif how == "table":
+            del file["vertex_ptr"]
+            file.create_dataset("vertex_ptr", (2_000_000_000,), "i8")
+        else:
+            file.attrs["format"] = "one"
+    with pytest.raises(InputError, match=path.name.replace(".", r"\.")) as caught:
+        GraphStore([path])
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("context", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_workers_read_what_one_process_reads(tmp_path: Path, context: str) -> None:
     tiles = make_tiles(6)

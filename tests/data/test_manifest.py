@@ -93,6 +93,8 @@ BAD_ROWS = {
     "slides/b.png,P1,1,1,-1,0.5": "fold must be",
     "slides/b.png,P1,1,1,inf,0.5": "fold must be",
     "slides/b.png,P1,1,1,0,0": "mpp must be",
+    "slides/b.png,P1,1,1,0,40": "no magnification (20x is about 0.5, 40x about 0.25), not '40'",
+    "slides/b.png,P1,1,1,0,0.0005": "mpp must be microns per pixel from 0.05 to 20",
     "slides/b.png,P1,1,1,0,0.5,7,8": "8 cells under 6 columns",
     "slides/a.png,P1,1,1,0,0.5": "not found",
     "c.jpg,P1,1,1,0,0.5": "image 'c' was already named in line 2",

@@ -152,9 +152,10 @@ def test_thumbnail_shows_the_whole_slide(pyramid, pixels, monkeypatch):
 def test_mpp_comes_from_the_file_and_the_override_wins(pyramid):
     assert open_slide(pyramid).mpp == pytest.approx(0.5)
     assert open_slide(pyramid, mpp=0.25).mpp == 0.25
-    for bad in (0.0, -1.0, float("nan")):
-        with pytest.raises(InputError, match="mpp must be a positive"):
+    for bad in (0.0, -1.0, float("nan"), 40.0, 0.01):
+        with pytest.raises(InputError, match="mpp must be microns per pixel from 0.05 to 20 and no magnification"):
             open_slide(pyramid, mpp=bad)
+    for bad in (0.0, -1.0, float("nan")):
         with pytest.raises(InputError, match="must be a positive"):
             open_slide(pyramid).read_region(0, 0, 10, 10, bad)
 
@@ -209,7 +210,7 @@ def test_unusable_files_get_one_line(tmp_path, pyramid, pixels):
         _message(tmp_path / "cut.tif")
     Image.fromarray(pixels).save(tmp_path / "a.jpg")
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:5000])
-    assert "truncated" in _message(tmp_path / "cut.jpg")
+    assert "cut short" in _message(tmp_path / "cut.jpg")
     assert "there are cucim" in _message(pyramid, backend="magic")
 
 
@@ -222,5 +223,11 @@ def test_damage_found_while_reading_is_one_line_too(tmp_path, write_tiff, pixels
     content = bytearray(path.read_bytes())
     content[start : start + count] = bytes(count)
     path.write_bytes(content)
-    with pytest.raises(InputError, match="cannot decode"):
+    with pytest.raises(InputError, match="damaged, tile at x 0, y 0 px of level 0"):
         open_slide(path).read_region(0, 0, 64, 64)
+
+
+def test_a_scale_by_which_all_memory_would_be_read_is_told(pyramid):
+    slide = open_slide(pyramid, mpp=0.05, max_image_px=10_000_000)
+    with pytest.raises(InputError, match=r"px would be read for 256 x 256; see that its own mpp \(0.05\)"):
+        slide.read_regions([[0, 0]], 256, 20.0)

@@ -6,12 +6,9 @@ import sys
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from hmgdm_monai.data.slide import open_slide
-from hmgdm_monai.data.slide_backends import to_rgb8
 from hmgdm_monai.errors import InputError
 
 
@@ -23,9 +20,9 @@ def pixels(stained):
 CASES = {
     # name: (writer's options, backend that the tags choose, greatest difference per pixel)
     "raw": ({}, "cucim", 0),
-    "deflate": ({"compression": "zlib"}, "cucim", 0),
-    "lzw": ({"compression": "lzw"}, "cucim", 0),
-    "lzw predictor": ({"compression": "lzw", "predictor": True}, "cucim", 0),
+    "deflate": ({"compression": "zlib"}, "tifffile", 0),
+    "lzw": ({"compression": "lzw"}, "tifffile", 0),
+    "lzw predictor": ({"compression": "lzw", "predictor": True}, "tifffile", 0),
     "jpeg": ({"compression": "jpeg", "compressionargs": {"level": 95}}, "cucim", 24),
     "deflate predictor": ({"compression": "zlib", "predictor": True}, "tifffile", 0),
     "zstd": ({"compression": "zstd"}, "tifffile", 0),
@@ -75,7 +72,7 @@ def test_deflate_with_predictor_leaves_the_process_alive(tmp_path, write_tiff, p
     assert done.returncode == 0, done.stderr
     expected = pixels[:128, :128].sum() + pixels[50:178, 99:227].sum()
     assert int(done.stdout) == expected
-    with pytest.raises(InputError, match="crashes on deflate"):
+    with pytest.raises(InputError, match="cucim must not open it"):
         open_slide(path, backend="cucim")
 
 
@@ -179,14 +176,3 @@ def test_mpp_of_aperio_and_ome_descriptions_and_of_nonsense(tmp_path, pixels):
         )
         found = open_slide(path).mpp
         assert found == (None if mpp is None else pytest.approx(mpp)), name
-
-
-@settings(max_examples=60, deadline=None)
-@given(value=st.integers(0, 255), alpha=st.integers(0, 255))
-def test_alpha_is_composited_over_white(value, alpha):
-    straight = to_rgb8(np.array([[[value, value, value, alpha]]], np.uint8), alpha="straight")
-    assert abs(int(straight[0, 0, 0]) - (value * alpha + 255 * (255 - alpha)) / 255) <= 0.51
-    inked = value * alpha // 255
-    premultiplied = to_rgb8(np.array([[[inked, inked, inked, alpha]]], np.uint8), alpha="premultiplied")
-    assert abs(int(premultiplied[0, 0, 0]) - (inked + 255 - alpha)) <= 0.51
-    assert to_rgb8(np.array([[[value, value, value, alpha]]], np.uint8))[0, 0, 0] == value

@@ -108,3 +108,9 @@ def test_share_of_tissue_is_the_mean_of_the_mask(x, y, span, seed):
     padded[10:27, 10:33] = mask
     expected = padded[10 + y : 10 + y + span, 10 + x : 10 + x + span].mean()
     assert _tissue_share(mask, np.array([x]), np.array([y]), span)[0] == pytest.approx(expected)
+
+
+def test_a_scale_that_makes_millions_of_tiles_is_one_clear_line(slide):
+    coarse = open_slide(slide.path, mpp=20.0)
+    with pytest.raises(InputError, match=r"1600 x 1200 px at 20.0 um would make 4.8e\+09 tiles of 16 px at 0.05 um"):
+        tile_locations(coarse, TileSpec(size_px=16, mpp=0.05, overlap_px=8, min_tissue=0))

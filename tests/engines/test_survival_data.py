@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -95,3 +96,18 @@ def test_rows_that_are_left_out_are_named(tmp_path: Path) -> None:
     assert len(data.patients) == 23
     assert [what for what in data.skipped] == ["m.csv line 25"]
     assert "gone.h5" in data.skipped["m.csv line 25"]
+
+
+def test_features_that_cannot_be_used_leave_their_slide_out_before_training(tmp_path: Path) -> None:
+    manifest = write_manifest(tmp_path)
+    write_features(tmp_path / "s3.h5", np.full((2, 2), np.nan))
+    (tmp_path / "s4.h5").write_bytes(b"no HDF5")
+    with h5py.File(tmp_path / "s5.h5", "w") as file:
+        file["features"] = np.array([[b"a", b"b"]])
+    with h5py.File(tmp_path / "s6.h5", "w") as file:
+        file["features"] = np.zeros((0, 2))
+    data = SurvivalData(manifest)
+    assert [patient.id for patient in data.patients] == [f"p{n}" for n in range(24) if n not in (3, 4, 5, 6)]
+    assert set(data.skipped) == {"s3", "s4", "s5", "s6"}
+    assert all(reason and "\n" not in reason for reason in data.skipped.values())
+    assert len(data.bags[0].x) == 1

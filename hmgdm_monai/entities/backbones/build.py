@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from hmgdm_monai.entities.backbones.backbone import Backbone
 from hmgdm_monai.entities.backbones.efficientnet_lite0 import EfficientNetLite0
 from hmgdm_monai.entities.backbones.exported_file import EXPORTED_SUFFIXES
@@ -43,18 +45,25 @@ def build_backbone(settings: BackboneSettings, published: bool = True) -> Backbo
         if name in EMBEDDED:
             backbone = EMBEDDED[name](**arguments)
             return backbone.load_published() if published else backbone
-        if Path(name).suffix in EXPORTED_SUFFIXES:
-            from hmgdm_monai.entities.backbones.exported_backbone import ExportedBackbone
-
-            return ExportedBackbone(name, **arguments)
-        if "/" not in name and not Path(name).is_dir():
-            raise InputError(
-                f"there is no backbone {name!r}; give {', '.join(EMBEDDED)}, the path of an exported file "
-                f"({', '.join(EXPORTED_SUFFIXES)}), a folder, or a name on the hub (owner/name)"
-            )
-        from hmgdm_monai.entities.backbones.transformers_backbone import TransformersBackbone
-
-        return TransformersBackbone(name, **arguments)
+        # What is not embedded has its weights in a file, whatever the device of the network around it: one that is
+        # built on the meta device, to see its size, still reads them.
+        with torch.device("cpu"):
+            return _external(name, arguments)
     except TypeError as error:
         reason = str(error).split(") ", 1)[-1].removeprefix("__init__() ")
         raise InputError(f"backbone {name}: {reason}; check its settings") from None
+
+
+def _external(name: str, arguments: Mapping[str, Any]) -> Backbone:
+    if Path(name).suffix in EXPORTED_SUFFIXES:
+        from hmgdm_monai.entities.backbones.exported_backbone import ExportedBackbone
+
+        return ExportedBackbone(name, **arguments)
+    if "/" not in name and not Path(name).is_dir():
+        raise InputError(
+            f"there is no backbone {name!r}; give {', '.join(EMBEDDED)}, the path of an exported file "
+            f"({', '.join(EXPORTED_SUFFIXES)}), a folder, or a name on the hub (owner/name)"
+        )
+    from hmgdm_monai.entities.backbones.transformers_backbone import TransformersBackbone
+
+    return TransformersBackbone(name, **arguments)

@@ -1,0 +1,138 @@
+"""HDF5 files of others: read without following links, allocating what is not there, or errors that are no line."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from hmgdm_monai.errors import InputError
+
+# What a file may hold for its size: numbers shrink to a half or a third, and small files may shrink to anything.
+FREE_BYTES = 64 * 2**20
+MOST_SHRUNK = 100
+
+
+@contextmanager
+def opened_hdf5(path: str | os.PathLike[str], what: str, advice: str) -> Iterator[h5py.File]:
+    """A file open for reading; whatever HDF5 says about it becomes one line.
+
+    Args:
+        path: the file.
+        what: what it should be, e.g. "features file".
+        advice: what to do where it is damaged.
+
+    Raises:
+        InputError: no such file, no HDF5, or the block met something that cannot be read.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"{path}: there is no such {what}; check the path")
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except InputError:
+        raise
+    except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, TypeError, ValueError, ... for damage
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"{path}: not an HDF5 file, or damaged ({reason}); {advice}") from error
+
+
+def checked_dataset(file: h5py.File, name: str) -> h5py.Dataset | None:
+    """A data set that lies in the file itself; None where there is none of that name.
+
+    Raises:
+        InputError: it is a link, or its values lie in other files.
+    """
+    link = file.get(name, getlink=True)
+    if link is None:
+        return None
+    path = file.filename
+    if not isinstance(link, h5py.HardLink):
+        raise InputError(
+            f"{path}: {name} is a link to {_target(link)}, and links are not followed; copy the data there"
+        )
+    found = file[name]
+    if not isinstance(found, h5py.Dataset):
+        return None
+    if found.external or found.is_virtual:
+        raise InputError(
+            f"{path}: the values of {name} lie in other files, which are not read; copy them into this one"
+        )
+    return found
+
+
+def read_numbers(found: h5py.Dataset, name: str) -> np.ndarray:
+    """All values of a data set.
+
+    Raises:
+        InputError: no numbers, some never written, or far more than the file's bytes can hold.
+    """
+    path = found.file.filename
+    if found.dtype.kind not in "biuf":
+        raise InputError(f"{path}: {name} are no numbers, but {_kind(found.dtype)}; write numbers")
+    check_declared(found, name)
+    return np.asarray(found[()])
+
+
+def check_declared(found: h5py.Dataset, name: str) -> None:
+    """Raise where a data set declares more than its file can hold, or than was written.
+
+    Raises:
+        InputError: as said.
+    """
+    path = found.file.filename
+    size = os.path.getsize(path)
+    shape, limit = found.shape or (), FREE_BYTES + MOST_SHRUNK * size
+    declared = math.prod(shape) * found.dtype.itemsize
+    chunk = 0 if found.chunks is None else math.prod(found.chunks) * found.dtype.itemsize
+    if max(declared, chunk) > limit:
+        raise InputError(
+            f"{path}: {name} declare {_told(max(declared, chunk))} in a file of {_told(size)}, and no more than "
+            f"{_told(limit)} are read of one of this size; write it again"
+        )
+    if 0 in shape or found.shape is None:
+        return
+    if found.chunks is None:
+        whole = found.id.get_storage_size() >= declared
+    else:
+        wanted = math.prod(math.ceil(side / step) for side, step in zip(shape, found.chunks, strict=True))
+        whole = found.id.get_num_chunks() >= wanted
+    if not whole:
+        raise InputError(f"{path}: {name} were not written to the end; write them again")
+
+
+def read_attributes(source: h5py.File | h5py.Dataset) -> dict[str, Any]:
+    """Attributes as plain Python has them."""
+    return {name: _plain(value) for name, value in source.attrs.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _target(link: Any) -> str:
+    return f"{link.path} of {link.filename}" if isinstance(link, h5py.ExternalLink) else str(getattr(link, "path", "?"))
+
+
+def _kind(dtype: np.dtype) -> str:
+    if h5py.check_string_dtype(dtype) is not None or dtype.kind in "SU":
+        return "text"
+    return {"V": "opaque or compound values", "O": "lists or references", "c": "complex numbers"}.get(
+        dtype.kind, str(dtype)
+    )
+
+
+def _told(count: int) -> str:
+    """Bytes in a few digits."""
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count} bytes"

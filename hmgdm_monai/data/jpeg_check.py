@@ -1,0 +1,147 @@
+"""Whether a JPEG is whole, by its markers alone: far quicker than decoding, and decoders make pixels of anything."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+# Within a scan's data 0xFF is followed by zero or by a restart marker; anything else is a marker that ends it.
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")
+_RESTARTS = range(0xD0, 0xD8)
+_START, _END, _SCAN, _TABLES = 0xD8, 0xD9, 0xDA, 0xC4
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {_TABLES, 0xC8, 0xCC}
+_SEQUENTIAL = (0xC0, 0xC1)
+_BETWEEN_SCANS = frozenset({_TABLES, _SCAN, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)})
+_DC, _AC = 0, 1
+# Pixels do not come out as so many zero bytes in a row, unless the code of zeros means a flat block; disks leave them.
+_ZEROS = bytes(48)
+
+
+@dataclass(frozen=True)
+class _Header:
+    """All that stands before the data of the first scan; mostly the same in all tiles of a page.
+
+    Attributes:
+        data: the bytes.
+        size_px: (width, height).
+        flat_is_zeros: a flat picture may be written as bits of zero alone.
+    """
+
+    data: bytes
+    size_px: tuple[int, int]
+    flat_is_zeros: bool
+
+
+class JpegCheck:
+    """Checks JPEG streams that mostly share one header, such as the tiles of a page.
+
+    Told are a header that is none, another size than it should be, a missing end, markers where none can be, and long
+    runs of zeros. A few wrong bits go unnoticed, as they mostly do in decoders that are strict about markers.
+
+    Args:
+        tables: the stream of tables that abbreviated streams draw on (JPEGTables of a TIFF), if any.
+
+    Raises:
+        ValueError: the tables are damaged.
+    """
+
+    def __init__(self, tables: bytes | None = None) -> None:
+        self._known: _Header | None = None
+        self._tables: dict[tuple[int, int], int] = {}
+        if tables:
+            for marker, segment, _ in _segments(tables):
+                if marker == _TABLES:
+                    self._tables |= _codes_of_zeros(segment)
+
+    def fault(self, data: bytes, most_px: tuple[int, int] | None = None, exact: bool = False) -> str | None:
+        """Why a stream cannot be what was once written, in a few words; None where nothing shows.
+
+        Args:
+            data: the stream; what follows its end does not count.
+            most_px: (width, height) that it must not exceed; None for any.
+            exact: it must be just as large.
+        """
+        try:
+            header = self._header(data)
+        except ValueError as error:
+            return str(error)
+        width, height = header.size_px
+        if most_px is not None and (width > most_px[0] or height > most_px[1] or (exact and header.size_px != most_px)):
+            return f"its JPEG has {width} x {height} px, not {most_px[0]} x {most_px[1]}"
+        at = len(header.data)
+        if not header.flat_is_zeros and data.find(_ZEROS, at) >= 0:
+            return "a part of its JPEG is zeros"
+        while found := _MARKER.search(data, at):
+            at = found.start() + 1
+            while at < len(data) and data[at] == 0xFF:  # fill bytes
+                at += 1
+            marker = data[at] if at < len(data) else None
+            if marker == _END:
+                return None
+            if marker in _BETWEEN_SCANS:
+                at += 1 + int.from_bytes(data[at + 1 : at + 3], "big")
+            elif marker not in _RESTARTS:
+                return "its JPEG is garbled"
+        return "its JPEG is cut short"
+
+    def _header(self, data: bytes) -> _Header:
+        if self._known is None or not data.startswith(self._known.data):
+            self._known = _read_header(data, self._tables)
+        return self._known
+
+
+def _read_header(data: bytes, tables: dict[tuple[int, int], int]) -> _Header:
+    size_px, sequential, codes = None, False, dict(tables)
+    for marker, segment, end in _segments(data):
+        if marker in _FRAMES and len(segment) >= 6:
+            size_px = int.from_bytes(segment[3:5], "big"), int.from_bytes(segment[1:3], "big")
+            sequential = marker in _SEQUENTIAL
+        elif marker == _TABLES:
+            codes |= _codes_of_zeros(segment)
+        elif marker == _SCAN and size_px is not None and len(segment) >= 6:
+            dc, ac = segment[2] >> 4, segment[2] & 15  # tables of the scan's first component
+            flat = codes.get((_DC, dc), 0) == 0 and codes.get((_AC, ac), 0) == 0
+            return _Header(data[:end], size_px, flat or not sequential)
+    raise ValueError("its JPEG header is damaged")
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
+    """Marker, content and end of each segment up to the end of the image or the first scan.
+
+    Raises:
+        ValueError: something else stands where a marker should.
+    """
+    if data[:2] != bytes((0xFF, _START)):
+        raise ValueError("it is no JPEG")
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:  # a fill byte
+            at += 1
+            continue
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker < 0xC0 or length < 2 or at + 2 + length > len(data):
+            break
+        yield marker, data[at + 4 : at + 2 + length], at + 2 + length
+        if marker == _SCAN:
+            return
+        at += 2 + length
+    if data[at : at + 2] != bytes((0xFF, _END)):
+        raise ValueError("its JPEG header is damaged")
+
+
+def _codes_of_zeros(segment: bytes) -> dict[tuple[int, int], int]:
+    """(DC or AC, number) of each Huffman table in a segment -> what its code of zeros, the shortest one, stands for.
+
+    Raises:
+        ValueError: lengths that do not fit.
+    """
+    found, at = {}, 0
+    while at < len(segment):
+        count = sum(segment[at + 1 : at + 17])
+        if not 0 < count <= 256 or at + 17 + count > len(segment):
+            raise ValueError("its JPEG header is damaged")
+        found[segment[at] >> 4, segment[at] & 15] = segment[at + 17]
+        at += 17 + count
+    return found

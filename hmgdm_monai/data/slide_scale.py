@@ -1,0 +1,73 @@
+"""Microns per pixel: what can be a microscope's, what a TIFF's tags say, and one number out of two axes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hmgdm_monai.errors import InputError
+
+if TYPE_CHECKING:
+    import tifffile
+
+FINEST_MPP = 0.05
+COARSEST_MPP = 20.0  # coarser ones are a printer's dots per inch (72 dpi = 353 um), not a scanner's pixel
+SQUARE_TOLERANCE = 0.02  # by which the two sides of a pixel may differ
+WANTED = (
+    f"microns per pixel from {FINEST_MPP:g} to {COARSEST_MPP:g} and no magnification (20x is about 0.5, 40x about 0.25)"
+)
+_UNIT_UM = {2: 25_400.0, 3: 10_000.0}  # ResolutionUnit: inch, centimeter
+
+# Microns per pixel along x and along y; None where that axis is not told.
+Mpp = tuple[float | None, float | None]
+UNKNOWN: Mpp = (None, None)
+
+
+def plausible_mpp(value: object, factor: float = 1.0) -> float | None:
+    """`value * factor` where that can be a microscope's pixel (0.05 to 20 um), else None."""
+    try:
+        mpp = float(value) * factor  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return mpp if FINEST_MPP <= mpp <= COARSEST_MPP else None
+
+
+def square_mpp(path: Path, axes: Mpp) -> float | None:
+    """One number for both axes: their mean, the only one told, or None.
+
+    Raises:
+        InputError: the sides of a pixel differ by more than 2 %, so that tiles would be squashed.
+    """
+    known = [mpp for mpp in axes if mpp is not None]
+    if not known:
+        return None
+    if max(known) > min(known) * (1 + SQUARE_TOLERANCE):
+        raise InputError(
+            f"{path}: its pixels are not square, {axes[0]:.4g} um wide and {axes[1]:.4g} um high; resample it to "
+            "square pixels, or, if the file is wrong, give mpp in the manifest"
+        )
+    return sum(known) / len(known)
+
+
+def tag_mpp(page: tifffile.TiffPage) -> Mpp:
+    """What Aperio's `MPP` in a page's description says, else its resolution tags; None where not plausible."""
+    if found := re.search(r"\bMPP\s*=\s*([0-9.,eE+-]+)", page.description or ""):
+        mpp = plausible_mpp(found[1].replace(",", "."))
+        return mpp, mpp
+    try:
+        unit_um = _UNIT_UM.get(int(page.tags.valueof(296, default=2)))
+    except (TypeError, ValueError):  # a damaged tag
+        unit_um = None
+    if unit_um is None:
+        return UNKNOWN
+    return _from_resolution(page.tags.valueof(282), unit_um), _from_resolution(page.tags.valueof(283), unit_um)
+
+
+def _from_resolution(resolution: object, unit_um: float) -> float | None:
+    """Microns per pixel of a rational number of pixels per unit."""
+    try:
+        pixels, units = resolution  # type: ignore[misc]
+        return plausible_mpp(unit_um * units / pixels)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
