@@ -38,7 +38,7 @@ def test_a_drawn_ellipse(turn: float, mpp: float) -> None:
     assert found[DIAMETER] == pytest.approx(2 * math.sqrt(a * b) * mpp, rel=0.01)
     assert found[PERIMETER] == pytest.approx(perimeter * mpp, rel=0.02)
     assert found[RATIO] == pytest.approx(0.5, rel=0.01)
-    assert found[SOLIDITY] == pytest.approx(1.0, abs=0.02)
+    assert found[SOLIDITY] == pytest.approx(1.0, abs=0.03)  # the steps of its outline
 
 
 def test_measures_are_those_of_scikit_image() -> None:
