@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
 
 import h5py
 import numpy as np
 
 from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.data.safe_name import safe_name
 from hmgdm_monai.data.whole_file import whole_hdf5
 
 FORMAT = 1
@@ -72,8 +72,8 @@ def settings_key(settings: Mapping[str, Any]) -> str:
 
 
 def unit_path(folder: Path | str, name: str, settings: Mapping[str, Any]) -> Path:
-    """Where the unit ``name`` with these settings stands: ``folder/<name, percent-encoded>.<key>.h5``."""
-    return Path(folder) / f"{quote(name, safe=' ')}.{settings_key(settings)}.h5"
+    """Where the unit ``name`` with these settings stands: ``folder/<safe name>.<key>.h5``."""
+    return Path(folder) / f"{safe_name(name)}.{settings_key(settings)}.h5"
 
 
 def write_ragged_unit(

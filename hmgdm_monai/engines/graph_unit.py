@@ -11,7 +11,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 
@@ -30,7 +29,6 @@ from hmgdm_monai.transforms.superpixels import Superpixels
 
 GRAPH_FORMAT = 1  # raised when the same settings come to mean other graphs: stored ones are then computed anew
 TILES_AT_ONCE = 64  # read together; bounds the memory that a slide takes
-LONGEST_NAME = 150  # characters of a unit's name in its file's name, which file systems end at 255
 
 
 @dataclass(frozen=True)
@@ -95,19 +93,9 @@ class GraphUnit:
     settings: dict[str, Any]
 
     @property
-    def file_name(self) -> str:
-        """The name by which the unit is stored: its own, or where that is too long its end and a digest."""
-        if len(quote(self.name, safe=" ")) <= LONGEST_NAME:
-            return self.name
-        end = self.name
-        while len(quote(end, safe=" ")) > LONGEST_NAME - 14:
-            end = end[1:]
-        return f"{end}~{hashlib.sha256(self.name.encode()).hexdigest()[:12]}"
-
-    @property
     def path(self) -> Path:
         """Where it stands once it is built."""
-        return unit_path(self.folder, self.file_name, self.settings)
+        return unit_path(self.folder, self.name, self.settings)
 
 
 @dataclass(frozen=True)
@@ -193,7 +181,7 @@ def build_unit(unit: GraphUnit) -> UnitOutcome:
     unit.path.unlink(missing_ok=True)
     counted: list[str] = []
     try:
-        write_unit(unit.folder, unit.file_name, _unit_tiles(unit, skipped, counted), unit.settings)
+        write_unit(unit.folder, unit.name, _unit_tiles(unit, skipped, counted), unit.settings)
     except _NoUnitError:
         return UnitOutcome(0, skipped)
     return UnitOutcome(len(counted), skipped)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from hmgdm_monai.data.safe_name import safe_name
 from hmgdm_monai.data.whole_file import write_whole
 from hmgdm_monai.engines.figure_note import synthetic_note
 from hmgdm_monai.engines.run_folder import write_json
@@ -60,7 +61,7 @@ class SurvivalReport:
         metrics = self._metrics(results)
         write_whole(self.output_dir / "predictions.csv", _table(results).encode())
         for number, (name, folds) in enumerate(results.items()):
-            self._draw(self.output_dir / ("km.png" if number == 0 else f"km_{name}.png"), name, folds)
+            self._draw(self.output_dir / ("km.png" if number == 0 else f"km_{safe_name(name)}.png"), name, folds)
         write_json(self.output_dir / "metrics.json", metrics)
         if self.tracking_uri is not None:
             self._track(metrics)
