@@ -136,8 +136,8 @@ class CohortEmbedding(Dataset):
     @cached_property
     def result(self) -> Embedded:
         """What has been done so far; grows with every job."""
-        faults = dict(fault.split(": ", 1) for fault in self.manifest.faults)
-        return Embedded(rows={row.id: row for row in self.manifest.rows}, skipped=faults | self._plan[1])
+        rows = {row.id: row for row in self.manifest.rows}
+        return Embedded(rows=rows, skipped=self.manifest.left_out | self._plan[1])
 
     def __len__(self) -> int:
         return len(self.jobs)

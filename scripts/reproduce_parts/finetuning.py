@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from benchmark_parts.common import run_bundle
 from reproduce_parts.cohorts import Cohort
 from reproduce_parts.scoring import GroupScores, grouped_folds
 
+from hmgdm_monai.data.csv_text import csv_text, without_mark
 from hmgdm_monai.errors import InputError
 
 
@@ -41,9 +41,9 @@ def read_predictions(path: Path, negatives: tuple[str, ...]) -> GroupScores:
     """Scores of a fine-tuned encoder."""
     with path.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    classes = sorted({row["label"] for row in rows})
+    classes = sorted({without_mark(row["label"]) for row in rows})
     probabilities = np.array([[float(row[f"probability_{name}"]) for name in classes] for row in rows])
-    labels, groups = (np.array([row[name] for row in rows]) for name in ("label", "patient"))
+    labels, groups = (np.array([without_mark(row[name]) for row in rows]) for name in ("label", "patient"))
     return GroupScores(probabilities, labels, groups, negatives)
 
 
@@ -53,11 +53,9 @@ def _write_manifest(cohort: Cohort, path: Path, seed: int) -> Path:
     fold = np.zeros(len(images), dtype=int)
     for number, (_, test) in enumerate(grouped_folds(labels, groups, seed)):
         fold[test] = number
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("image", "patient", "label", "mpp", "fold"))
+    rows = [("image", "patient", "label", "mpp", "fold")]
     for image, number in zip(images, fold, strict=True):
-        writer.writerow((image.path, image.group, image.label, "" if image.mpp is None else image.mpp, number))
+        rows.append((image.path, image.group, image.label, "" if image.mpp is None else image.mpp, number))
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text.getvalue())
+    path.write_text(csv_text(rows))
     return path
