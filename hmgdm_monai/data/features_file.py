@@ -10,6 +10,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from tqdm import tqdm
 
 from hmgdm_monai.data.hdf5_reading import (
     check_declared,
@@ -129,7 +130,7 @@ def usable_features(files: Mapping[str, Path]) -> tuple[dict[str, Path], dict[st
     """
     usable: dict[str, Path] = {}
     faults: dict[str, str] = {}
-    for row_id, path in files.items():
+    for row_id, path in tqdm(files.items(), desc="features", unit="slide", leave=False):
         try:
             read_features(path)
         except InputError as error:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from hmgdm_monai.data.csv_text import csv_text
 from hmgdm_monai.data.whole_file import write_whole
 from hmgdm_monai.errors import InputError
 
@@ -89,11 +88,7 @@ def make_manifest(
             rows.append(row)
     if not rows:
         raise InputError(f"{slides}: none of its {len(found)} slides can be listed; the first: {notes[0]}")
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_whole(output, text.getvalue().encode())
+    write_whole(output, csv_text([list(rows[0]), *(list(row.values()) for row in rows)]).encode())
     return len(rows), notes
 
 

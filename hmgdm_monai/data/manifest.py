@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,17 +10,14 @@ from typing import Any
 
 from hmgdm_monai.data.slide_scale import WANTED as WANTED_MPP
 from hmgdm_monai.data.slide_scale import plausible_mpp
-from hmgdm_monai.errors import InputError
+from hmgdm_monai.data.table import ManifestError, Table, number_of, read_table
 
 REQUIRED = ("image", "patient")
 OPTIONAL = ("label", "time", "event", "fold", "mpp", "features", "cells", "coords", "regions", "region_classes")
 OPTIONAL += ("graphs",)
 FILES = ("image", "features", "cells", "coords", "regions", "graphs")  # columns that name files
 PER_PATIENT = ("time", "event", "fold")  # columns in which all rows of a patient must agree
-
-
-class ManifestError(InputError):
-    """A manifest that cannot be used. Its message has one line for each fault, so that all are mended in one go."""
+_LONGEST_SHOWN = 100  # characters of a cell in a message
 
 
 @dataclass(frozen=True)
@@ -85,6 +80,16 @@ class Manifest:
     rows: tuple[ManifestRow, ...]
     faults: tuple[str, ...]
 
+    @property
+    def left_out(self) -> dict[str, str]:
+        """The faults by their place: "cohort.csv line 3" -> all that is wrong there."""
+        found: dict[str, list[str]] = {}
+        for fault in self.faults:
+            start = f"{self.path.name} line "
+            number, _, reason = fault.removeprefix(start).partition(": ")
+            found.setdefault(f"{start}{number}", []).append(reason)
+        return {place: "; ".join(reasons) for place, reasons in found.items()}
+
 
 def read_manifest(path: str | os.PathLike[str], require: Sequence[str] = (), strict: bool = False) -> Manifest:
     """Read and check a manifest.
@@ -94,8 +99,12 @@ def read_manifest(path: str | os.PathLike[str], require: Sequence[str] = (), str
     semicolons), `graphs`. Others are ignored. A row that names graphs may leave `image` empty; where all do, the column
     may be missing.
 
+    NA, NaN, None, #N/A and the like are empty cells (:data:`hmgdm_monai.data.table.MISSING`). Where time, event or fold
+    stands in some of a patient's rows only, the others take it from there.
+
     A bad row is left out and named in `faults`: a missing file, an empty cell that is required, a bad number, an image
-    named twice, a patient whose rows disagree in time, event or fold (all of that patient's rows).
+    named twice, a patient whose rows disagree in time, event or fold, or who has none where it is required (all of that
+    patient's rows).
 
     Args:
         path: the CSV, UTF-8, comma separated, with a header.
@@ -111,70 +120,60 @@ def read_manifest(path: str | os.PathLike[str], require: Sequence[str] = (), str
         raise ValueError(
             f"no manifest column is called {', '.join(unknown)}; there are {', '.join(REQUIRED + OPTIONAL)}"
         )
-    header, lines = _read_table(path)
-    if "graphs" in header and "image" not in header:
+    table = read_table(path)
+    if "graphs" in table.header and "image" not in table.header:
         needed = tuple(column for column in needed if column != "image")
-    _check_header(path, header, needed)
+    _check_header(table, needed)
     folder = Path(os.path.abspath(path.parent))
+    read = [_read_row(table.header, cells, number, folder, needed) for number, cells in table.rows]
+    _fill_gaps(read, [column for column in PER_PATIENT if column in needed])
 
-    rows: list[ManifestRow] = []
-    faults: list[tuple[int, str]] = []
     seen: dict[str, int] = {}
-    for number, cells in lines:
-        row, row_faults = _read_row(dict(zip(header, cells, strict=False)), number, folder, needed)
-        if len(cells) > len(header):
-            row_faults.append(f"{len(cells)} cells under {len(header)} columns; quote cells that hold commas")
-        if row is not None and not row_faults and row.id in seen:
-            row_faults.append(f"image {row.id!r} was already named in line {seen[row.id]} (suffixes do not count)")
-        if row is None or row_faults:
-            faults += [(number, fault) for fault in row_faults]
-            continue
-        seen[row.id] = number
-        rows.append(row)
-    rows, disagreements = _drop_contradictions(rows)
-    faults = sorted(faults + disagreements)
-
-    messages = tuple(f"{path.name} line {number}: {fault}" for number, fault in faults)
+    for line in read:
+        row = line.row
+        if not line.faults and (first := seen.setdefault(row.id, row.line)) != row.line:
+            line.faults.append(f"image {row.id!r} was already named in line {first} (suffixes do not count)")
+    rows = tuple(line.row for line in read if not line.faults and not line.left_out)
+    messages = tuple(f"{path.name} line {line.row.line}: {fault}" for line in read for fault in line.faults)
     if not rows or (strict and messages):
+        if not table.rows:
+            raise ManifestError(f"{path}: no row is usable, for there is none; give it a row for each image")
         what = "no row is usable" if not rows else f"{len(messages)} fault(s)"
         raise ManifestError("\n  ".join([f"{path}: {what}; mend these lines:", *messages]))
-    return Manifest(path, tuple(rows), messages)
+    return Manifest(path, rows, messages)
 
 
-def _read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Header and (line number, cells) of each row that is not blank."""
-    if not path.is_file():
-        raise ManifestError(f"{path}: no such manifest; give the path of a CSV with columns {', '.join(REQUIRED)}")
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True, skipinitialspace=True)
-            lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ManifestError(f"{path}: not a CSV in UTF-8 ({error}); export it as one") from error
-    lines = [(number, cells) for number, cells in lines if any(cells)]
-    if not lines:
-        raise ManifestError(f"{path}: the manifest is empty; give it a header with {', '.join(REQUIRED)} and rows")
-    return lines[0][1], lines[1:]
+@dataclass
+class _Line:
+    """A row while it is read, what is wrong with it, and whether its patient is left out."""
+
+    row: ManifestRow
+    faults: list[str]
+    left_out: bool = False
 
 
-def _check_header(path: Path, header: list[str], needed: Sequence[str]) -> None:
-    faults = []
+def _check_header(table: Table, needed: Sequence[str]) -> None:
+    header, faults = table.header, []
     if missing := [column for column in needed if column not in header]:
         there = ", ".join(repr(column) for column in header)
         faults.append(f"column {', '.join(repr(column) for column in missing)} missing; those there are {there}")
     if twice := sorted({column for column in header if column and header.count(column) > 1}):
         faults.append(f"column {', '.join(repr(column) for column in twice)} stands twice; keep one")
     if faults:
-        raise ManifestError(f"{path} line 1: " + "; ".join(faults))
+        raise ManifestError(f"{table.path} line {table.line}: " + "; ".join(faults))
 
 
-def _read_row(
-    cells: dict[str, str], number: int, folder: Path, needed: Sequence[str]
-) -> tuple[ManifestRow | None, list[str]]:
-    """A row and its faults; no row where it names no image."""
+def _read_row(header: list[str], texts: list[str], number: int, folder: Path, needed: Sequence[str]) -> _Line:
+    """A row with its faults; its image is its graphs where it names none, and the folder, a fault, without either."""
+    cells = dict(zip(header, texts, strict=False))
+    patient = cells.get("patient") or ""
     if cells.get("graphs"):
         needed = [column for column in needed if column != "image"]
-    faults = [f"{column} is empty; fill it in" for column in needed if not cells.get(column)]
+    faults = [
+        f"{column} is empty; fill it in" for column in needed if column not in PER_PATIENT and not cells.get(column)
+    ]
+    if "image" not in needed and not cells.get("image") and not cells.get("graphs"):
+        faults.append("neither image nor graphs is filled in; name one of them")
     values: dict[str, Any] = {"label": cells.get("label") or None}
     for column, parse, wanted in _NUMBERS:
         text = cells.get(column)
@@ -183,34 +182,39 @@ def _read_row(
         try:
             values[column] = parse(text)
         except (ValueError, OverflowError):
-            faults.append(f"{column} must be {wanted}, not {text!r}")
+            whose = f"patient {patient!r}: " if patient and column in PER_PATIENT else ""
+            faults.append(f"{whose}{column} must be {wanted}, not {_shown(text)}")
     for column in FILES:
         if cells.get(column):
             values[column] = Path(os.path.normpath(folder / cells[column]))
-            if not values[column].is_file():
-                faults.append(f"{column} {cells[column]!r} not found; paths are relative to {folder}")
+            if not os.path.isfile(values[column]):
+                faults.append(f"{column} {_shown(cells[column])} not found; paths are relative to {folder}")
     if cells.get("region_classes"):
         names = (name.strip() for name in cells["region_classes"].split(";"))
         values["region_classes"] = tuple(name for name in names if name)
         if not cells.get("regions"):
             faults.append("region_classes without regions; name the GeoJSON file in the column regions")
-    if "image" not in values and "graphs" in values:
-        values["image"] = values["graphs"]
-    if "image" not in values:
-        return None, faults or ["neither image nor graphs is filled in; name one of them"]
-    return ManifestRow(patient=cells.get("patient") or "", line=number, folder=folder, **values), faults
+    image = values.pop("image", values.get("graphs", folder))
+    if len(texts) > len(header):
+        faults.append(f"{len(texts)} cells under {len(header)} columns; quote cells that hold commas")
+    return _Line(ManifestRow(image, patient, number, folder=folder, **values), faults)
+
+
+def _shown(text: str) -> str:
+    """A cell as a message shows it."""
+    return repr(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}...")
 
 
 def _positive(text: str) -> float:
-    value = float(text)
-    if not (math.isfinite(value) and value > 0):
+    value = number_of(text)
+    if value is None or value <= 0:
         raise ValueError(text)
     return value
 
 
 def _mpp(text: str) -> float:
     """Microns per pixel that a microscope can have; a magnification in their place would shrink all tiles to a dot."""
-    value = plausible_mpp(text)
+    value = plausible_mpp(number_of(text))
     if value is None:
         raise ValueError(text)
     return value
@@ -218,8 +222,8 @@ def _mpp(text: str) -> float:
 
 def _whole(text: str) -> int:
     """A whole number from 0; "1.0" counts, for that is what a table program makes of a column with gaps."""
-    value = float(text)
-    if value != int(value) or value < 0:
+    value = number_of(text)
+    if value is None or value != int(value) or value < 0:
         raise ValueError(text)
     return int(value)
 
@@ -239,23 +243,32 @@ _NUMBERS: tuple[tuple[str, Callable[[str], float], str], ...] = (
 )
 
 
-def _drop_contradictions(rows: list[ManifestRow]) -> tuple[list[ManifestRow], list[tuple[int, str]]]:
-    """Leave out every row of a patient whose rows disagree; gaps are filled from the patient's other rows."""
-    by_patient: dict[str, list[ManifestRow]] = {}
-    for row in rows:
-        by_patient.setdefault(row.patient, []).append(row)
-    faults: list[tuple[int, str]] = []
-    agreed: dict[str, dict[str, Any]] = {}
-    for patient, theirs in by_patient.items():
+def _fill_gaps(read: Sequence[_Line], needed: Sequence[str]) -> None:
+    """Give every row what its patient's other rows say of time, event and fold.
+
+    Patients whose rows disagree, or none of whose rows fills a column that is needed, are left out, and the first of
+    their rows gets the fault. What a row says counts also where the row cannot be used for another reason.
+    """
+    patients: dict[str, list[_Line]] = {}
+    for line in read:
+        if line.row.patient:
+            patients.setdefault(line.row.patient, []).append(line)
+    for patient, theirs in patients.items():
+        agreed: dict[str, Any] = {}
+        faults: list[str] = []
+        left_out = f"the patient's {len(theirs)} rows are left out"
         for column in PER_PATIENT:
-            values = {getattr(row, column): row.line for row in reversed(theirs) if getattr(row, column) is not None}
+            said = [(getattr(line.row, column), line.row.line) for line in reversed(theirs)]
+            values = {value: number for value, number in said if value is not None}
             if len(values) > 1:
-                told = ", ".join(f"{value} (line {line})" for value, line in sorted(values.items()))
-                left_out = f"the patient's {len(theirs)} rows are left out"
-                faults.append((theirs[0].line, f"patient {patient!r} has more than one {column}: {told}; {left_out}"))
-                agreed[patient] = {}
-            elif values and agreed.get(patient) != {}:
-                agreed.setdefault(patient, {})[column] = next(iter(values))
-    bad = {patient for patient in by_patient if agreed.get(patient) == {}}
-    kept = [replace(row, **agreed.get(row.patient, {})) for row in rows if row.patient not in bad]
-    return kept, faults
+                told = ", ".join(f"{value} (line {number})" for value, number in sorted(values.items()))
+                faults.append(f"patient {patient!r} has more than one {column}: {told}; {left_out}")
+            elif values:
+                agreed[column] = next(iter(values))
+        whole = any(not line.faults for line in theirs)  # else each of them is left out for its own fault
+        if whole and (missing := [column for column in needed if column not in agreed]) and not faults:
+            faults.append(f"patient {patient!r} has no {' and no '.join(missing)}; {left_out}")
+        for line in theirs:
+            line.row = replace(line.row, **agreed)
+            line.left_out = bool(faults)
+        theirs[0].faults += faults

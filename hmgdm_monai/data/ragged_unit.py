@@ -8,16 +8,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
 
 import h5py
 import numpy as np
 
 from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.data.safe_name import safe_name
 from hmgdm_monai.data.whole_file import whole_hdf5
 
 FORMAT = 1
-LONGEST_NAME = 150  # characters of a unit's name in its file's name, which file systems end at 255
 _ROWS_PER_CHUNK = 256
 
 
@@ -72,19 +71,9 @@ def settings_key(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(_canonical(settings).encode()).hexdigest()[:12]
 
 
-def stored_name(name: str) -> str:
-    """The name by which a unit is stored: its own, or where that is too long its end and a digest."""
-    if len(quote(name, safe=" ")) <= LONGEST_NAME:
-        return name
-    end = name
-    while len(quote(end, safe=" ")) > LONGEST_NAME - 14:
-        end = end[1:]
-    return f"{end}~{hashlib.sha256(name.encode()).hexdigest()[:12]}"
-
-
 def unit_path(folder: Path | str, name: str, settings: Mapping[str, Any]) -> Path:
-    """Where the unit ``name`` with these settings stands: ``folder/<name, percent-encoded>.<key>.h5``."""
-    return Path(folder) / f"{quote(name, safe=' ')}.{settings_key(settings)}.h5"
+    """Where the unit ``name`` with these settings stands: ``folder/<safe name>.<key>.h5``."""
+    return Path(folder) / f"{safe_name(name)}.{settings_key(settings)}.h5"
 
 
 def write_ragged_unit(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hmgdm_monai.data.csv_text import csv_text
 from hmgdm_monai.data.whole_file import write_whole
 from hmgdm_monai.engines.classification_data import ClassificationData
 from hmgdm_monai.engines.run_folder import write_json
@@ -103,11 +102,6 @@ class ClassificationReport:
                 predicted = self.data.classes[int(probabilities.argmax())]
                 place = (tile.info.row_id, *tile.info.location_px, tile.patient, result.fold.number)
                 rows[index] = [*place, tile.label, predicted, *(f"{value:.6f}" for value in probabilities)]
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(
-            ["id", "x_px", "y_px", "patient", "fold", "label", "predicted"]
-            + [f"probability_{name}" for name in self.data.classes]
-        )
-        writer.writerows(rows[index] for index in sorted(rows))
-        return text.getvalue()
+        probabilities = [f"probability_{name}" for name in self.data.classes]
+        header = ["id", "x_px", "y_px", "patient", "fold", "label", "predicted", *probabilities]
+        return csv_text([header, *(rows[index] for index in sorted(rows))])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from hmgdm_monai.data.csv_text import csv_text
 from hmgdm_monai.data.manifest import Manifest, ManifestRow, read_manifest
 from hmgdm_monai.data.whole_file import write_whole
 from hmgdm_monai.engines.figure_note import synthetic_note
@@ -73,7 +72,7 @@ class ClassifierEvaluation(Dataset):
         Raises:
             InputError: there is none.
         """
-        self.skipped |= dict(fault.split(": ", 1) for fault in self.manifest.faults)
+        self.skipped |= self.manifest.left_out
         known, seen = set(self.classifier.classes), set(self.classifier.patients)
         judged = []
         for row in self.manifest.rows:
@@ -169,12 +168,11 @@ class ClassifierEvaluation(Dataset):
 
     def _predictions(self) -> str:
         """CSV with a row for each tile; ``x_px``, ``y_px`` place it at level 0."""
-        classes, text = self.classifier.classes, io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
+        classes = self.classifier.classes
         names = [f"probability_{name}" for name in classes]
-        writer.writerow(["id", "x_px", "y_px", "patient", "label", "predicted", *names])
+        rows: list[list[Any]] = [["id", "x_px", "y_px", "patient", "label", "predicted", *names]]
         for row, places, shares in self._found:
             for (x, y), share in zip(places.tolist(), shares, strict=True):
                 predicted = classes[int(share.argmax())]
-                writer.writerow([row.id, x, y, row.patient, row.label, predicted, *(f"{value:.6f}" for value in share)])
-        return text.getvalue()
+                rows.append([row.id, x, y, row.patient, row.label, predicted, *(f"{value:.6f}" for value in share)])
+        return csv_text(rows)

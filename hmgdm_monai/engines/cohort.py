@@ -124,7 +124,7 @@ def build_graph_stores(
 
     for outcome in outcomes:
         reasons |= outcome.skipped
-    skipped = [split_fault(fault) for fault in manifest.faults]
+    skipped = list(manifest.left_out.items())
     skipped += [(_shown(row), reasons[row.id]) for row in manifest.rows if row.id in reasons]
     built = [(unit, outcome.n_tiles) for unit, outcome in zip(units, outcomes, strict=True) if outcome.n_tiles]
     if not built:
@@ -159,12 +159,6 @@ def _build_all(units: list[GraphUnit], num_workers: int, progress: bool) -> list
 def listed(skipped: list[tuple[str, str]]) -> list[str]:
     """A line for each (what, why)."""
     return [f"- {what}: {reason}" for what, reason in skipped]
-
-
-def split_fault(fault: str) -> tuple[str, str]:
-    """A manifest's fault, "cohort.csv line 3: ...", as (what, why)."""
-    what, _, reason = fault.partition(": ")
-    return what, reason
 
 
 def _shown(row: ManifestRow) -> str:

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from hmgdm_monai.data.features_file import write_features
 from hmgdm_monai.data.manifest import Manifest, ManifestRow, read_manifest
+from hmgdm_monai.data.safe_name import safe_name
 from hmgdm_monai.data.tile_embeddings_file import stored_ids, write_tile_embeddings
 from hmgdm_monai.engines.graph_recipe import GraphRecipe
 from hmgdm_monai.engines.graph_unit import GraphUnit, plan_units, reason_of
@@ -136,8 +137,8 @@ class CohortEmbedding(Dataset):
     @cached_property
     def result(self) -> Embedded:
         """What has been done so far; grows with every job."""
-        faults = dict(fault.split(": ", 1) for fault in self.manifest.faults)
-        return Embedded(rows={row.id: row for row in self.manifest.rows}, skipped=faults | self._plan[1])
+        rows = {row.id: row for row in self.manifest.rows}
+        return Embedded(rows=rows, skipped=self.manifest.left_out | self._plan[1])
 
     def __len__(self) -> int:
         return len(self.jobs)
@@ -156,13 +157,20 @@ class CohortEmbedding(Dataset):
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return engine.state.output
 
-    def slide_path(self, row_id: str) -> Path:
-        """Where the embeddings of a slide stand: its name without suffix, told apart where two slides share it."""
-        stems = Counter(_stem(other) for other in self.result.rows)
+    def slide_name(self, row_id: str) -> str:
+        """What the files of a slide are called: its name without suffix; with its folder where two slides share it."""
         stem = _stem(row_id)
-        taken = stems[stem] > 1 or f"{stem}.h5" == TILES_FILE
-        tail = f"~{hashlib.sha256(row_id.encode()).hexdigest()[:8]}" if taken else ""
-        return self.folder / f"{stem}{tail}.h5"
+        if self._stems[stem] == 1 and f"{stem}.h5" != TILES_FILE:
+            return stem
+        return row_id if "/" in row_id else f"./{row_id}"
+
+    def slide_path(self, row_id: str) -> Path:
+        """Where the embeddings of a slide stand."""
+        return self.folder / f"{safe_name(self.slide_name(row_id))}.h5"
+
+    @cached_property
+    def _stems(self) -> Counter[str]:
+        return Counter(_stem(row_id) for row_id in self.result.rows)
 
     def embed(self, job: tuple[GraphUnit, ...], network: Callable[[Batch], Tensor] | None = None) -> Tensor | None:
         """Do one job and note what came of it in :attr:`result`.

@@ -16,8 +16,8 @@ from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.data.graph_files import read_graphs
 from hmgdm_monai.data.latent_store import LatentStore, latent_settings, write_latent_unit
 from hmgdm_monai.data.manifest import Manifest, ManifestRow, read_manifest
-from hmgdm_monai.data.ragged_unit import StoredTile, stored_name, unit_path
-from hmgdm_monai.engines.cohort import CohortGraphs, listed, split_fault
+from hmgdm_monai.data.ragged_unit import StoredTile, unit_path
+from hmgdm_monai.engines.cohort import CohortGraphs, listed
 from hmgdm_monai.engines.graph_unit import reason_of, thin
 from hmgdm_monai.entities.given_entities import GivenEntities
 from hmgdm_monai.errors import InputError
@@ -70,7 +70,7 @@ def build_given_graphs(
         raise InputError(f"cohort: max_tiles_per_slide must be at least 1, not {max_graphs}")
     if not isinstance(manifest, Manifest):
         manifest = read_manifest(manifest)
-    skipped = [split_fault(fault) for fault in manifest.faults]
+    skipped = list(manifest.left_out.items())
     paths: list[Path] = []
     done: list[tuple[str, int]] = []
     latent_dim: int | None = None
@@ -164,16 +164,15 @@ def _build_unit(row: ManifestRow, folder: Path, max_graphs: int | None, seed: in
         "format": _FORMAT,
         "max_graphs": drawn,
     }
-    name = stored_name(row.id)
     for edges in (True, False):
-        path = unit_path(folder, name, latent_settings(identity, "given", "float32", edges))
+        path = unit_path(folder, row.id, latent_settings(identity, "given", "float32", edges))
         if path.exists() and _whole(path):
             return path
     graphs = read_graphs(row.graphs)
     edges = "edge_latents" in graphs[0]
     settings = latent_settings(identity, "given", "float32", edges)
-    unit_path(folder, name, settings).unlink(missing_ok=True)  # a damaged one
-    return write_latent_unit(folder, name, _tiles(graphs, row, max_graphs, seed), settings)
+    unit_path(folder, row.id, settings).unlink(missing_ok=True)  # a damaged one
+    return write_latent_unit(folder, row.id, _tiles(graphs, row, max_graphs, seed), settings)
 
 
 def _tiles(graphs: list[EntityGraph], row: ManifestRow, max_graphs: int | None, seed: int) -> Iterator[StoredTile]:

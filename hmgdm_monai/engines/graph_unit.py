@@ -16,7 +16,7 @@ import numpy as np
 
 from hmgdm_monai.data.graph_store import GraphStore, TileGraph, write_unit
 from hmgdm_monai.data.manifest import ManifestRow
-from hmgdm_monai.data.ragged_unit import stored_name, unit_path
+from hmgdm_monai.data.ragged_unit import unit_path
 from hmgdm_monai.data.row_cells import RowCells
 from hmgdm_monai.data.row_locations import row_locations
 from hmgdm_monai.data.slide import open_slide
@@ -51,14 +51,9 @@ class GraphUnit:
     settings: dict[str, Any]
 
     @property
-    def file_name(self) -> str:
-        """The name by which the unit is stored: its own, or where that is too long its end and a digest."""
-        return stored_name(self.name)
-
-    @property
     def path(self) -> Path:
         """Where it stands once it is built."""
-        return unit_path(self.folder, self.file_name, self.settings)
+        return unit_path(self.folder, self.name, self.settings)
 
 
 @dataclass(frozen=True)
@@ -145,7 +140,7 @@ def build_unit(unit: GraphUnit) -> UnitOutcome:
     counted: list[str] = []
     notes: list[str] = []
     try:
-        write_unit(unit.folder, unit.file_name, _unit_tiles(unit, skipped, counted, notes), unit.settings, notes)
+        write_unit(unit.folder, unit.name, _unit_tiles(unit, skipped, counted, notes), unit.settings, notes)
     except _NoUnitError:
         return UnitOutcome(0, skipped)
     return UnitOutcome(len(counted), skipped)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,6 +35,8 @@ from hmgdm_monai.visualize.heatmap import value_range
 logger = logging.getLogger(__name__)
 
 TILES_FOR_AXIS = 1000  # of each slide, that the principal axis is fitted to
+# What a map's name goes on with after the name of its image: a_x1_y2 could be an image, or a tile of the image a.
+_LIKE_A_MAP = re.compile(r"_(probability|x-?\d+)(_|$)")
 
 
 class InferenceReport:
@@ -136,7 +139,8 @@ class InferenceReport:
                 shares = np.stack([q.values for q in quantities if q.name.startswith("probability")])
                 classes = [self.classifier.classes[place] for place in shares.argmax(0)]
             row = result.rows[row_id]
-            write_slide_maps(row, features.coords, features.attrs, spanned, folder, path.stem, classes, self.note)
+            stem = self._map_stem(row_id)
+            write_slide_maps(row, features.coords, features.attrs, spanned, folder, stem, classes, self.note)
 
     def write_entity_maps(self, folder: Path) -> None:
         """The gate's attention to the superpixels or patches of a few tiles, each of another slide or plain image."""
@@ -152,7 +156,7 @@ class InferenceReport:
             best = int(shares.argmax())
             title = f"{row.image.name}: taken for {self.classifier.classes[best]} ({float(shares[best]):.0%})"
             quantity = Quantity("attention", "attention of the gate (1 = even share)", values)
-            write_entity_map(tile, quantity, folder, self.embedding.slide_path(row.id).stem, title, self.note)
+            write_entity_map(tile, quantity, folder, self._map_stem(row.id), title, self.note)
 
     def write_projection(self, path: Path) -> None:
         """Embeddings of tiles in two dimensions, coloured by the manifest's column."""
@@ -228,6 +232,11 @@ class InferenceReport:
                 where = coords[np.abs(coords - np.median(coords, axis=0)).sum(1).argmin()]
             places.append((result.rows[row_id], where))
         return places
+
+    def _map_stem(self, row_id: str) -> str:
+        """How the names of an image's maps begin: its name, or its id where the name reads like another one's map."""
+        name = self.embedding.slide_name(row_id)
+        return f"./{row_id}" if _LIKE_A_MAP.search(name) else name
 
     def _quantities(self, path: Path) -> list[Quantity]:
         features = read_features(path)

@@ -24,6 +24,7 @@ from hmgdm_monai.data.geojson import (
 from hmgdm_monai.data.manifest import ManifestRow
 from hmgdm_monai.data.nifti_map import write_nifti_map
 from hmgdm_monai.data.row_cells import RowCells
+from hmgdm_monai.data.safe_name import safe_name
 from hmgdm_monai.data.slide import open_slide
 from hmgdm_monai.data.tiling import TileSpec
 from hmgdm_monai.errors import InputError
@@ -72,7 +73,7 @@ def write_slide_maps(
         about: attributes of the slide's file of embeddings.
         quantities: what to paint; the first one colours the GeoJSON.
         folder: of the files.
-        stem: how their names begin.
+        stem: how their names begin; any text.
         classes: class name of each tile, where there are any.
         note: small print of the figures.
 
@@ -96,7 +97,7 @@ def write_slide_maps(
         [f"tile {number}" for number in range(len(coords))],
         object_ids(row.id, [(x, y, side) for x, y in np.asarray(coords).tolist()]),
     )
-    written = [write_geojson(folder / f"{stem}.geojson", collection)]
+    written = [write_geojson(folder / f"{safe_name(stem)}.geojson", collection)]
     tissue = Placed(thumbnail, (0.0, 0.0), downsample)
     for quantity in quantities:
         grid = tile_grid(coords, quantity.values, side, step)
@@ -104,8 +105,9 @@ def write_slide_maps(
             tissue, grid, quantity.label, mpp, f"{row.image.name}: {quantity.name}", quantity.span, note
         )
         name = f"{stem}_{quantity.name}"
-        written.append(save_figure(figure, folder / f"{name}.png", dpi=110))
-        written.append(write_nifti_map(folder / f"{name}.nii.gz", grid.pixels, grid.origin_px, grid.pixel_px, mpp))
+        written.append(save_figure(figure, folder / f"{safe_name(name)}.png", dpi=110))
+        file = folder / f"{safe_name(name)}.nii.gz"
+        written.append(write_nifti_map(file, grid.pixels, grid.origin_px, grid.pixel_px, mpp))
     return written
 
 
@@ -188,9 +190,11 @@ def write_entity_map(
     tissue = Placed(tile.image.transpose(1, 2, 0), tile.location_px, tile.pixel_px)
     figure = draw_heatmap(tissue, painted, quantity.label, tile.mpp, title, span, note)
     return [
-        write_geojson(folder / f"{name}.geojson", collection),
-        save_figure(figure, folder / f"{name}.png", dpi=110),
-        write_nifti_map(folder / f"{name}.nii.gz", painted.pixels, tile.location_px, tile.pixel_px, tile.mpp),
+        write_geojson(folder / f"{safe_name(name)}.geojson", collection),
+        save_figure(figure, folder / f"{safe_name(name)}.png", dpi=110),
+        write_nifti_map(
+            folder / f"{safe_name(name)}.nii.gz", painted.pixels, tile.location_px, tile.pixel_px, tile.mpp
+        ),
     ]
 
 

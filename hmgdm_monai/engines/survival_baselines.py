@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hmgdm_monai.data.bags import Patient, PatientBags
+from hmgdm_monai.data.table import number_of
 from hmgdm_monai.errors import InputError
 
 
@@ -92,10 +93,10 @@ def cox_on_columns(
 
 def _encode(cells: Sequence[str], train: np.ndarray) -> np.ndarray:
     """Design columns (N, C) of one manifest column."""
-    try:
-        numbers = np.array([float(cell) if cell else np.nan for cell in cells])
-    except ValueError:
+    filled = {cell for cell in cells if cell}
+    if any(number_of(cell) is None for cell in filled):
         return _one_hot(np.array(cells), train)
+    numbers = np.array([float(cell) if cell else np.nan for cell in cells])
     known = numbers[train][np.isfinite(numbers[train])]
     return np.where(np.isfinite(numbers), numbers, np.median(known) if len(known) else 0.0)[:, None]
 

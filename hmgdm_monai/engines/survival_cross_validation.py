@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -91,13 +92,26 @@ class SurvivalCrossValidation:
         self.baselines, self.pca_components, self.cox_ridge = tuple(baselines), pca_components, cox_ridge
         self.device, self.progress = device, progress
 
+    @cached_property
+    def folds(self) -> list[Fold]:
+        """The folds; the first use reads and checks the cohort, and embeds what is not yet."""
+        return self.data.folds(self.n_folds, self.seed, self.use_manifest_folds)
+
+    def prepare(self) -> None:
+        """Read and check all that can be before training.
+
+        Raises:
+            InputError: the data or the settings can not be used.
+        """
+        _ = self.folds
+
     def run(self) -> dict[str, list[FoldPrediction]]:
         """Predictions of each fold, by name of the model: the aggregator first, then the baselines.
 
         Raises:
             InputError: the data or the settings can not be used.
         """
-        folds = self.data.folds(self.n_folds, self.seed, self.use_manifest_folds)
+        folds = self.folds
         results = {self.training.aggregator: [self._aggregate(fold) for fold in folds]}
         if "cox_clinical" in self.baselines:
             results["cox_clinical"] = [self._baseline(fold, "cox_clinical", None) for fold in folds]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import torch
 from hmgdm_monai.data.bags import Patient, PatientBags, group_patients
 from hmgdm_monai.data.features_file import usable_features
 from hmgdm_monai.data.manifest import Manifest, read_manifest
-from hmgdm_monai.data.manifest_columns import read_columns
+from hmgdm_monai.data.manifest_columns import check_kinds, read_columns
 from hmgdm_monai.data.outcomes import check_outcomes
 from hmgdm_monai.engines.folds import Fold, make_folds
 from hmgdm_monai.errors import InputError
@@ -59,24 +59,47 @@ class SurvivalData:
         self.skipped: dict[str, str] = {}
 
     @cached_property
-    def bags(self) -> PatientBags:
-        """The bags of all patients; the first use reads the manifest, and embeds.
+    def cohort(self) -> Manifest:
+        """The table, checked; the first use reads it.
 
         Raises:
-            InputError: the manifest, its outcomes, its features or all of its slides can not be used.
+            InputError: the manifest, its outcomes or its clinical columns can not be used, or there is no model to
+                embed the slides without features.
         """
         # The outcomes of all rows, before any row is left out for another fault.
-        if self.manifest.is_file():
-            check_outcomes(self.manifest, self.check_event_coding)
+        check_outcomes(self.manifest, self.check_event_coding)
         manifest = read_manifest(self.manifest, ("time", "event"), self.strict_manifest)
-        self.skipped = dict(fault.split(": ", 1) for fault in manifest.faults)
-        extra = [*self.clinical_columns, *([self.site_column] if self.site_column else [])]
-        columns = read_columns(self.manifest, extra) if extra else {}
-        given = {row.id: row.features for row in manifest.rows if row.features is not None}
-        features, faults = usable_features(given)
+        check_kinds(self.manifest, self._columns, self.clinical_columns)
+        without = sum(row.features is None for row in manifest.rows)
+        if without and (self.pretrained is None or not Path(self.pretrained).exists()):
+            raise InputError(
+                f"{self.manifest}: {without} rows have no features, and there is no pretrained model at "
+                f"{self.pretrained} to embed them with; train one (train.json), or fill in the column `features`"
+            )
+        return manifest
+
+    @cached_property
+    def bags(self) -> PatientBags:
+        """The bags of all patients; the first use embeds, and reads all features once.
+
+        Slides whose features can not be used, and patients without any that can, are left out and named.
+
+        Raises:
+            InputError: see :attr:`cohort`; or none of the slides can be used.
+        """
+        manifest = self.cohort
+        self.skipped = manifest.left_out
+        features = {row.id: row.features for row in manifest.rows if row.features is not None}
+        features, faults = usable_features(features | self._embed(manifest))
         self.skipped |= faults
-        features |= self._embed(manifest)
-        patients = group_patients(manifest.rows, features, columns)
+        patients = group_patients(manifest.rows, features, self._columns)
+        kept = {patient.id for patient in patients}
+        for name in dict.fromkeys(row.patient for row in manifest.rows):
+            if name not in kept:
+                self.skipped[f"patient {name}"] = "none of its slides can be used"
+        if not patients:
+            first = next(iter(self.skipped.items()), ("", ""))
+            raise InputError(f"{self.manifest}: no slide can be used; the first left out: {first[0]}: {first[1]}")
         deaths = sum(patient.event for patient in patients)
         logger.info(
             "%d patients, %d slides; event = 1 is read as died: %d died, %d censored",
@@ -135,27 +158,30 @@ class SurvivalData:
                     )
         return folds
 
+    @cached_property
+    def _columns(self) -> Mapping[int, dict[str, str]]:
+        """Cells of the clinical columns and of the sites, by line."""
+        extra = [*self.clinical_columns, *([self.site_column] if self.site_column else [])]
+        return read_columns(self.manifest, extra) if extra else {}
+
     def _embed(self, manifest: Manifest) -> dict[str, Path]:
         rows = tuple(row for row in manifest.rows if row.features is None)
-        if not rows:
+        if not rows or self.pretrained is None:
             return {}
-        from hmgdm_monai.engines.embed import embed_slides
+        from hmgdm_monai.engines.embed import CohortEmbedding
+        from hmgdm_monai.engines.recipe import recipe_of
         from hmgdm_monai.networks.pretrained import load_pretrained
 
-        if self.pretrained is None or not Path(self.pretrained).is_file():
-            raise InputError(
-                f"{self.manifest}: {len(rows)} rows have no features, and there is no pretrained model at "
-                f"{self.pretrained} to embed them with; train one (train.json), or fill in the column `features`"
-            )
-        embedded = embed_slides(
-            load_pretrained(self.pretrained),
-            Manifest(manifest.path, rows, ()),
-            self.features_dir,
-            device=self.device,
-            num_workers=self.num_workers,
+        encoder = load_pretrained(self.pretrained).to(self.device)
+        cohort = Manifest(manifest.path, rows, ())
+        embedding = CohortEmbedding(
+            encoder, recipe_of(encoder.run_settings), cohort, self.features_dir, num_workers=self.num_workers
         )
+        for job in embedding.jobs:
+            embedding.embed(job)
+        embedded = embedding.result
         self.skipped |= embedded.skipped
         for row in rows:
-            if row.id not in embedded.slides and not any(row.id in what for what in self.skipped):
+            if row.id not in embedded.slides and row.id not in self.skipped:
                 self.skipped[row.id] = "a plain tile; survival takes slides, or the column `features`"
         return dict(embedded.slides)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import torch
 
@@ -40,13 +42,17 @@ class SurvivalEvaluation:
     ) -> None:
         self.data, self.model, self.device, self.seed = data, model, device, seed
 
-    def run(self) -> dict[str, list[FoldPrediction]]:
-        """Predict; patients that the model was trained on are left out, and named.
+    def prepare(self) -> None:
+        """Read and check all that can be before predicting; patients known to the model are left out, and named.
 
         Raises:
-            InputError: nobody is left, nobody of them died, the features are another encoder's, or the model is of an
-                earlier version and does not hold its training outcomes.
+            InputError: see :meth:`run`.
         """
+        _ = self._places
+
+    @cached_property
+    def _places(self) -> np.ndarray:
+        """Places of the patients that are new to the model."""
         bags, about = self.data.bags, self.model.about
         if "train_time" not in about:
             raise InputError("the survival model does not hold its training outcomes; train it again by survival.json")
@@ -65,6 +71,16 @@ class SurvivalEvaluation:
             raise InputError(
                 f"{self.data.manifest}: {len(places)} patients are new to the model and nobody of them died: no score"
             )
+        return places
+
+    def run(self) -> dict[str, list[FoldPrediction]]:
+        """Predict for all patients that the model was not trained on.
+
+        Raises:
+            InputError: nobody is left, nobody of them died, the features are another encoder's, or the model is of an
+                earlier version and does not hold its training outcomes.
+        """
+        bags, about, places = self.data.bags, self.model.about, self._places
         self.model.network.to(self.device)
         self.model.loss.to(self.device)
         output = predict(self.model, bags, places)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from hmgdm_monai.data.csv_text import csv_text
+from hmgdm_monai.data.safe_name import safe_name
 from hmgdm_monai.data.whole_file import write_whole
 from hmgdm_monai.engines.figure_note import synthetic_note
 from hmgdm_monai.engines.run_folder import write_json
@@ -60,7 +60,7 @@ class SurvivalReport:
         metrics = self._metrics(results)
         write_whole(self.output_dir / "predictions.csv", _table(results).encode())
         for number, (name, folds) in enumerate(results.items()):
-            self._draw(self.output_dir / ("km.png" if number == 0 else f"km_{name}.png"), name, folds)
+            self._draw(self.output_dir / ("km.png" if number == 0 else f"km_{safe_name(name)}.png"), name, folds)
         write_json(self.output_dir / "metrics.json", metrics)
         if self.tracking_uri is not None:
             self._track(metrics)
@@ -166,14 +166,12 @@ def _pooled(folds: Sequence[FoldPrediction]) -> tuple[np.ndarray, np.ndarray, np
 
 
 def _table(results: dict[str, list[FoldPrediction]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(("model", "patient", "fold", "time", "event", "risk", "group"))
+    rows: list[Sequence[Any]] = [("model", "patient", "fold", "time", "event", "risk", "group")]
     for name, folds in results.items():
         for fold in folds:
             outcome = fold.outcome
             for row in zip(fold.patients, outcome.time, outcome.event, fold.risk, fold.high, strict=True):
                 patient, time, event, risk, high = row
                 group = "high" if high else "low"
-                writer.writerow((name, patient, fold.fold, f"{time:g}", int(event), f"{risk:.6g}", group))
-    return buffer.getvalue()
+                rows.append((name, patient, fold.fold, f"{time:g}", int(event), f"{risk:.6g}", group))
+    return csv_text(rows)

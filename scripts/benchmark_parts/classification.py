@@ -32,14 +32,14 @@ COLUMNS = {
 
 def write_manifest(data: Path, path: Path) -> Path:
     """The labelled prostate tiles as a manifest: image, patient (the biopsy), label, mpp."""
+    from hmgdm_monai.data.csv_text import csv_text
+
     folder = data / "prostate_gleason" / "labelled"
     with (folder / "manifest.csv").open(newline="") as stream:
         rows = [(folder / row["file"], row["group"], row["class"]) for row in csv.DictReader(stream)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["image", "patient", "label"])
-        writer.writerows([image.resolve(), patient, label] for image, patient, label in rows)
+    table = [(image.resolve(), patient, label) for image, patient, label in rows]
+    path.write_text(csv_text([("image", "patient", "label"), *table]))
     return path
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from benchmark_parts.common import ROOT, need, real_data_folder
 from benchmark_parts.representation import prostate_cohort
 
+from hmgdm_monai.data.csv_text import csv_text
 from hmgdm_monai.errors import InputError
 
 DATA_SETS = ("glas", "breast", "prostate", "demo")
@@ -75,11 +75,8 @@ def read_cohort(data: str, max_tiles: int | None = None, negatives: Sequence[str
 
 def write_manifest(cohort: Cohort, path: Path) -> Path:
     """The manifest of pretraining: image, patient and scale. Labels stay out."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("image", "patient", "mpp"))
-    writer.writerows((image.path, image.group, "" if image.mpp is None else image.mpp) for image in cohort.images)
-    content = text.getvalue()
+    rows = [(image.path, image.group, "" if image.mpp is None else image.mpp) for image in cohort.images]
+    content = csv_text([("image", "patient", "mpp"), *rows])
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists() or path.read_text() != content:
         path.write_text(content)

@@ -61,6 +61,41 @@ def test_a_run_by_config(manifest: Path, tmp_path: Path, monkeypatch: pytest.Mon
     assert (tmp_path / "run" / "folds" / "fold_0.pt").stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"manifest": "typo.csv"}, "no such manifest"),
+        ({"n_folds": 30}, "too few for 30 folds"),
+        ({"clinical_columns": ["age"], "baselines": ["cox_clinical"]}, "column 'age' missing"),
+        ({"batch_size": 1}, "batch_size at least 2"),
+    ],
+)
+def test_a_run_that_can_not_be_leaves_its_folder_to_the_corrected_one(
+    settings: dict, told: str, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RuntimeError) as raised:
+        run(
+            Path(settings.get("manifest", manifest)),
+            tmp_path / "run",
+            **{k: settings[k] for k in settings if k != "manifest"},
+        )
+    assert told in str(input_error_in(raised.value))
+    assert not (tmp_path / "run").exists()
+    run(manifest, tmp_path / "run", aggregator="mean", baselines=[])
+
+
+def test_formulas_in_names_of_patients_are_no_formulas_in_the_predictions(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    manifest.write_text(manifest.read_text().replace(",p3,", ",=1+0,").replace(",p4,", ",-x,"))
+    run(manifest, tmp_path / "run", aggregator="mean", baselines=[])
+    cells = [cell for line in (tmp_path / "run/predictions.csv").read_text().splitlines() for cell in line.split(",")]
+    assert {"'=1+0", "'-x"} <= set(cells)
+    assert not any(cell[:1] in "=@" or (cell[:1] in "+-" and not cell[1:2].isdigit()) for cell in cells if cell)
+
+
 EVALUATION = (str(CONFIG), str(CONFIG.with_name("evaluate_survival.json")))
 
 

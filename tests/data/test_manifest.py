@@ -85,7 +85,8 @@ BAD_ROWS = {
     "slides/b.png,,1,1,0,0.5": "patient is empty",
     "slides/b.png,P1,0,1,0,0.5": "time must be a number above 0, not '0'",
     "slides/b.png,P1,-3,1,0,0.5": "time must be",
-    "slides/b.png,P1,nan,1,0,0.5": "time must be",
+    "slides/b.png,P1,1e999,1,0,0.5": "time must be",
+    "slides/b.png,P1,1_0,1,0,0.5": "time must be",
     "slides/b.png,P1,soon,1,0,0.5": "time must be",
     "slides/b.png,P1,1,2,0,0.5": "event must be 1 (died) or 0 (censored), not '2'",
     "slides/b.png,P1,1,yes,0,0.5": "event must be",
@@ -140,6 +141,79 @@ def test_patient_whose_rows_disagree_is_left_out_whole(write, column, values):
 def test_gaps_are_filled_from_the_patients_other_rows(write):
     rows = read_manifest(write("image,patient,time,event\nslides/a.svs,P1,,\nc.jpg,P1,4,1\n")).rows
     assert [(row.time, row.event) for row in rows] == [(4.0, 1), (4.0, 1)]
+
+
+def test_a_gap_is_filled_before_it_is_missed(write):
+    text = (
+        "image,patient,time,event,fold\nslides/a.svs,P1,4,1,0\nc.jpg,P1,,,\nslides/b.png,P1,NA,nan,\nd e.tif,P2,,1,1\n"
+    )
+    manifest = read_manifest(write(text), require=("time", "event"))
+    assert [(row.time, row.event, row.fold) for row in manifest.rows] == [(4.0, 1, 0)] * 3
+    assert len(manifest.faults) == 1
+    assert "line 5: patient 'P2' has no time; the patient's 1 rows are left out" in manifest.faults[0]
+
+
+def test_a_patient_without_an_outcome_is_left_out_and_named_once(write):
+    text = "image,patient,time,event\nslides/a.svs,P1,NA,\nc.jpg,P2,3,0\nslides/b.png,P1,,NA\n"
+    manifest = read_manifest(write(text), require=("time", "event"))
+    assert [row.patient for row in manifest.rows] == ["P2"]
+    assert len(manifest.faults) == 1
+    assert "line 2: patient 'P1' has no time and no event; the patient's 2 rows are left out" in manifest.faults[0]
+    assert [row.time for row in read_manifest(write(text)).rows] == [None, 3.0, None]
+
+
+def test_what_a_row_says_of_its_patient_counts_though_its_image_is_missing(write):
+    text = "image,patient,time,event\nnone.svs,P1,4,1\nc.jpg,P1,,\nnone2.svs,P2,4,1\nslides/b.png,P2,5,1\n"
+    manifest = read_manifest(write(text), require=("time", "event"))
+    assert [(row.id, row.time) for row in manifest.rows] == [("c", 4.0)]
+    assert "'P2' has more than one time: 4.0 (line 4), 5.0 (line 5)" in " ".join(manifest.faults)
+
+
+@pytest.mark.parametrize(
+    "missing", ["", "NA", "NaN", "nan", "None", "#N/A", "N/A", "n/a", "NULL", "null", "<NA>", " NA "]
+)
+def test_a_missing_value_is_missing_in_every_column(write, missing):
+    columns = ("image", "patient", "label", "time", "event", "fold", "mpp", "features", "regions", "region_classes")
+    row = ["c.jpg", "P1", "x", "1", "1", "0", "0.5", "slides/a.h5", "slides/a.h5", "Tumor"]
+    for place, column in enumerate(columns):
+        cells = [missing if number == place else cell for number, cell in enumerate(row)]
+        manifest = read_manifest(write(f"{','.join(columns)}\n{','.join(cells)}\nslides/b.png,P2{',' * 8}\n"))
+        if column in ("image", "patient"):
+            assert f"line 2: {column} is empty" in manifest.faults[0]
+        elif column == "regions":
+            assert "region_classes without regions" in manifest.faults[0]
+        else:
+            assert getattr(manifest.rows[0], column) in (None, ())
+    assert manifest.rows[0].label == "x"
+
+
+def test_words_that_are_no_missing_value_stay(write):
+    path = write("image,patient,label\nc.jpg,nana,none\nslides/b.png,NAN01,na\n")
+    assert [(row.patient, row.label) for row in read_manifest(path).rows] == [("nana", "none"), ("NAN01", "na")]
+
+
+def test_all_faults_of_a_line_are_told_together(write):
+    manifest = read_manifest(write("image,patient,mpp\nno.png,,x\nc.jpg,P,0\nslides/b.png,P,1\n"))
+    assert len(manifest.faults) == 4
+    assert list(manifest.left_out) == ["cohort.csv line 2", "cohort.csv line 3"]
+    told = manifest.left_out["cohort.csv line 2"]
+    assert all(part in told for part in ("patient is empty", "mpp must be", "'no.png' not found")) and "\n" not in told
+
+
+def test_graphs_may_stand_in_place_of_an_image(write):
+    manifest = read_manifest(write("image,patient,graphs\nc.jpg,P1,\n,P2,slides/a.h5\n,P3,NA\n"))
+    assert [(row.id, row.graphs is None) for row in manifest.rows] == [("c", True), ("slides/a", False)]
+    assert manifest.left_out == {"cohort.csv line 4": "image is empty; fill it in"}
+    manifest = read_manifest(write("patient,graphs\nP1,slides/a.h5\nP2,\n"))
+    assert [row.id for row in manifest.rows] == ["slides/a"]
+    assert manifest.left_out == {"cohort.csv line 3": "neither image nor graphs is filled in; name one of them"}
+
+
+def test_a_cell_of_thousands_of_characters_is_one_short_fault(write):
+    long = "x" * 5000
+    manifest = read_manifest(write(f"image,patient,mpp\n{long},P1,1\nc.jpg,{long},{long}\nd e.tif,{long},1\n"))
+    assert [row.id for row in manifest.rows] == ["d e"]
+    assert len(manifest.faults) == 2 and all(len(fault) < 1000 for fault in manifest.faults)
 
 
 def test_columns_that_a_task_needs(write):

@@ -172,6 +172,28 @@ def test_patches_are_painted_like_superpixels(marked, tmp_path):
     np.testing.assert_allclose(ring.max(0), np.array([100, 100]) + np.array([48, 32]) * 0.5 / MPP, atol=0.01)
 
 
+@pytest.mark.parametrize("name", ["Gleason 3/4", "../escaped", "a/../../../../escaped", "/escaped", "x" * 300])
+def test_maps_stay_in_their_folder_whatever_a_class_is_called(name, marked, tmp_path):
+    folder = tmp_path / "run" / "maps"
+    tile = read_tile(marked, (100, 100), TileSpec(64, 0.5), TileToImage(16))
+    about = {
+        "tile_size_level0": 64.0,
+        "tile_size_px": 64,
+        "level0_mpp": 0.5,
+        "mpp": 0.5,
+        "settings": '{"tile": {"overlap_px": 0}}',
+    }
+    quantities = [Quantity(f"probability_{name}", "p", np.array([0.2, 0.7])), Quantity("pc1", "pc1", np.zeros(2))]
+    places = np.array([[0, 0], [64, 0]])
+    written = maps.write_slide_maps(marked, places, about, quantities, folder, name, [name, "b"])
+    written += write_entity_map(tile, Quantity(name, "a", np.zeros(16)), folder, name, name)
+    assert sorted(written) == sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    assert {path.parent for path in written} == {folder}
+    assert len(written) == 8
+    features = json.loads(next(path for path in written if path.suffix == ".geojson").read_text())["features"]
+    assert features[0]["properties"]["classification"]["name"] == name
+
+
 def test_as_many_values_as_superpixels(marked, tmp_path):
     tile = read_tile(marked, (100, 100), TileSpec(64, 0.5), TileToGraph(Superpixels(12)))
     with pytest.raises(InputError, match="entities need as many values"):

@@ -15,6 +15,7 @@ import tifffile
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from hmgdm_monai.data.csv_text import csv_text
 from hmgdm_monai.data.demo.layout import TissueLayout, draw_layout
 from hmgdm_monai.data.demo.nuclei import paint_nuclei
 from hmgdm_monai.data.demo.patient import TISSUES, PatientPlan, plan_patient
@@ -189,10 +190,7 @@ def _is_complete(cohort: DemoCohort, n_patients: int) -> bool:
 
 
 def _write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    with whole_file(path) as partial, partial.open("w", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+    _write_text(path, csv_text([header, *rows]))
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from hmgdm_monai.data.checkpoint_file import read_checkpoint
+from hmgdm_monai.data.safe_name import safe_name
 from hmgdm_monai.data.tiling import TileSpec
 from hmgdm_monai.data.whole_file import write_whole
 from hmgdm_monai.engines.recipe import recipe_of
@@ -60,7 +61,7 @@ class BundleModel:
         stamp = _stamp(self.packaged)
         if self._digest is None or self._digest[0] != stamp:
             self._digest = stamp, hashlib.sha256(self.packaged.read_bytes()).hexdigest()
-        return self._trained_folder / f"{self.name}-{self._digest[1][:12]}.pt"
+        return self._trained_folder / f"{safe_name(self.name)}-{self._digest[1][:12]}.pt"
 
     @property
     def path(self) -> Path:
