@@ -6,7 +6,7 @@ import io
 import os
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +35,7 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
             more than it holds.
     """
     try:
-        size = _check_records(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        if (claimed := _bytes_of_tensors(content)) > MOST_SHARED * size:
-            raise ValueError(f"its tensors declare {claimed} bytes, the file has {size}")
-        return content
+        return load_tensors(path)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such checkpoint") from None
     except OSError as error:
@@ -49,6 +45,25 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
         raise InputError(
             f"{path}: is no checkpoint of ours or is damaged ({first[:120]}); remove it to start anew"
         ) from None
+
+
+def load_tensors(path: Path | str, classes: Sequence[type] = ()) -> Any:
+    """What ``torch.save`` has written, on the CPU, never running what a pickle may hold.
+
+    Args:
+        path: of the file.
+        classes: may stand in it beside tensors and plain values; with a method ``to_dict`` that gives their content.
+
+    Raises:
+        ValueError: it declares more than it holds.
+        Exception: whatever else ``zipfile`` and ``torch.load`` raise; ``pickle.UnpicklingError`` for other classes.
+    """
+    size = _check_records(path)
+    with torch.serialization.safe_globals(list(classes)):
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    if (claimed := _bytes_of_tensors(content)) > MOST_SHARED * size:
+        raise ValueError(f"its tensors declare {claimed} bytes, the file has {size}")
+    return content
 
 
 def _check_records(path: Path | str) -> int:
@@ -73,6 +88,8 @@ def _bytes_of_tensors(content: Any) -> int:
     """Of all tensors, however deep, were each copied: views may be far larger than what they look at."""
     if isinstance(content, torch.Tensor):
         return content.numel() * content.element_size()
+    if hasattr(content, "to_dict"):
+        content = content.to_dict()
     if isinstance(content, Mapping):
         return sum(map(_bytes_of_tensors, content.values()))
     return sum(map(_bytes_of_tensors, content)) if isinstance(content, list | tuple | set) else 0

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from hmgdm_monai.data.checkpoint_file import load_tensors
 from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.errors import InputError
 
+MOST_BYTES = 2**31  # of the graph in an NPZ file, unpacked
 _TORCH = (".pt", ".pth")
 _KEYS = ("x", "edge_index", "pos", "edge_attr")
 
@@ -67,6 +69,10 @@ def _items(path: Path) -> list[Any]:
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
+        with zipfile.ZipFile(path) as archive:
+            declared = sum(record.file_size for record in archive.infolist())
+        if declared > MOST_BYTES:
+            raise ValueError(f"it declares {declared} bytes, more than {MOST_BYTES}")
         with np.load(path, allow_pickle=False) as file:
             return {key: file[key] for key in _KEYS if key in file}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
@@ -78,8 +84,7 @@ def _read_torch(path: Path) -> Any:
     from torch_geometric.data.storage import GlobalStorage
 
     try:
-        with torch.serialization.safe_globals([Data, DataEdgeAttr, DataTensorAttr, GlobalStorage]):
-            return torch.load(path, map_location="cpu", weights_only=True)
+        return load_tensors(path, (Data, DataEdgeAttr, DataTensorAttr, GlobalStorage))
     except pickle.UnpicklingError as error:
         reason = _short(str(error).partition("WeightsUnpickler error: ")[2] or error)
         raise InputError(

@@ -62,7 +62,11 @@ def test_what_a_graph_need_not_have(tmp_path: Path) -> None:
     narrow = graph(edge_attr=VALUES[:, :1], y=torch.tensor([1]), name="slide 7")
     (found,) = read_graphs(as_pyg(tmp_path / "a.pt", narrow))
     assert "edge_latents" not in found
-    lonely = {"x": torch.ones(1, 3, dtype=torch.float64), "edge_index": torch.empty(2, 0), "pos": torch.tensor([[9, 9]])}
+    lonely = {
+        "x": torch.ones(1, 3, dtype=torch.float64),
+        "edge_index": torch.empty(2, 0),
+        "pos": torch.tensor([[9, 9]]),
+    }
     (found,) = read_graphs(as_dict(tmp_path / "b.pt", lonely))
     assert found.edge_index.shape == (2, 0) and found.pos.tolist() == [[0.5, 0.5]]
     scaled = graph(pos=torch.rand(4, 2))
@@ -130,6 +134,17 @@ def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
     assert not trap.exists()
     pickle.loads((tmp_path / "b.pt").read_bytes())  # the trap does work
     assert trap.exists()
+
+
+def test_a_file_that_declares_more_than_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = torch.ones(1, 1).expand(4, 10**7)  # one number, told to be forty million
+    torch.save([Data(**graph(x=wide))], tmp_path / "a.pt")
+    with pytest.raises(InputError, match="declare"):
+        read_graphs(tmp_path / "a.pt")
+    path = as_npz(tmp_path / "b", graph())
+    monkeypatch.setattr("hmgdm_monai.data.graph_files.MOST_BYTES", 100)
+    with pytest.raises(InputError, match="more than 100"):
+        read_graphs(path)
 
 
 def test_what_is_no_file_of_graphs(tmp_path: Path) -> None:
