@@ -110,9 +110,9 @@ def test_the_encoder_sees_a_view_of_each_graph_and_restores_the_clean_one(graph_
         values = torch.stack((graph.edge_latents, *graph.edge_views.unbind(1)))
         assert torch.equal(values[of_graph[graph.edge_batch], torch.arange(len(edges))], edges)  # and for its edges
         chosen.append(of_graph)
-    assert len(chosen) == 2 and not torch.equal(*chosen)  # the two halves are drawn for each on its own
-    counts = torch.cat(chosen).bincount(minlength=3) / (2 * graph.num_graphs)
-    assert torch.allclose(counts, torch.full((3,), 1 / 3), atol=0.1)
+    assert len(chosen) == 1
+    counts = chosen[0].bincount(minlength=3) / graph.num_graphs
+    assert torch.allclose(counts, torch.full((3,), 1 / 3), atol=0.15)
 
 
 def test_degraded_views_change_training_alone(graph_list: list[EntityGraph]) -> None:

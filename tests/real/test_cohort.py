@@ -47,7 +47,7 @@ def test_a_cohort_of_real_slides_and_tiles(real_data: Path, tmp_path: Path) -> N
     assert cohort.summary().startswith(f"done 3 slides ({sum(counts)} tiles) and 20 plain tiles of ")
     assert set(without.paths) < set(cohort.paths)
 
-    store = cohort.store(label_map=True)
+    store = cohort.store()
     assert len(store) == sum(counts) + 20
     vertices = np.array([store[index].num_vertices for index in range(len(store))])
     edges = np.array([store[index].edge_index.shape[1] for index in range(len(store))])

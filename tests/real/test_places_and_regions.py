@@ -59,7 +59,7 @@ def test_stores_hold_the_given_tiles_of_a_real_slide(cohort: Path, tmp_path: Pat
     assert built.skipped == []
     counts = dict(built.done)
     assert counts["clam"] == counts["trident"] == len(PLACES)
-    store = built.store(windows=False)
+    store = built.store(tiles=False)
     slide = open_slide(tmp_path / "clam.svs")
     for index in range(len(PLACES)):
         info = store.tile_info(index)
