@@ -12,6 +12,7 @@ from hmgdm_monai.entities.entity_encoder import EntityEncoder
 from hmgdm_monai.entities.given_entities import GivenEntities
 from hmgdm_monai.entities.window_autoencoder import WindowAutoencoder
 from hmgdm_monai.errors import InputError
+from hmgdm_monai.networks.declared_size import check_declared_size
 
 FORMAT = 1
 
@@ -50,9 +51,12 @@ def load_entities(path: Path | str) -> EntityEncoder:
     saved = read_checkpoint(path)
     if not isinstance(saved, dict) or saved.get("format") != FORMAT or "weights" not in saved:
         raise InputError(f"{path}: holds no entity encoder; give entities.pt of a run of train_entities.json")
-    entities = build_entities(saved["kind"], saved["settings"])
     try:
+        check_declared_size(lambda: build_entities(saved["kind"], saved["settings"]), saved["weights"])
+        entities = build_entities(saved["kind"], saved["settings"])
         entities.load_state_dict(saved["weights"])
-    except RuntimeError as error:
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{path}: is damaged ({' '.join(str(error).split())[:120]}); train it again") from error
     return entities.requires_grad_(False).eval()

@@ -85,7 +85,7 @@ def test_outlines_and_label_maps_give_the_same_graphs(folder: Path) -> None:
     assert first.mpp.tolist() == [0.5] and second.edge_index.shape == (2, 0)
     # Centers in um: (4, 4), (16.5, 6.5), (31.5, 16.5), (9, 24); of the tile's pixels 0.5 um each.
     assert first.edge_index.T.tolist() == [[0, 1], [0, 3], [1, 2], [1, 3], [2, 3]]
-    longest = build(folder, "a.tif,p0,,a_cells.png", max_edge_um=19.0).store()[0]
+    longest = build(folder, "a.tif,p0,,a_cells.png", max_edge_um=19.5).store()[0]
     assert longest.edge_index.T.tolist() == [[0, 1], [1, 2], [1, 3]]
 
 

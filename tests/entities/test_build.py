@@ -54,8 +54,15 @@ def test_other_kinds_and_files_are_refused_in_one_line(tiny: Any, tmp_path: Path
     write_checkpoint(tmp_path / "other.pt", {**saved, "settings": {**saved["settings"], "widths": [16]}})
     write_checkpoint(tmp_path / "newer.pt", {**saved, "format": 99})
     write_checkpoint(tmp_path / "model.pt", {"format": 3, "kind": "hmgdm", "settings": {}, "weights": {}})
+    write_checkpoint(tmp_path / "part.pt", {"format": 1, "weights": saved["weights"]})
     (tmp_path / "text.pt").write_text("no checkpoint")
-    cases = {"other": "damaged", "newer": "no entity encoder", "model": "no entity encoder", "text": "damaged"}
+    cases = {
+        "other": "damaged",
+        "part": "damaged",
+        "newer": "no entity encoder",
+        "model": "no entity encoder",
+        "text": "damaged",
+    }
     for name, told in {**cases, "none": "no such"}.items():
         with pytest.raises(InputError, match=told) as caught:
             load_entities(tmp_path / f"{name}.pt")

@@ -3,37 +3,40 @@
 from __future__ import annotations
 
 import resource
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from hmgdm_monai.data.checkpoint_file import read_checkpoint, write_checkpoint
+from hmgdm_monai.entities.build import load_entities, save_entities
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.classifier_file import build_classifier, load_classifier, save_classifier
 from hmgdm_monai.networks.declared_size import check_declared_size
-from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder
 from hmgdm_monai.networks.pretrained import load_pretrained, save_pretrained
 from hmgdm_monai.networks.survival_file import SurvivalModel, build_loss, load_survival_model, save_survival_model
 
-AUTOENCODER = {"window_px": 16, "widths": [8, 8], "texture_dim": 0, "shortcut": False}
-HMGDM = {"latent_dim": 5, "hidden_dim": 8, "num_layers": 2, "heads": 2}
 
-
-def pretrained(path: Path) -> list[str]:
-    save_pretrained(path, GraphTileEncoder.build({"autoencoder": AUTOENCODER, "hmgdm": HMGDM}, {}))
+def pretrained(path: Path, tiny: Any) -> list[str]:
+    save_pretrained(path, tiny.encoder())
     return ["settings", "hmgdm", "hidden_dim"]
 
 
-def classifier(path: Path) -> list[str]:
-    encoder = GraphTileEncoder.build({"autoencoder": AUTOENCODER, "hmgdm": HMGDM}, {})
+def of_entities(path: Path, tiny: Any) -> list[str]:
+    save_entities(path, tiny.entities("window_autoencoder"))
+    return ["settings", "latent_channels"]
+
+
+def classifier(path: Path, tiny: Any) -> list[str]:
     head = {"num_classes": 2, "hidden": 6, "dropout": 0.1}
-    save_classifier(path, build_classifier(encoder, "finetune", head), "finetune", head, ["a", "b"], [], 0)
+    save_classifier(path, build_classifier(tiny.encoder(), "finetune", head), "finetune", head, ["a", "b"], [], 0)
     return ["settings", "hidden"]
 
 
-def survival(path: Path) -> list[str]:
+def survival(path: Path, tiny: Any) -> list[str]:
     from hmgdm_monai.networks.aggregators.build import build_aggregator
 
     chosen = {"name": "amil", "in_channels": 4, "settings": {"hidden_dim": 8}}
@@ -45,13 +48,18 @@ def survival(path: Path) -> list[str]:
     return ["settings", "aggregator", "settings", "hidden_dim"]
 
 
-FILES = {load_pretrained: pretrained, load_classifier: classifier, load_survival_model: survival}
+FILES = {
+    load_pretrained: pretrained,
+    load_entities: of_entities,
+    load_classifier: classifier,
+    load_survival_model: survival,
+}
 
 
 @pytest.mark.parametrize("load", FILES)
-def test_a_small_file_does_not_make_a_large_network(tmp_path: Path, load) -> None:
+def test_a_small_file_does_not_make_a_large_network(tmp_path: Path, load: Callable, tiny: Any) -> None:
     path = tmp_path / "model.pt"
-    *names, last = FILES[load](path)
+    *names, last = FILES[load](path, tiny)
     load(path)
     content = read_checkpoint(path)
     settings = content
