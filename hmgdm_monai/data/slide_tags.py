@@ -143,7 +143,7 @@ def _vendor(path: Path) -> str | None:
 def _check_whole(path: Path, tif: tifffile.TiffFile, pages: list[tifffile.TiffPage], counted: bool = True) -> None:
     """Raise an InputError where the file ends before its directory or its pixels do, or lists too few of them."""
     size = path.stat().st_size
-    if not pages[0].dataoffsets:
+    if not pages[0].dataoffsets or not pages[0].imagewidth or not pages[0].imagelength:
         raise InputError(f"{path}: truncated TIFF (it holds no pixels); copy or download it again")
     for number, page in enumerate(pages):
         width, height = segment_size_px(page)

@@ -86,6 +86,14 @@ def test_a_directory_that_lists_too_few_tiles_is_damaged(tmp_path, write_tiff, s
         open_slide(path)
 
 
+@pytest.mark.parametrize("side_tag", [256, 257])
+def test_a_picture_without_pixels_is_refused(tmp_path, write_tiff, stained, side_tag):
+    path = write_tiff(tmp_path / "a.tif", [stained(256, 256)], compression="jpeg")
+    _patched(path, side_tag, 0)
+    with pytest.raises(InputError, match=r"a\.tif: truncated TIFF \(it holds no pixels\)"):
+        open_slide(path)
+
+
 @pytest.mark.parametrize("tiled", [True, False])
 def test_a_tile_or_strip_that_decodes_to_gigabytes_is_refused_before(tmp_path, tiled):
     """Compressed zeros take a thousandth of what they declare."""
