@@ -3,8 +3,9 @@
 python scripts/export_model.py --classifier runs/classification/finetune/checkpoints/classifier_fold0.pt \
     --output exported --tiles tile_a.png tile_b.png
 
-Of an encoder on entity graphs the exported network takes the graph, not the image: docs/distribution.md says why. ONNX
-wants the extra: pip install -c constraints.txt -e '.[export]'.
+Of an encoder on entity graphs the exported network takes a tile with its entities: label map, edges and positions.
+docs/distribution.md says why, and which encoders cannot be exported. ONNX wants the extra:
+pip install -c constraints.txt -e '.[export]'.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from torch_geometric.data import Data
 
 from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.entities.backbone_entities import BackboneEntities
+from hmgdm_monai.entities.backbones.exported_backbone import ExportedBackbone
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.tile_classifier import TileClassifier
 
@@ -42,7 +43,7 @@ class ExportableClassifier(nn.Module, ABC):
 
 
 class ExportableGraphClassifier(ExportableClassifier):
-    """Of an encoder of kind "hmgdm". Superpixels and their graph are inputs, since they cannot be exported.
+    """Of an encoder of kind "hmgdm". Entities and their graph are inputs, since they cannot be exported.
 
     Superpixels grow and merge by a loop over pixels in compiled Python (numba): TorchScript, ``torch.export`` and ONNX
     know no such thing. A caller makes them by ``encoder.to_sample`` or by a program of its own: a vertex for each
@@ -50,7 +51,8 @@ class ExportableGraphClassifier(ExportableClassifier):
     pooling, graph encoder, head.
 
     Raises:
-        InputError: the entities are no backbone's maps of the tile; windows are cut outside of tensors.
+        InputError: the entities are no backbone's maps of the tile alone (windows and shapes are made outside of
+            tensors), or a backbone is a file itself.
     """
 
     input_names = ("image", "label_map", "edge_index", "pos")
@@ -58,15 +60,21 @@ class ExportableGraphClassifier(ExportableClassifier):
     def __init__(self, network: TileClassifier) -> None:
         super().__init__(network)
         entities = network.encoder.entities
-        if not isinstance(entities, BackboneEntities) or entities.view != "tile":
-            raise InputError("only entities of a backbone with entity_view tile can be exported")
+        if not isinstance(entities, BackboneEntities) or entities.view != "tile" or entities.shape_channels:
+            raise InputError(
+                "only entities of a backbone can be exported, with entity_view tile and without shape_channels; "
+                "windows and shapes are made outside of tensors"
+            )
+        files = [backbone.name for backbone in entities.backbones if isinstance(backbone, ExportedBackbone)]
+        if files:
+            raise InputError(f"backbone {files[0]}: is an exported file itself, which cannot be put into another")
 
     def forward(self, image: Tensor, label_map: Tensor, edge_index: Tensor, pos: Tensor) -> Tensor:
         """Logits (1, K).
 
         Args:
             image: (1, 3, S, S) uint8.
-            label_map: (1, S, S) int32, superpixel of each pixel.
+            label_map: (1, S, S) int32, entity of each pixel, -1 where there is none.
             edge_index: (2, E) int64, each undirected edge once.
             pos: (V, 2) float32, centroids as shares of the tile's sides.
         """
@@ -81,7 +89,7 @@ class ExportableGraphClassifier(ExportableClassifier):
         return self.network(self.network.encoder.prepare(graph))
 
     def inputs(self, image: Tensor) -> tuple[Tensor, ...]:
-        """The tile, its superpixels, their edges and positions."""
+        """The tile, its entities, their edges and positions."""
         graph = self.network.encoder.to_sample(image)
         return tuple(graph[name] for name in self.input_names)
 

@@ -36,7 +36,8 @@ def test_entities_by_choice(workflow: Callable[..., Any], outcome: Any, tmp_path
     from hmgdm_monai.engines.recipe import recipe_of
     from hmgdm_monai.networks.pretrained import load_pretrained
 
-    settings = {"entity_kind": kind, "max_epochs": 1, "max_edge_um": 40.0, "shape_channels": kind == "cells"}
+    settings = {"entity_kind": kind, "shape_channels": kind == "cells", "max_edge_um": 20.0}
+    settings |= {"max_epochs": 1, "max_tiles_per_slide": 2, "degraded_views": 0}
     workflow(tmp_path, **settings).run()
     run = outcome(tmp_path)
     assert run.metrics["hmgdm"]["epochs"] == 1

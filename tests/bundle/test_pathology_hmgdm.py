@@ -50,8 +50,16 @@ def _one_thread_and_path_restored() -> Any:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_workflow(name: str, packaged: Callable[..., Path], small_slides: Path, tiny: Any, tmp_path: Path) -> None:
+def test_workflow(
+    name: str,
+    packaged: Callable[..., Path],
+    small_slides: Path,
+    tiny: Any,
+    mlflow_tables: Callable[[Path], None],
+    tmp_path: Path,
+) -> None:
     kind, files, overrides = CASES[name]
+    mlflow_tables(tmp_path / "out")
     bundle = Path(os.environ.get("BUNDLE_ROOT") or packaged())
     given = {"bundle_root": str(bundle), "manifest": str(small_slides), "output_dir": str(tmp_path / "out")}
     if name == "paper":

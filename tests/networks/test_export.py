@@ -98,9 +98,17 @@ def test_onnx_does_as_pytorch_does(kind: str, classifier: Callable[..., TileClas
 
 
 def test_entities_that_leave_tensors_cannot_be_exported(tiny: Any, tmp_path: Path) -> None:
-    for entities in (tiny.entities("window_autoencoder"), tiny.entities(view="window")):
+    network = torch.nn.Conv2d(3, 4, 8, 8)
+    torch.jit.trace(network, torch.zeros(1, 3, 64, 64)).save(tmp_path / "maps.ts")
+    cases = [
+        (tiny.entities("window_autoencoder"), "only entities of a backbone"),
+        (tiny.entities(view="window"), "with entity_view tile"),
+        (tiny.entities(shape_channels=True), "without shape_channels"),
+        (tiny.entities(backbones=str(tmp_path / "maps.ts")), r"maps\.ts: is an exported file itself"),
+    ]
+    for entities, told in cases:
         network = build_classifier(tiny.encoder(entities=entities), "finetune", {"num_classes": 3})
-        with pytest.raises(InputError, match="entity_view tile") as caught:
+        with pytest.raises(InputError, match=told) as caught:
             exportable(network)
         assert "\n" not in str(caught.value)
 
