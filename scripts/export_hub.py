@@ -23,8 +23,8 @@ def main() -> int:
     parser.add_argument("--license", help="identifier such as apache-2.0 (default: unknown)")
     given = parser.parse_args()
     # The library is slow to import; --help and a wrong option are not to wait for it.
-    from hmgdm_monai.networks.hub import save_pretrained
-    from hmgdm_monai.networks.pretrained import load_pretrained
+    from hmgdm_monai.saving.encoder_file import load_pretrained
+    from hmgdm_monai.saving.hub import save_pretrained
 
     try:
         statement = given.data

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.networks.classifier_file import load_classifier
-from hmgdm_monai.networks.export import FORMATS, export, exportable, load_exported
+from hmgdm_monai.saving.classifier_file import load_classifier
+from hmgdm_monai.saving.export import FORMATS, export, exportable, load_exported
 
 TOLERANCE = 1e-4
 

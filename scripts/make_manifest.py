@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from hmgdm_monai.data.make_manifest import make_manifest
+from hmgdm_monai.data.manifest.make_manifest import make_manifest
 from hmgdm_monai.errors import InputError
 
 

@@ -31,10 +31,10 @@ def draw(run: Path, tile: int = 0, seed: int = 0) -> Figure:
     from torch_geometric.data import Batch
 
     from hmgdm_monai.data.demo.cohort import MARKER
-    from hmgdm_monai.diffusion.sampling import sample_hidden
-    from hmgdm_monai.engines.recipe import noising_of
     from hmgdm_monai.entities.nearest_superpixels import NearestSuperpixels
-    from hmgdm_monai.networks.pretrained import load_pretrained
+    from hmgdm_monai.networks.methods.sampling import sample_hidden
+    from hmgdm_monai.preparation.recipe import noising_of
+    from hmgdm_monai.saving.encoder_file import load_pretrained
     from hmgdm_monai.visualize.denoising import hidden_pixels
     from hmgdm_monai.visualize.entity_graph import draw_entity_graph
     from hmgdm_monai.visualize.paint import paint_superpixels
@@ -101,7 +101,7 @@ def main() -> int:
 
         from PIL import Image
 
-        from hmgdm_monai.data.whole_file import write_whole
+        from hmgdm_monai.data.files.whole_file import write_whole
 
         whole, small = io.BytesIO(), io.BytesIO()
         draw(given.run, given.tile).savefig(whole, format="png", dpi=110)

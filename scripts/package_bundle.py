@@ -22,8 +22,8 @@ from package_parts.configs import PACKAGE, packed_configs, packed_metadata, writ
 
 import hmgdm_monai
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.networks.classifier_file import load_classifier
-from hmgdm_monai.networks.pretrained import load_pretrained
+from hmgdm_monai.saving.classifier_file import load_classifier
+from hmgdm_monai.saving.encoder_file import load_pretrained
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = ROOT / "bundle/models"

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from tiny_models import TinyModels
+from toy_stage import toy_stage
 
 if TYPE_CHECKING:
-    from hmgdm_monai.entities.entity_encoder import EntityEncoder
-    from hmgdm_monai.networks.tile_encoder import TileEncoder
+    from hmgdm_monai.networks.encoders.graph_tile_encoder import GraphTileEncoder
+
+__all__ = ["toy_stage"]  # a fixture
 
 
 @pytest.fixture(scope="session")
@@ -78,192 +80,50 @@ def small_cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return manifest
 
 
-class TinyModels:
-    """Models in miniature that nobody trained, the same at every call, and the settings that they are built from.
-
-    They take tiles of 64 px.
-    """
-
-    backbone = {"name": "efficientnet_lite0", "blocks": [2]}
-    hmgdm = {"latent_dim": 24, "hidden_dim": 16, "num_layers": 2, "heads": 2}
-    vit = {"vit": {"image_px": 64, "patch_px": 16, "hidden_dim": 16, "num_layers": 2, "heads": 2}, "readout": "mean"}
-    data = {
-        "tile_size_px": 64,
-        "tile_mpp": 0.5,
-        "tile_overlap_px": 0,
-        "min_tissue": 0.5,
-        "stain_method": None,
-        "n_segments": 12,
-        "compactness": 20.0,
-        "merge_threshold": None,
-    }
-    noise = {
-        "num_timesteps": 100,
-        "beta_start": 1e-7,
-        "beta_end": 0.02,
-        "prediction_type": "sample",
-        "noise_intensity": "dynamic",
-    }
-
-    def entities(self, kind: str = "backbone", **settings: Any) -> EntityEncoder:
-        """An entity encoder of a kind: "backbone" (D = 24) or "window_autoencoder" (windows of 8 px, D = 64)."""
-        import torch
-
-        from hmgdm_monai.entities.backbone_entities import BackboneEntities
-        from hmgdm_monai.entities.window_autoencoder import WindowAutoencoder
-
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            if kind == "window_autoencoder":
-                made = WindowAutoencoder(**{"window_px": 8, "widths": (8,), "latent_channels": 1, **settings})
-            else:
-                made = BackboneEntities(**{"backbones": self.backbone, "published": False, **settings})
-                for module in made.modules():  # PyTorch's own start would let the tile fade from block to block
-                    if isinstance(module, torch.nn.Conv2d):
-                        torch.nn.init.kaiming_normal_(module.weight)
-        return made.requires_grad_(False).eval()
-
-    def encoder(
-        self,
-        kind: str = "hmgdm",
-        run: dict[str, Any] | None = None,
-        entities: EntityEncoder | None = None,
-        **settings: Any,
-    ) -> TileEncoder:
-        """An encoder of tiles.
-
-        Args:
-            kind: "hmgdm" or "vit".
-            run: its run settings; ``data`` and ``noise`` where None.
-            entities: of an encoder of graphs; the one of a backbone where None.
-            settings: of the network of graphs, other than those of ``hmgdm``.
-        """
-        import torch
-
-        from hmgdm_monai.networks.build import build_hmgdm
-        from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder
-        from hmgdm_monai.networks.pretrained import build_tile_encoder
-
-        run = {"data": dict(self.data), "hmgdm": dict(self.noise)} if run is None else run
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            if kind == "vit":
-                return build_tile_encoder("vit", self.vit, run).eval()
-            network = {**self.hmgdm, **settings}
-            if entities is None:
-                entities = self.entities(edge_latents=network.get("edge_latents", True))
-            network["latent_dim"] = entities.latent_dim
-            return GraphTileEncoder(entities, build_hmgdm(**network), {"hmgdm": network}, run).eval()
-
-
 @pytest.fixture(scope="session")
 def tiny() -> TinyModels:
     """Models in miniature."""
     return TinyModels()
 
 
+@pytest.fixture(scope="session")
+def tiny_model(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """model.pt of a graph encoder in miniature that nobody trained."""
+    from hmgdm_monai.saving.encoder_file import save_pretrained
+
+    path = tmp_path_factory.mktemp("model") / "model.pt"
+    save_pretrained(path, tiny.encoder())
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_pretrained(tiny_model: Path) -> GraphTileEncoder:
+    """The model, read from its file; not to be changed."""
+    from hmgdm_monai.saving.encoder_file import load_pretrained
+
+    return load_pretrained(tiny_model)
+
+
 @pytest.fixture
-def toy_stage(tmp_path: Path) -> Callable[..., SimpleNamespace]:
-    """Function that builds stage 2 in miniature, anew at each call: engines, network, checkpoint in one folder.
+def graph_paths(tmp_path: Path, stained: Callable) -> list[Path]:
+    """Unit "a" of three tiles of 64 px, the second of one color, and unit "b" of two, the last of which is a's first.
 
-    12 random latent graphs to train on and 4 to validate on, wired as in train.json.
+    All tiles of a unit are of one row of the manifest.
     """
-    import torch
-    from monai.engines import SupervisedEvaluator, SupervisedTrainer
-    from monai.handlers import LrScheduleHandler, ValidationHandler
-    from torch_geometric.loader import DataLoader
+    from hmgdm_monai.data.stores.graph_store import TileGraph, write_unit
+    from hmgdm_monai.transforms.entity_graph import build_entity_graph
+    from hmgdm_monai.transforms.superpixels import Superpixels
 
-    from diffusers import DDPMScheduler  # isort: skip
-    from hmgdm_monai.data.entity_graph import EntityGraph
-    from hmgdm_monai.diffusion.noising import GraphNoising
-    from hmgdm_monai.engines.iteration import MaskedDiffusionIteration
-    from hmgdm_monai.handlers.early_stop import EarlyStop
-    from hmgdm_monai.handlers.stage_checkpoint import StageCheckpoint
-    from hmgdm_monai.handlers.validation_score import ValidationLoss
-    from hmgdm_monai.losses.masked_graph import MaskedGraphLoss
-    from hmgdm_monai.metrics.mean_loss import MeanLoss
-    from hmgdm_monai.networks.build import build_hmgdm
+    pixels = stained(64 * 4, 64).transpose(2, 0, 1)
 
-    def graph(seed: int) -> EntityGraph:
-        draw = torch.Generator().manual_seed(seed)
-        first = torch.randint(6, (9,), generator=draw)
-        return EntityGraph(
-            pos=torch.rand(6, 2, generator=draw),
-            edge_index=torch.stack((first, (first + torch.randint(1, 6, (9,), generator=draw)) % 6)),
-            vertex_latents=torch.randn(6, 4, generator=draw),
-            edge_latents=torch.randn(9, 4, generator=draw),
-        )
+    def tile(unit: str, place: int, number: int) -> TileGraph:
+        image = np.ascontiguousarray(pixels[:, :, 64 * number : 64 * (number + 1)])
+        if number == 1:
+            image = np.full_like(image, 90)
+        graph = build_entity_graph(image, Superpixels(12)(image))
+        return TileGraph(graph, f"{unit}/row", (64 * place, 7), 0.5, image.transpose(1, 2, 0))
 
-    graphs = [graph(seed) for seed in range(16)]
-
-    def build(
-        max_epochs: int = 4,
-        *,
-        seed: int = 0,
-        lr: float = 1e-3,
-        patience: int = 50,
-        batch_size: int = 4,
-        accumulation_steps: int = 1,
-        max_grad_norm: float | None = 10.0,
-        val_interval: int = 1,
-        kl_weight: float = 0.1,
-        device: str = "cpu",
-        amp: bool = False,
-        path: Path | None = None,
-    ) -> SimpleNamespace:
-        torch.set_num_threads(1)
-        torch.manual_seed(0)
-        network = build_hmgdm(4, hidden_dim=8, num_layers=1, heads=2, bottleneck=kl_weight > 0).to(device)
-        optimizer = torch.optim.Adam(network.parameters(), lr=lr)
-        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.6, patience=1)
-        noising = GraphNoising(DDPMScheduler(clip_sample=False, prediction_type="sample", beta_schedule="sigmoid"))
-        iteration = MaskedDiffusionIteration(MaskedGraphLoss(kl_weight), noising, seed, max_grad_norm)
-        evaluator = SupervisedEvaluator(
-            device=device,
-            val_data_loader=DataLoader(graphs[12:], batch_size=2),
-            network=network,
-            iteration_update=iteration.validate,
-            key_val_metric={"val_loss": MeanLoss()},
-            metric_cmp_fn=lambda new, best: new < best,
-            amp=amp,
-        )
-        sampler = torch.utils.data.DistributedSampler(graphs[:12], 1, 0, shuffle=True, seed=seed)
-        trainer = SupervisedTrainer(
-            device=device,
-            max_epochs=max_epochs,
-            train_data_loader=DataLoader(graphs[:12], batch_size=batch_size, sampler=sampler),
-            network=network,
-            optimizer=optimizer,
-            loss_function=iteration.loss,
-            iteration_update=iteration,
-            train_handlers=[
-                ValidationHandler(val_interval, evaluator),
-                LrScheduleHandler(schedule, print_lr=False, step_transform=ValidationLoss(evaluator)),
-            ],
-            amp=amp,
-            accumulation_steps=accumulation_steps,
-        )
-        checkpoint = StageCheckpoint(
-            path or tmp_path / "stage.pt",
-            {
-                "network": network,
-                "optimizer": optimizer,
-                "scheduler": schedule,
-                "early_stop": EarlyStop(patience, evaluator),
-            },
-            evaluator=evaluator,
-            settings={"lr": lr, "network": {"hidden_dim": 8}},
-        )
-        checkpoint.attach(trainer)
-        return SimpleNamespace(
-            network=network,
-            optimizer=optimizer,
-            schedule=schedule,
-            iteration=iteration,
-            evaluator=evaluator,
-            trainer=trainer,
-            checkpoint=checkpoint,
-            graphs=graphs,
-        )
-
-    return build
+    return [
+        write_unit(tmp_path / "graphs", name, [tile(name, *pair) for pair in enumerate(numbers)], {"n_segments": 12})
+        for name, numbers in (("a", (0, 1, 2)), ("b", (3, 0)))
+    ]

@@ -58,7 +58,7 @@ from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.diffusion.draws import BatchDraws
 from hmgdm_monai.diffusion.noising import GraphNoising
 from hmgdm_monai.losses.masked_graph import MaskedGraphLoss
-from hmgdm_monai.networks.build import build_hmgdm
+from hmgdm_monai.networks.methods.build import build_hmgdm
 
 def graph(number):
     draw, size = torch.Generator().manual_seed(number), 4 + 3 * number

@@ -7,12 +7,12 @@ from monai.engines import SupervisedTrainer
 from torch import Tensor
 
 from hmgdm_monai.engines.views_iteration import ViewsIteration
-from hmgdm_monai.networks.dirl import DiRL
+from hmgdm_monai.networks.methods.dirl import DiRL
 from hmgdm_monai.transforms.paired_views import View
 
 
 class DiRLIteration(ViewsIteration):
-    """Train or validate :class:`~hmgdm_monai.networks.dirl.DiRL` by :class:`~hmgdm_monai.losses.dirl.DiRLLoss`."""
+    """A step of :class:`~hmgdm_monai.networks.methods.dirl.DiRL`, by :class:`~hmgdm_monai.losses.dirl.DiRLLoss`."""
 
     def loss_of_views(self, network: DiRL, views: tuple[View, View], generator: torch.Generator) -> Tensor:
         """Loss of a batch of tiles, by what their views have in common."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from contextlib import nullcontext
 from typing import Any
@@ -14,14 +13,8 @@ from monai.utils.enums import CommonKeys
 from torch import Tensor, nn
 
 from hmgdm_monai.data.entity_graph import EntityGraph
-from hmgdm_monai.diffusion.draws import BatchDraws
-from hmgdm_monai.diffusion.noising import GraphNoising
-from hmgdm_monai.entities.window_autoencoder import WindowAutoencoder
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.ranks import average, mean_weight
-from hmgdm_monai.transforms.entity_windows import graph_windows
-
-logger = logging.getLogger(__name__)
+from hmgdm_monai.ranks import average
 
 
 class SelfSupervisedIteration(ABC):
@@ -127,64 +120,6 @@ class SelfSupervisedIteration(ABC):
         # Decollation needs one tensor with a batch dimension; there is no label, so the prediction stands in its place.
         pred = pred.detach().float()
         return {CommonKeys.PRED: pred, CommonKeys.LABEL: pred.new_zeros(pred.shape[0]), CommonKeys.LOSS: loss}
-
-
-class WindowAutoencoderIteration(SelfSupervisedIteration):
-    """Reconstruct windows of vertices and, where the autoencoder encodes those, of edges.
-
-    Args:
-        loss: :class:`hmgdm_monai.losses.window_autoencoder.WindowAutoencoderLoss`.
-        windows_per_tile: how many windows, of all entities alike, to draw from each tile of a batch.
-        seed: of the run.
-        max_grad_norm: see the base class.
-    """
-
-    def __init__(
-        self, loss: nn.Module, windows_per_tile: int = 32, seed: int = 0, max_grad_norm: float | None = 10.0
-    ) -> None:
-        super().__init__(loss, seed, max_grad_norm)
-        self.windows_per_tile = windows_per_tile
-
-    def compute(
-        self, network: WindowAutoencoder, batch: EntityGraph, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """Loss on windows drawn evenly over the batch; latents (N, D) for monitoring."""
-        draws = BatchDraws(batch, generator, shared=network.training)
-        vertices, edges = graph_windows(batch, network.window_px, network.edge_latents)
-        windows = vertices if edges is None else torch.cat((vertices, edges))
-        chosen, among = draws.choose(self.windows_per_tile * draws.num_graphs, edges=edges is not None)
-        windows = windows[chosen.cpu()].to(batch.pos.device)
-        output = network.reconstruct(windows, generator, among)
-        loss = self.loss(output.reconstruction, windows.float() / 255.0, output.kl)
-        if network.training:
-            loss = loss * mean_weight(len(windows), windows.device)  # each of its terms is a mean over windows
-        return loss, output.latents
-
-
-class MaskedDiffusionIteration(SelfSupervisedIteration):
-    """Restore the hidden half of latent graphs.
-
-    Args:
-        loss: :class:`hmgdm_monai.losses.masked_graph.MaskedGraphLoss`.
-        noising: forward process.
-        seed: of the run.
-        max_grad_norm: see the base class.
-    """
-
-    def __init__(
-        self, loss: nn.Module, noising: GraphNoising, seed: int = 0, max_grad_norm: float | None = 10.0
-    ) -> None:
-        super().__init__(loss, seed, max_grad_norm)
-        self.noising = noising
-        logger.info("noise: %d timesteps, abar_T = %.2g", noising.num_timesteps, noising.signal_at_end)
-
-    def compute(self, network: nn.Module, batch: EntityGraph, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Loss of a fresh split, timestep and noise; embeddings (B, S) of the whole graphs, in validation only."""
-        output = network(batch, self.noising, BatchDraws(batch, generator, shared=network.training))
-        loss = self.loss(*output)
-        if network.training:
-            return loss, loss.detach().expand(batch.num_graphs, 1)
-        return loss, network.embed(batch)
 
 
 def _check_finite(name: str, loss: Tensor, engine: Any) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from hmgdm_monai.diffusion.noising import GraphNoising
 from hmgdm_monai.engines.views_iteration import ViewsIteration
-from hmgdm_monai.networks.masked_autoencoder import MaskedAutoencoder
+from hmgdm_monai.networks.methods.masked_autoencoder import MaskedAutoencoder
 from hmgdm_monai.transforms.paired_views import PairedViews, View
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.diffusion.draws import BatchDraws
 from hmgdm_monai.engines.iteration import SelfSupervisedIteration
-from hmgdm_monai.networks.graph_mae import GraphMAE
+from hmgdm_monai.networks.methods.graph_mae import GraphMAE
 
 
 class MaskedVertexIteration(SelfSupervisedIteration):

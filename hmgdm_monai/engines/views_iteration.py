@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from hmgdm_monai.engines.iteration import SelfSupervisedIteration
-from hmgdm_monai.networks.region_pooling import token_weights
-from hmgdm_monai.networks.vit_tile_encoder import pixels
+from hmgdm_monai.networks.encoders.vit_tile_encoder import pixels
+from hmgdm_monai.networks.layers.region_pooling import token_weights
 from hmgdm_monai.transforms.paired_views import PairedViews, View
 
 
@@ -19,7 +19,7 @@ class ViewsIteration(SelfSupervisedIteration):
 
     Validation adds the encoder's attention to whole tiles to the output, and how much of each token lies in each
     region, for :class:`~hmgdm_monai.metrics.attention_metrics.AttentionMetrics`. Networks have ``encoder`` (a
-    :class:`~hmgdm_monai.networks.tile_vit.TileViT`), ``num_regions`` and ``embed``.
+    :class:`~hmgdm_monai.networks.encoders.tile_vit.TileViT`), ``num_regions`` and ``embed``.
 
     Args:
         loss: of the network's outputs.

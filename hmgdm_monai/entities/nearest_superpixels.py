@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hmgdm_monai.data.checkpoint_file import read_checkpoint, write_checkpoint
+from hmgdm_monai.data.files.checkpoint_file import read_checkpoint, write_checkpoint
 from hmgdm_monai.errors import InputError
 
 _AT_ONCE = 256

@@ -10,7 +10,7 @@ from typing import Any
 from ignite.engine import Engine, Events
 from torch import Tensor
 
-from hmgdm_monai.data.checkpoint_file import read_checkpoint, write_checkpoint
+from hmgdm_monai.data.files.checkpoint_file import read_checkpoint, write_checkpoint
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.ranks import is_first_rank
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from hmgdm_monai.losses.dense_matching import DenseDINOLoss
 from hmgdm_monai.losses.dino import DINOLoss
-from hmgdm_monai.networks.dirl import ViewOutput
+from hmgdm_monai.networks.methods.dirl import ViewOutput
 
 
 class DiRLTerms(NamedTuple):
@@ -45,7 +45,7 @@ class DiRLLoss(nn.Module):
         self.image_loss, self.region_loss, self.dense_weight = image_loss, region_loss, dense_weight
 
     def forward(self, students: Sequence[ViewOutput], teachers: Sequence[ViewOutput] | None) -> DiRLTerms:
-        """Terms of a batch, from the outputs of :class:`~hmgdm_monai.networks.dirl.DiRL` for both views."""
+        """Terms of a batch, from the outputs of :class:`~hmgdm_monai.networks.methods.dirl.DiRL` for both views."""
         targets = [] if teachers is None else [view.image for view in teachers]
         image = self.image_loss(*(view.image for view in students), *self._targets(self.image_loss, DINOLoss, targets))
         if self.dense_weight == 0:

@@ -109,7 +109,7 @@ def region_mass_ratio(weights: Tensor, token_weights: Tensor, areas: Tensor | No
     Args:
         weights: (B, H, N).
         token_weights: (B, N, R), share of each token that lies in each region
-            (:func:`~hmgdm_monai.networks.region_pooling.token_weights`).
+            (:func:`~hmgdm_monai.networks.layers.region_pooling.token_weights`).
         areas: (B, N) or None.
 
     Returns:

@@ -13,10 +13,10 @@ from monai.transforms import MapTransform, Transform
 from monai.utils import convert_to_dst_type, convert_to_numpy
 from monai.utils.enums import TransformBackends
 
-from hmgdm_monai.data.cell_maps import UNKNOWN, CellMap, CellMapError, open_cell_map
-from hmgdm_monai.data.manifest import ManifestRow
-from hmgdm_monai.data.region_store import NO_REGION
-from hmgdm_monai.data.slide import Slide, open_slide
+from hmgdm_monai.data.manifest.manifest import ManifestRow
+from hmgdm_monai.data.slides.slide import Slide, open_slide
+from hmgdm_monai.data.stores.region_store import NO_REGION
+from hmgdm_monai.data.tiles.cell_maps import UNKNOWN, CellMap, CellMapError, open_cell_map
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.transforms.nuclei import SegmentNuclei, check_mpp, glass_mask, mpp_of
 from hmgdm_monai.transforms.superpixels import image_as_hwc, one_key_each
@@ -196,8 +196,9 @@ class SuperpixelPrior(Transform):
 class ImportedPrior(Transform):
     """Background and other tissue, and the cells that another program has found (HoVer-Net, CellViT, StarDist ...).
 
-    The files are those of the manifest's `cells` column, see :func:`~hmgdm_monai.data.cell_maps.open_cell_map`. Cells
-    of a class that is not listed belong to no region, rather than to other tissue.
+    The files are those of the manifest's `cells` column, see
+    :func:`~hmgdm_monai.data.tiles.cell_maps.open_cell_map`. Cells of a class that is
+    not listed belong to no region, rather than to other tissue.
 
     Args:
         classes: names of cell types, which become regions 2, 3, ... in this order; None makes all cells region 2.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from hmgdm_monai.data.region_store import NO_REGION
+from hmgdm_monai.data.stores.region_store import NO_REGION
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.visualize.note import add_note
 

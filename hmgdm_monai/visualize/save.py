@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hmgdm_monai.data.whole_file import write_whole
+from hmgdm_monai.data.files.whole_file import write_whole
 from hmgdm_monai.errors import InputError
 
 if TYPE_CHECKING:

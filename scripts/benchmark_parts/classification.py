@@ -32,7 +32,7 @@ COLUMNS = {
 
 def write_manifest(data: Path, path: Path) -> Path:
     """The labelled prostate tiles as a manifest: image, patient (the biopsy), label, mpp."""
-    from hmgdm_monai.data.csv_text import csv_text
+    from hmgdm_monai.data.files.csv_text import csv_text
 
     folder = data / "prostate_gleason" / "labelled"
     with (folder / "manifest.csv").open(newline="") as stream:
@@ -55,11 +55,11 @@ def run_mode(
     choose_by: str,
 ) -> dict[str, Any]:
     """``metrics.json`` of one cross-validation with ``cancer_auc``, the latter from its ``predictions.csv``."""
-    from hmgdm_monai.engines.classification_data import ClassificationData, PretrainedFile
-    from hmgdm_monai.engines.classification_methods import LinearProbe, NearestNeighbours
-    from hmgdm_monai.engines.classification_run import CrossValidation
-    from hmgdm_monai.engines.finetuning import FineTuning
-    from hmgdm_monai.engines.run_folder import RunFolder
+    from hmgdm_monai.tasks.run_folder import RunFolder
+    from hmgdm_monai.tasks.tiles.cross_validation import CrossValidation
+    from hmgdm_monai.tasks.tiles.data import ClassificationData, PretrainedFile
+    from hmgdm_monai.tasks.tiles.finetuning import FineTuning
+    from hmgdm_monai.tasks.tiles.methods import LinearProbe, NearestNeighbours
 
     folder = output / f"{mode}_seed_{seed}"
     data = ClassificationData(manifest, output / "stores", PretrainedFile(model), device=device)
@@ -104,7 +104,7 @@ def main() -> None:
     import torch
 
     from hmgdm_monai.errors import InputError, one_line_errors
-    from hmgdm_monai.networks.classifier_file import MODES
+    from hmgdm_monai.saving.classifier_file import MODES
 
     default = os.environ.get("HMGDM_REAL_DATA") or Path(__file__).resolve().parents[2].parent / "shared" / "data"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -16,7 +16,7 @@ import numpy as np
 from hmgdm_monai.errors import InputError
 
 if TYPE_CHECKING:
-    from hmgdm_monai.engines.pretraining_data import PretrainingData
+    from hmgdm_monai.tasks.pretraining.graph_data import PretrainingData
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -104,8 +104,8 @@ def pretraining_data(settings: Mapping[str, Any], store_dir: Path) -> Pretrainin
         settings: ``run_settings["data"]`` of the model.
         store_dir: where the run's stores are.
     """
-    from hmgdm_monai.engines.pretraining_data import PretrainingData
-    from hmgdm_monai.engines.recipe import recipe_of
+    from hmgdm_monai.preparation.recipe import recipe_of
+    from hmgdm_monai.tasks.pretraining.graph_data import PretrainingData
 
     recipe = recipe_of({"data": settings})
     return PretrainingData(

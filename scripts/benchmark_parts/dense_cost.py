@@ -17,8 +17,8 @@ def training_step(method: str, weight: float) -> Callable[[], None]:
     from hmgdm_monai.losses.dino import DINOLoss
     from hmgdm_monai.losses.dirl import DiRLLoss
     from hmgdm_monai.losses.info_nce import GlobalContrastiveLoss
-    from hmgdm_monai.networks.dirl import DiRL
-    from hmgdm_monai.networks.tile_vit import TileViT
+    from hmgdm_monai.networks.encoders.tile_vit import TileViT
+    from hmgdm_monai.networks.methods.dirl import DiRL
     from hmgdm_monai.transforms.paired_views import PairedViews
 
     torch.manual_seed(0)

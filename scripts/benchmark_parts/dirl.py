@@ -28,8 +28,8 @@ from benchmark_parts.representation import (
 )
 
 if TYPE_CHECKING:
-    from hmgdm_monai.engines.dirl_data import DiRLData
-    from hmgdm_monai.networks.tile_encoder import TileEncoder
+    from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
+    from hmgdm_monai.tasks.pretraining.image_data import DiRLData
 
 VANILLA, DENSE, GATE = "ViT, lambda = 0", "ViT, lambda = {weight:g} (DiRL)", "H-MGDM"
 MEASURES = (
@@ -95,8 +95,8 @@ def measured(
     from torch_geometric.loader import DataLoader
 
     from hmgdm_monai.metrics.attention_metrics import AttentionMetrics
-    from hmgdm_monai.networks.pretrained import load_pretrained
-    from hmgdm_monai.networks.region_pooling import token_weights
+    from hmgdm_monai.networks.layers.region_pooling import token_weights
+    from hmgdm_monai.saving.encoder_file import load_pretrained
 
     encoder = load_pretrained(run / "model.pt")
     data = region_data(encoder, output)
@@ -136,10 +136,10 @@ def gate_measured(
     """
     import torch
 
-    from hmgdm_monai.engines.classification_data import ClassificationData, PretrainedFile
-    from hmgdm_monai.engines.finetuning import FineTuning
-    from hmgdm_monai.engines.folds import make_folds
     from hmgdm_monai.metrics.attention_metrics import AttentionMetrics
+    from hmgdm_monai.tasks.folds import make_folds
+    from hmgdm_monai.tasks.tiles.data import ClassificationData, PretrainedFile
+    from hmgdm_monai.tasks.tiles.finetuning import FineTuning
 
     pretrained = PretrainedFile(run / "model.pt")
     data = region_data(pretrained.encoder, output)
@@ -173,7 +173,7 @@ def gate_measured(
 
 def region_data(encoder: TileEncoder, output: Path) -> DiRLData:
     """The tiles that an encoder was trained on, with the regions of the default prior."""
-    from hmgdm_monai.engines.dirl_data import DiRLData
+    from hmgdm_monai.tasks.pretraining.image_data import DiRLData
     from hmgdm_monai.transforms.cell_prior import NucleusPrior
 
     return DiRLData(pretraining_data(encoder.run_settings["data"], output / "stores"), NucleusPrior())

@@ -15,7 +15,7 @@ STEPS = ("reading", "superpixels and graph", "entities", "encoder")
 def measure_embedding(
     model: Path, images: Sequence[Path], tiles_per_slide: int = 64, batch_tiles: int = 32, device: str = "cpu"
 ) -> dict[str, float]:
-    """Embed tiles of slides step by step, as :func:`hmgdm_monai.engines.tile_stream.stream_slide` does in one process.
+    """Embed tiles of slides step by step, as :func:`~hmgdm_monai.preparation.tile_stream.stream_slide` does.
 
     Args:
         model: a model.pt of train.json.
@@ -31,10 +31,10 @@ def measure_embedding(
     import torch
     from torch_geometric.data import Batch
 
-    from hmgdm_monai.data.slide import open_slide
-    from hmgdm_monai.data.tiling import tile_locations
-    from hmgdm_monai.engines.recipe import recipe_of
-    from hmgdm_monai.networks.pretrained import load_pretrained
+    from hmgdm_monai.data.slides.slide import open_slide
+    from hmgdm_monai.data.tiles.tiling import tile_locations
+    from hmgdm_monai.preparation.recipe import recipe_of
+    from hmgdm_monai.saving.encoder_file import load_pretrained
 
     embedder: Any = load_pretrained(model).to(device)
     spec = recipe_of(embedder.run_settings).tile_spec

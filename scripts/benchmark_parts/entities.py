@@ -10,7 +10,7 @@ import numpy as np
 from benchmark_parts.common import one_thread, prostate_tiles, real_data_folder, spread, time_in_turns
 
 if TYPE_CHECKING:
-    from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder
+    from hmgdm_monai.networks.encoders.graph_tile_encoder import GraphTileEncoder
 
 TILES, ROUNDS = 16, 9
 BACKBONE, WHOLE = "backbone alone, onnxruntime", "image to embedding"
@@ -22,8 +22,8 @@ def configured_encoder(**changes: Any) -> GraphTileEncoder:
     import torch
     from reproduce_parts.methods import parsed_config
 
-    from hmgdm_monai.networks.build import build_hmgdm
-    from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder
+    from hmgdm_monai.networks.encoders.graph_tile_encoder import GraphTileEncoder
+    from hmgdm_monai.networks.methods.build import build_hmgdm
 
     config = parsed_config(("train.json",), changes)
     entities, settings, network = (config.get_parsed_content(n) for n in ("entities", "settings", "hmgdm_settings"))

@@ -54,8 +54,8 @@ def gate_map(path: Path) -> Callable[[np.ndarray], np.ndarray]:
     """Function from a tile (S, S, 3) to the gate's weight by pixel, 1 being an even share of the area."""
     import torch
 
-    from hmgdm_monai.networks.classifier_file import load_classifier
-    from hmgdm_monai.networks.tile_classifier import GatedTileClassifier
+    from hmgdm_monai.networks.classifiers.tile_classifier import GatedTileClassifier
+    from hmgdm_monai.saving.classifier_file import load_classifier
 
     network = load_classifier(path).network
     if not isinstance(network, GatedTileClassifier):
@@ -77,7 +77,7 @@ def vit_map(path: Path) -> Callable[[np.ndarray], np.ndarray]:
     """The same of a ViT's class token, the mean over heads."""
     import torch
 
-    from hmgdm_monai.networks.pretrained import load_pretrained
+    from hmgdm_monai.saving.encoder_file import load_pretrained
 
     encoder = load_pretrained(path)
 

@@ -31,7 +31,7 @@ def measure_reading(
     """
     from cucim import CuImage
 
-    from hmgdm_monai.data.slide import open_slide
+    from hmgdm_monai.data.slides.slide import open_slide
 
     slide, image = open_slide(path, backend="cucim"), CuImage(str(path))
     width, height = slide.dimensions_px

@@ -92,8 +92,8 @@ def run_features(run: Path, labels: Mapping[Path, ProstateTile], seed: int) -> t
     from torch.utils.data import Subset
     from torch_geometric.loader import DataLoader
 
-    from hmgdm_monai.networks.build import build_hmgdm
-    from hmgdm_monai.networks.pretrained import load_pretrained
+    from hmgdm_monai.networks.methods.build import build_hmgdm
+    from hmgdm_monai.saving.encoder_file import load_pretrained
 
     model = load_pretrained(run / "model.pt")
     data = pretraining_data(model.run_settings["data"], run.parent / "stores")

@@ -26,17 +26,17 @@ def measure_survival(
         data: folder of real data with `survival/`.
         cohorts: of it.
         seeds: of the runs.
-        **training: settings of :class:`hmgdm_monai.engines.survival_fold.SurvivalTraining`, e.g. ``aggregator``.
+        **training: settings of :class:`hmgdm_monai.tasks.patients.fold.SurvivalTraining`, e.g. ``aggregator``.
 
     Returns:
         C-index by cohort and model; for the seed, the share of concordant pairs within test folds.
     """
     from survival_cohort import convert_survival_cohort
 
-    from hmgdm_monai.engines.survival_cross_validation import SurvivalCrossValidation
-    from hmgdm_monai.engines.survival_data import SurvivalData
-    from hmgdm_monai.engines.survival_fold import SurvivalTraining
     from hmgdm_monai.metrics.survival import score_folds
+    from hmgdm_monai.tasks.patients.cross_validation import SurvivalCrossValidation
+    from hmgdm_monai.tasks.patients.data import SurvivalData
+    from hmgdm_monai.tasks.patients.fold import SurvivalTraining
     from hmgdm_monai.transforms.tile_graph import TileGraph
 
     found: dict[str, dict[str, list[float]]] = {}

@@ -55,7 +55,7 @@ def measure_training(
 
     from hmgdm_monai.diffusion.noising import GraphNoising
     from hmgdm_monai.losses.masked_graph import MaskedGraphLoss
-    from hmgdm_monai.networks.build import build_hmgdm
+    from hmgdm_monai.networks.methods.build import build_hmgdm
 
     graphs = synthetic_graphs(max(batch_sizes), vertices, edges)
     torch.manual_seed(0)

@@ -36,7 +36,7 @@ def score_weights(model: Path, cohort: Cohort, seeds: Sequence[int] = (0, 1, 2))
     from reproduce_parts.scored_tiles import ScoredTiles
     from reproduce_parts.scoring import METRICS, mean_of_known, scores_by_fold
 
-    from hmgdm_monai.networks.pretrained import load_pretrained
+    from hmgdm_monai.saving.encoder_file import load_pretrained
 
     encoder = load_pretrained(model)
     with tempfile.TemporaryDirectory() as folder:

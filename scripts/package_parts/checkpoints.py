@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from hmgdm_monai.data.checkpoint_file import read_checkpoint, write_checkpoint
+from hmgdm_monai.data.files.checkpoint_file import read_checkpoint, write_checkpoint
 
 
 def without_paths(content: Any) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmark_parts.common import ROOT, need, real_data_folder
 from benchmark_parts.representation import prostate_cohort
 
-from hmgdm_monai.data.csv_text import csv_text
+from hmgdm_monai.data.files.csv_text import csv_text
 from hmgdm_monai.errors import InputError
 
 DATA_SETS = ("glas", "breast", "prostate", "demo")
@@ -92,7 +92,7 @@ def _labelled_folder(name: str, mpp: float | None = None) -> list[Image]:
 
 
 def _of_manifest(path: Path) -> list[Image]:
-    from hmgdm_monai.data.manifest import read_manifest
+    from hmgdm_monai.data.manifest.manifest import read_manifest
 
     return [Image(row.image.resolve(), row.patient, row.label, row.mpp) for row in read_manifest(path).rows]
 

@@ -16,8 +16,8 @@ from reproduce_parts.work import Work
 from tqdm import tqdm
 
 if TYPE_CHECKING:
-    from hmgdm_monai.data.latent_store import LatentStore
-    from hmgdm_monai.data.ragged_unit import StoredTile
+    from hmgdm_monai.data.stores.latent_store import LatentStore
+    from hmgdm_monai.data.stores.ragged_unit import StoredTile
     from hmgdm_monai.entities.entity_encoder import EntityEncoder
 
 
@@ -56,10 +56,10 @@ def scored_latents(
     """
     import torch
 
-    from hmgdm_monai.data.latent_store import LatentStore, latent_settings, write_latent_unit
-    from hmgdm_monai.data.ragged_unit import StoredTile
-    from hmgdm_monai.engines.recipe import recipe_of
-    from hmgdm_monai.networks.tile_sample import TileToGraph
+    from hmgdm_monai.data.stores.latent_store import LatentStore, latent_settings, write_latent_unit
+    from hmgdm_monai.data.stores.ragged_unit import StoredTile
+    from hmgdm_monai.networks.encoders.tile_sample import TileToGraph
+    from hmgdm_monai.preparation.recipe import recipe_of
 
     recipe = recipe_of(run_settings)
     to_graph = TileToGraph(recipe.cutter, recipe.stain, recipe.tile_spec.mpp)

@@ -17,8 +17,8 @@ from reproduce_parts.work import Work, shared_data
 from tqdm import tqdm
 
 if TYPE_CHECKING:
-    from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder
-    from hmgdm_monai.networks.tile_encoder import TileEncoder
+    from hmgdm_monai.networks.encoders.graph_tile_encoder import GraphTileEncoder
+    from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
 
 ByKind = Callable[[str], np.ndarray]  # from a kind of corruption to features (N, D)
 
@@ -54,8 +54,8 @@ def _function_of(work: Work, tiles: ScoredTiles, model: Path | None) -> tuple[li
         return key, lambda kind: pooled_latents(
             _edgeless(scored_latents(entities, run_settings, tiles, kind, work.stores))
         )
-    from hmgdm_monai.networks.pretrained import load_pretrained
-    from hmgdm_monai.networks.readout import StatisticsReadout
+    from hmgdm_monai.networks.layers.readout import StatisticsReadout
+    from hmgdm_monai.saving.encoder_file import load_pretrained
 
     encoder: Any = load_pretrained(model)
     if family == "images":
@@ -93,7 +93,7 @@ def embed_images(encoder: TileEncoder, images: Iterable[np.ndarray], batch_size:
 
 def embed_graphs(encoder: GraphTileEncoder, latents: Any) -> np.ndarray:
     """Embeddings (N, S) of stored latent graphs."""
-    from hmgdm_monai.engines.classification_data import over_samples
+    from hmgdm_monai.tasks.tiles.data import over_samples
 
     return over_samples(encoder.embed, latents, "cpu").double().numpy()
 

@@ -10,8 +10,8 @@ from reproduce_parts.folds import grouped_folds, some_of
 from tqdm import tqdm
 
 if TYPE_CHECKING:
-    from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder
-    from hmgdm_monai.networks.tile_classifier import GatedTileClassifier
+    from hmgdm_monai.networks.classifiers.tile_classifier import GatedTileClassifier
+    from hmgdm_monai.networks.encoders.graph_tile_encoder import GraphTileEncoder
 
 BATCH = 16
 HEAD_RATE, ENCODER_RATE, WEIGHT_DECAY = 1e-3, 3e-4, 1e-2  # those of classify.json
@@ -42,8 +42,8 @@ def finetune_predictions(
     """
     import torch
 
-    from hmgdm_monai.engines.classification_data import predict_probabilities
-    from hmgdm_monai.networks.tile_classifier import GatedTileClassifier
+    from hmgdm_monai.networks.classifiers.tile_classifier import GatedTileClassifier
+    from hmgdm_monai.tasks.tiles.data import predict_probabilities
 
     classes = np.unique(labels)
     found = np.zeros((len(labels), len(classes)))

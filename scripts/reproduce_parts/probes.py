@@ -58,7 +58,7 @@ def _nearest(train: np.ndarray, labels: np.ndarray, test: np.ndarray, classes: n
     import torch
 
     from hmgdm_monai.losses.class_weights import class_weights
-    from hmgdm_monai.networks.embedding_heads import NearestNeighbourHead
+    from hmgdm_monai.networks.classifiers.embedding_heads import NearestNeighbourHead
 
     known, codes = np.unique(labels, return_inverse=True)
     head = NearestNeighbourHead(train.shape[1], len(known), len(train), NEIGHBORS)

@@ -15,7 +15,7 @@ class ScoredTiles:
     """The labelled tiles of a cohort as they came, without stain normalization.
 
     Args:
-        data: plain :class:`~hmgdm_monai.engines.pretraining_data.PretrainingData` of the cohort's manifest.
+        data: plain :class:`~hmgdm_monai.tasks.pretraining.graph_data.PretrainingData` of the cohort's manifest.
         cohort: knows the labels, which the manifest does not.
 
     Attributes:

@@ -78,7 +78,7 @@ def do_all(works: Sequence[Work], jobs: int, tiles: ScoredTiles) -> None:
 
 
 def _finetuned(work: Work, tiles: ScoredTiles, share: float) -> np.ndarray:
-    from hmgdm_monai.networks.pretrained import load_pretrained
+    from hmgdm_monai.saving.encoder_file import load_pretrained
 
     encoder: Any = load_pretrained(work.folder / "model.pt")
     latents = scored_latents(encoder.entities, encoder.run_settings, tiles, CLEAN, work.stores)

@@ -36,7 +36,7 @@ def train(work: Work) -> Path:
 
 def cost_of(work: Work) -> dict[str, float]:
     """What the clock of a training counted, and ``encoding_cpu_min`` of the tiles of graphs, done once for all."""
-    from hmgdm_monai.data.checkpoint_file import read_checkpoint
+    from hmgdm_monai.data.files.checkpoint_file import read_checkpoint
 
     clock = read_checkpoint(work.folder / f"checkpoints/{work.method.stage}.pt")["state"]["clock"]
     return {**clock, "encoding_cpu_min": encoding_cpu_min(work) if work.method.family == "graphs" else 0.0}
@@ -60,9 +60,10 @@ def _budget(work: Work) -> list[str]:
 def _save_untrained(work: Work, model: Path) -> None:
     import torch
 
-    from hmgdm_monai.networks.build import build_trunk
-    from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder
-    from hmgdm_monai.networks.pretrained import build_tile_encoder, save_pretrained
+    from hmgdm_monai.networks.encoders.graph_tile_encoder import GraphTileEncoder
+    from hmgdm_monai.networks.methods.build import build_trunk
+    from hmgdm_monai.saving.encoder_file import save_pretrained
+    from hmgdm_monai.saving.tile_encoders import build_tile_encoder
 
     config = work.config()
     run_settings = config.get_parsed_content("settings")

@@ -71,8 +71,8 @@ def tiny_settings() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def small_models(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Function kind -> folder with ``model.pt`` and ``classifier.pt`` of classes a and b, that nobody trained."""
-    from hmgdm_monai.networks.classifier_file import build_classifier, save_classifier
-    from hmgdm_monai.networks.pretrained import save_pretrained
+    from hmgdm_monai.saving.classifier_file import build_classifier, save_classifier
+    from hmgdm_monai.saving.encoder_file import save_pretrained
 
     made: dict[str, Path] = {}
 
@@ -196,7 +196,7 @@ class Outcome:
     """What a run left: ``metrics`` and all weights of ``model.pt``, or of another file."""
 
     def __init__(self, folder: Path, name: str = "model.pt") -> None:
-        from hmgdm_monai.data.checkpoint_file import read_checkpoint
+        from hmgdm_monai.data.files.checkpoint_file import read_checkpoint
 
         self.folder = folder
         self.metrics = json.loads((folder / "metrics.json").read_text())

@@ -12,9 +12,9 @@ import torch
 
 from hmgdm_monai.engines.masked_image_iteration import MaskedImageIteration
 from hmgdm_monai.errors import input_error_in
-from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder
-from hmgdm_monai.networks.pretrained import load_pretrained
-from hmgdm_monai.networks.vit_tile_encoder import ViTTileEncoder
+from hmgdm_monai.networks.encoders.graph_tile_encoder import GraphTileEncoder
+from hmgdm_monai.networks.encoders.vit_tile_encoder import ViTTileEncoder
+from hmgdm_monai.saving.encoder_file import load_pretrained
 
 IMAGES = {
     "simclr": ("dirl.json", "baselines/simclr.json"),
@@ -113,7 +113,7 @@ def test_a_killed_run_goes_on_and_other_settings_do_not_get_in(
 
 
 def test_the_clock_counts_encoding_and_a_budget_ends_training(workflow: Callable[..., Any], tmp_path: Path) -> None:
-    from hmgdm_monai.data.checkpoint_file import read_checkpoint
+    from hmgdm_monai.data.files.checkpoint_file import read_checkpoint
 
     configs = (*GRAPHS["graphmae"], "baselines/clock.json", "baselines/clock_graphs.json")
     short = {"max_epochs": 50, "budget_cpu_min": 1e-6}

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 import torch
 
-from hmgdm_monai.data.latent_store import LatentStore
-from hmgdm_monai.engines.classification_data import LabelledSamples, predict_probabilities
-from hmgdm_monai.engines.classification_methods import LinearProbe
-from hmgdm_monai.engines.finetuning import FineTuning
+from hmgdm_monai.data.stores.latent_store import LatentStore
 from hmgdm_monai.errors import input_error_in
-from hmgdm_monai.networks.classifier_file import load_classifier
-from hmgdm_monai.networks.pretrained import save_pretrained
+from hmgdm_monai.saving.classifier_file import load_classifier
+from hmgdm_monai.saving.encoder_file import save_pretrained
+from hmgdm_monai.tasks.tiles.data import LabelledSamples, predict_probabilities
+from hmgdm_monai.tasks.tiles.finetuning import FineTuning
+from hmgdm_monai.tasks.tiles.methods import LinearProbe
 
 CONFIG = Path(__file__).parents[2] / "bundle/configs/classify.json"
 DATA = {"tile_size_px": 128, "tile_mpp": 1.0, "min_tissue": 0.2}  # and the rest as in other models in miniature

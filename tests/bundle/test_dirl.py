@@ -21,7 +21,7 @@ DIRL = ("dirl.json",)
 
 
 def result(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    from hmgdm_monai.data.checkpoint_file import read_checkpoint
+    from hmgdm_monai.data.files.checkpoint_file import read_checkpoint
 
     return json.loads((folder / "metrics.json").read_text()), read_checkpoint(folder / "model.pt")["weights"]
 
@@ -137,8 +137,8 @@ def test_its_encoder_classifies(
 def test_its_encoder_gives_embeddings_maps_and_survival(dirl_run: Path, small_cohort: Path, tmp_path: Path) -> None:
     from monai.bundle import ConfigWorkflow
 
-    from hmgdm_monai.networks.classifier_file import build_classifier, save_classifier
-    from hmgdm_monai.networks.pretrained import load_pretrained
+    from hmgdm_monai.saving.classifier_file import build_classifier, save_classifier
+    from hmgdm_monai.saving.encoder_file import load_pretrained
 
     encoder = load_pretrained(dirl_run / "model.pt")
     network = build_classifier(encoder, "finetune", {"num_classes": 2})
@@ -163,7 +163,7 @@ def test_its_encoder_gives_embeddings_maps_and_survival(dirl_run: Path, small_co
         assert file["features"].shape[1] == 32  # class token and mean of the patches, 16 each
     rows = [f"{small_cohort.parent / 'slides' / f'patient_{i:02d}.tif'},p{i},{i + 1},1" for i in range(4)]
     (tmp_path / "s.csv").write_text("\n".join(["image,patient,time,event", *rows]) + "\n")
-    from hmgdm_monai.engines.survival_data import SurvivalData
+    from hmgdm_monai.tasks.patients.data import SurvivalData
 
     bags = SurvivalData(tmp_path / "s.csv", dirl_run / "model.pt", tmp_path / "features").bags
     assert len(bags) == 4 and bags[0].x.shape[1] == 32

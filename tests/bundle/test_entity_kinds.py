@@ -32,9 +32,9 @@ def graph_manifest(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("kind", ["squares", "cells"])
 def test_entities_by_choice(workflow: Callable[..., Any], outcome: Any, tmp_path: Path, kind: str) -> None:
-    from hmgdm_monai.data.graph_store import GraphStore
-    from hmgdm_monai.engines.recipe import recipe_of
-    from hmgdm_monai.networks.pretrained import load_pretrained
+    from hmgdm_monai.data.stores.graph_store import GraphStore
+    from hmgdm_monai.preparation.recipe import recipe_of
+    from hmgdm_monai.saving.encoder_file import load_pretrained
 
     settings = {"entity_kind": kind, "shape_channels": kind == "cells", "max_edge_um": 20.0}
     settings |= {"max_epochs": 1, "max_tiles_per_slide": 2, "degraded_views": 0}
@@ -58,8 +58,8 @@ def test_entities_by_choice(workflow: Callable[..., Any], outcome: Any, tmp_path
 def test_graphs_of_others_without_any_image(
     workflow: Callable[..., Any], outcome: Any, graph_manifest: Path, tmp_path: Path
 ) -> None:
-    from hmgdm_monai.engines.given_graphs import embed_given_graphs
-    from hmgdm_monai.networks.pretrained import load_pretrained
+    from hmgdm_monai.saving.encoder_file import load_pretrained
+    from hmgdm_monai.tasks.inference.embed_graphs import embed_given_graphs
 
     settings = {"manifest": str(graph_manifest), "entity_kind": "graphs", "edge_latents": False, "degraded_views": 0}
     workflow(tmp_path / "run", **settings).run()
@@ -94,7 +94,7 @@ def test_what_does_not_go_together_is_one_line(
 
 
 def test_layer_differences_is_a_switch_of_the_network(workflow: Callable[..., Any], tmp_path: Path) -> None:
-    from hmgdm_monai.networks.pretrained import build_tile_encoder
+    from hmgdm_monai.saving.tile_encoders import build_tile_encoder
 
     built = workflow(tmp_path, layer_differences=True)
     network = built.parser.get_parsed_content("network_def")

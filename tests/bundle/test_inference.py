@@ -14,15 +14,15 @@ import pytest
 import torch
 from monai.bundle import ConfigWorkflow
 
-from hmgdm_monai.data.manifest import read_manifest
-from hmgdm_monai.data.qupath_rules import check_feature_collection
-from hmgdm_monai.engines.recipe import recipe_of
-from hmgdm_monai.engines.tile_stream import stream_slide
+from hmgdm_monai.data.files.qupath_rules import check_feature_collection
+from hmgdm_monai.data.manifest.manifest import read_manifest
 from hmgdm_monai.entities.nearest_superpixels import NearestSuperpixels
 from hmgdm_monai.errors import input_error_in
 from hmgdm_monai.metrics.classification import classification_metrics
-from hmgdm_monai.networks.classifier_file import build_classifier, load_classifier, save_classifier
-from hmgdm_monai.networks.pretrained import save_pretrained
+from hmgdm_monai.preparation.recipe import recipe_of
+from hmgdm_monai.preparation.tile_stream import stream_slide
+from hmgdm_monai.saving.classifier_file import build_classifier, load_classifier, save_classifier
+from hmgdm_monai.saving.encoder_file import save_pretrained
 
 CONFIGS = Path(__file__).parents[2] / "bundle" / "configs"
 

@@ -14,9 +14,9 @@ import pytest
 import torch
 
 import hmgdm_monai
-from hmgdm_monai.data.checkpoint_file import read_checkpoint
-from hmgdm_monai.networks.classifier_file import load_classifier
-from hmgdm_monai.networks.pretrained import load_pretrained
+from hmgdm_monai.data.files.checkpoint_file import read_checkpoint
+from hmgdm_monai.saving.classifier_file import load_classifier
+from hmgdm_monai.saving.encoder_file import load_pretrained
 
 ROOT = Path(__file__).parents[2]
 

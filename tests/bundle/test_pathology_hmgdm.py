@@ -15,7 +15,7 @@ import pytest
 import torch
 from monai.bundle import ConfigWorkflow
 
-from hmgdm_monai.entities.build import save_entities
+from hmgdm_monai.saving.entities_file import save_entities
 
 INFER = {"device": "cpu"}
 DATA = {"max_epochs": 1, "tile_size_px": 64, "n_segments": 12, "batch_size": 4, "device": "cpu"}

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hmgdm_monai.data.checkpoint_file import read_checkpoint, write_checkpoint
-from hmgdm_monai.data.features_file import write_features
+from hmgdm_monai.data.files.checkpoint_file import read_checkpoint, write_checkpoint
+from hmgdm_monai.data.files.features_file import write_features
 from hmgdm_monai.errors import input_error_in
 
 CONFIG = Path(__file__).resolve().parents[2] / "bundle" / "configs" / "survival.json"

@@ -16,7 +16,8 @@ import torch
 from skimage.io import imsave
 from torch_geometric.data import Batch
 
-from hmgdm_monai.engines.iteration import MaskedDiffusionIteration, WindowAutoencoderIteration
+from hmgdm_monai.engines.masked_diffusion_iteration import MaskedDiffusionIteration
+from hmgdm_monai.engines.window_autoencoder_iteration import WindowAutoencoderIteration
 from hmgdm_monai.errors import input_error_in
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +45,7 @@ def mlflow_runs(folder: Path) -> dict[str, Any]:
 
 def test_a_run_leaves_model_metrics_superpixels_and_figures(whole_run: Any) -> None:
     from hmgdm_monai.entities.nearest_superpixels import NearestSuperpixels
-    from hmgdm_monai.networks.pretrained import load_pretrained
+    from hmgdm_monai.saving.encoder_file import load_pretrained
 
     model = load_pretrained(whole_run.folder / "model.pt")
     assert model.run_settings["data"]["tile_size_px"] == 128
@@ -63,8 +64,8 @@ def test_a_run_leaves_model_metrics_superpixels_and_figures(whole_run: Any) -> N
 def test_edges_have_latents_where_asked_and_nothing_otherwise(
     workflow: Callable[..., Any], whole_run: Any, tmp_path: Path
 ) -> None:
-    from hmgdm_monai.data.latent_store import LatentStore
-    from hmgdm_monai.networks.pretrained import load_pretrained
+    from hmgdm_monai.data.stores.latent_store import LatentStore
+    from hmgdm_monai.saving.encoder_file import load_pretrained
 
     settings = {"edge_latents": False, "max_epochs": 1}
     workflow(tmp_path, **settings).run()
@@ -132,7 +133,7 @@ def test_a_finished_run_trains_nothing_and_goes_on_when_given_more(
 
 
 def test_the_window_autoencoder_leaves_entities_metrics_and_figures(entities_run: Any) -> None:
-    from hmgdm_monai.entities.build import load_entities
+    from hmgdm_monai.saving.entities_file import load_entities
 
     entities = load_entities(entities_run.folder / "entities.pt")
     assert entities.kind == "window_autoencoder" and (entities.window_px, entities.latent_dim) == (8, 64)
@@ -160,8 +161,8 @@ def test_the_window_autoencoder_killed_equals_one_go(
 def test_the_paper_s_run_takes_the_entities_that_were_trained(
     workflow: Callable[..., Any], entities_run: Any, tmp_path: Path
 ) -> None:
-    from hmgdm_monai.entities.build import load_entities
-    from hmgdm_monai.networks.pretrained import load_pretrained
+    from hmgdm_monai.saving.encoder_file import load_pretrained
+    from hmgdm_monai.saving.entities_file import load_entities
 
     path = entities_run.folder / "entities.pt"
     workflow(tmp_path, PAPER, entities_file=str(path), max_epochs=1, self_attention_depth=1).run()
@@ -212,7 +213,7 @@ def parsed(small_cohort: Path, output_dir: Path, *names: str, **settings: Any) -
 
 
 def test_the_paper_s_settings_build_and_step(small_cohort: Path, tmp_path: Path) -> None:
-    from hmgdm_monai.entities.build import save_entities
+    from hmgdm_monai.saving.entities_file import save_entities
 
     get = parsed(small_cohort, tmp_path, *ENTITIES).get_parsed_content
     autoencoder, data, generator = get("network"), get("data"), torch.Generator().manual_seed(0)

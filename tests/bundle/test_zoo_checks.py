@@ -16,7 +16,7 @@ import torch
 from monai.bundle import ckpt_export, verify_metadata, verify_net_in_out
 
 from hmgdm_monai.errors import input_error_in
-from hmgdm_monai.networks.classifier_file import load_classifier
+from hmgdm_monai.saving.classifier_file import load_classifier
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT.parent / "shared" / "reference" / "meta_schema.json"

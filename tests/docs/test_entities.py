@@ -14,7 +14,7 @@ from torch_geometric.data import Data
 
 from hmgdm_monai.entities.cell_channels import SHAPE_CHANNELS
 from hmgdm_monai.entities.given_entities import GivenEntities
-from hmgdm_monai.networks.pretrained import save_pretrained
+from hmgdm_monai.saving.encoder_file import save_pretrained
 from hmgdm_monai.transforms.build_cutter import ENTITY_KINDS
 
 ROOT = Path(__file__).resolve().parents[2]

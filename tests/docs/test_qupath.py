@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from hmgdm_monai.data.manifest import OPTIONAL, read_manifest
-from hmgdm_monai.networks.pretrained import save_pretrained
-from hmgdm_monai.networks.vit_tile_encoder import ViTTileEncoder
+from hmgdm_monai.data.manifest.manifest import OPTIONAL, read_manifest
+from hmgdm_monai.networks.encoders.vit_tile_encoder import ViTTileEncoder
+from hmgdm_monai.saving.encoder_file import save_pretrained
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "qupath.md").read_text()

@@ -12,9 +12,9 @@ import torch
 from skimage.io import imsave
 
 from hmgdm_monai.data.entity_graph import EntityGraph
-from hmgdm_monai.data.latent_store import latent_settings, write_latent_unit
-from hmgdm_monai.data.ragged_unit import StoredTile
-from hmgdm_monai.networks.pretrained import save_pretrained
+from hmgdm_monai.data.stores.latent_store import latent_settings, write_latent_unit
+from hmgdm_monai.data.stores.ragged_unit import StoredTile
+from hmgdm_monai.saving.encoder_file import save_pretrained
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -14,7 +14,7 @@ from torch import nn
 from torch_geometric.data import Batch
 
 from hmgdm_monai.data.entity_graph import EntityGraph
-from hmgdm_monai.engines.iteration import WindowAutoencoderIteration
+from hmgdm_monai.engines.window_autoencoder_iteration import WindowAutoencoderIteration
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.losses.window_autoencoder import WindowAutoencoderLoss
 from hmgdm_monai.transforms.entity_graph import build_entity_graph

@@ -13,9 +13,9 @@ from torch_geometric.data import Batch
 
 from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.entities.backbone_entities import BackboneEntities
-from hmgdm_monai.entities.build import load_entities, save_entities
 from hmgdm_monai.entities.pooling import pool_over_superpixels
 from hmgdm_monai.errors import InputError
+from hmgdm_monai.saving.entities_file import load_entities, save_entities
 from hmgdm_monai.transforms.region_adjacency import centroids_px, region_adjacency
 
 SIDE = 64

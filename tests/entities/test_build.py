@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from hmgdm_monai.data.checkpoint_file import read_checkpoint, write_checkpoint
-from hmgdm_monai.entities.build import build_entities, load_entities, save_entities
+from hmgdm_monai.data.files.checkpoint_file import read_checkpoint, write_checkpoint
+from hmgdm_monai.entities.build import build_entities
 from hmgdm_monai.errors import InputError
+from hmgdm_monai.saving.entities_file import load_entities, save_entities
 from hmgdm_monai.transforms.entity_graph import build_entity_graph
 from hmgdm_monai.transforms.superpixels import Superpixels
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hmgdm_monai.data.checkpoint_file import write_checkpoint
+from hmgdm_monai.data.files.checkpoint_file import write_checkpoint
 from hmgdm_monai.entities.nearest_superpixels import NearestSuperpixels
 from hmgdm_monai.errors import InputError
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 from ignite.engine import Events
 
-from hmgdm_monai.engines.stage import run_stage
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.handlers.stage_checkpoint import differing_settings
+from hmgdm_monai.tasks.pretraining.stage import run_stage
 
 
 class Killed(BaseException):

@@ -22,7 +22,7 @@ TILE_PX, TILE_MPP = 64, 0.5
 @pytest.fixture(scope="session")
 def write_bundle(tiny: Any) -> Callable[..., Path]:
     """Function (folder, mode, kind of encoder) that writes a bundle of two classes and gives its folder."""
-    from hmgdm_monai.networks.classifier_file import build_classifier, save_classifier
+    from hmgdm_monai.saving.classifier_file import build_classifier, save_classifier
 
     def write(folder: Path, mode: str = "linear", kind: str = "hmgdm") -> Path:
         encoder = tiny.encoder(kind, {"data": {**tiny.data, "tile_size_px": TILE_PX, "tile_mpp": TILE_MPP}})

@@ -10,7 +10,7 @@ import torch
 from lib.bundle_model import BundleModel
 
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.networks.classifier_file import load_classifier
+from hmgdm_monai.saving.classifier_file import load_classifier
 
 CLASSES = ("dark", "light & pale")
 

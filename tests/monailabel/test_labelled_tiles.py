@@ -8,8 +8,8 @@ from lib.labelled_tiles import labelled_tiles
 from lib.labels import RegionLabel, TileLabel
 from PIL import Image
 
-from hmgdm_monai.data.slide import open_slide
-from hmgdm_monai.data.tiling import TileSpec
+from hmgdm_monai.data.slides.slide import open_slide
+from hmgdm_monai.data.tiles.tiling import TileSpec
 from hmgdm_monai.errors import InputError
 
 SPEC = TileSpec(size_px=64, mpp=0.5)  # 128 level-0 px of the slide below

@@ -5,7 +5,7 @@ import pytest
 import torch
 from lib.refit import moved_layer, refitted
 
-from hmgdm_monai.networks.classifier_file import load_classifier
+from hmgdm_monai.saving.classifier_file import load_classifier
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 from lib.regions import Region, is_tile, number, read_tiles, region_of, tiles_in, tiles_over
 from PIL import Image
 
-from hmgdm_monai.data.slide import open_slide
-from hmgdm_monai.data.tiling import TileSpec, tile_locations
+from hmgdm_monai.data.slides.slide import open_slide
+from hmgdm_monai.data.tiles.tiling import TileSpec, tile_locations
 from hmgdm_monai.errors import InputError
 
 SPEC = TileSpec(size_px=64, mpp=0.5)  # 128 level-0 px of the slide below

@@ -23,10 +23,10 @@ import requests
 import torch
 from PIL import Image
 
-from hmgdm_monai.data.slide import open_slide
-from hmgdm_monai.data.tiling import tile_locations
-from hmgdm_monai.engines.recipe import recipe_of
-from hmgdm_monai.networks.classifier_file import load_classifier
+from hmgdm_monai.data.slides.slide import open_slide
+from hmgdm_monai.data.tiles.tiling import tile_locations
+from hmgdm_monai.preparation.recipe import recipe_of
+from hmgdm_monai.saving.classifier_file import load_classifier
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ["dark", "light & pale"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hmgdm_monai.data.features_file import write_features
+from hmgdm_monai.data.files.features_file import write_features
 
 
 def convert_survival_cohort(data: Path, cohort: str, folder: Path) -> Path:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hmgdm_monai.data.tiling import TileSpec
-from hmgdm_monai.engines.cohort import build_graph_stores
+from hmgdm_monai.data.tiles.tiling import TileSpec
+from hmgdm_monai.preparation.cohort import build_graph_stores
 from hmgdm_monai.transforms.build_cutter import build_cutter
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hmgdm_monai.data.tiling import TileSpec
-from hmgdm_monai.engines.cohort import build_graph_stores
+from hmgdm_monai.data.tiles.tiling import TileSpec
+from hmgdm_monai.preparation.cohort import build_graph_stores
 from hmgdm_monai.transforms.superpixels import Superpixels
 
 

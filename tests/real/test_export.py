@@ -10,12 +10,12 @@ from skimage.io import imread
 
 from hmgdm_monai.data.entity_graph import entity_latents
 from hmgdm_monai.entities.backbone_entities import BackboneEntities
-from hmgdm_monai.networks.build import build_hmgdm
-from hmgdm_monai.networks.classifier_file import build_classifier, load_classifier
-from hmgdm_monai.networks.export import FORMATS, export, exportable, load_exported
-from hmgdm_monai.networks.graph_tile_encoder import GraphTileEncoder
-from hmgdm_monai.networks.pretrained import build_tile_encoder
-from hmgdm_monai.networks.tile_classifier import TileClassifier
+from hmgdm_monai.networks.classifiers.tile_classifier import TileClassifier
+from hmgdm_monai.networks.encoders.graph_tile_encoder import GraphTileEncoder
+from hmgdm_monai.networks.methods.build import build_hmgdm
+from hmgdm_monai.saving.classifier_file import build_classifier, load_classifier
+from hmgdm_monai.saving.export import FORMATS, export, exportable, load_exported
+from hmgdm_monai.saving.tile_encoders import build_tile_encoder
 
 SHIPPED = Path(__file__).parents[2] / "bundle/models/classifier.pt"
 

@@ -9,17 +9,17 @@ import h5py
 import numpy as np
 import pytest
 
-from hmgdm_monai.data.features_file import read_features
-from hmgdm_monai.data.manifest import read_manifest
-from hmgdm_monai.data.qupath_rules import check_feature_collection
-from hmgdm_monai.data.slide import open_slide
-from hmgdm_monai.data.tiling import TileSpec
-from hmgdm_monai.engines.cohort import build_graph_stores
-from hmgdm_monai.engines.embed import embed_slides
-from hmgdm_monai.engines.maps import Quantity, write_slide_maps
-from hmgdm_monai.networks.hub import save_pretrained
-from hmgdm_monai.networks.pretrained import load_pretrained
-from hmgdm_monai.networks.vit_tile_encoder import ViTTileEncoder
+from hmgdm_monai.data.files.features_file import read_features
+from hmgdm_monai.data.files.qupath_rules import check_feature_collection
+from hmgdm_monai.data.manifest.manifest import read_manifest
+from hmgdm_monai.data.slides.slide import open_slide
+from hmgdm_monai.data.tiles.tiling import TileSpec
+from hmgdm_monai.networks.encoders.vit_tile_encoder import ViTTileEncoder
+from hmgdm_monai.preparation.cohort import build_graph_stores
+from hmgdm_monai.saving.encoder_file import load_pretrained
+from hmgdm_monai.saving.hub import save_pretrained
+from hmgdm_monai.tasks.inference.embed import embed_slides
+from hmgdm_monai.tasks.inference.maps import Quantity, write_slide_maps
 from hmgdm_monai.transforms.superpixels import Superpixels
 
 PLACES = [[401, 803], [657, 803], [1303, 1777]]  # two contours, each with a grid of its own, as CLAM's

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from hmgdm_monai.data.slide import open_slide
-from hmgdm_monai.data.tiling import TileSpec, tile_locations
+from hmgdm_monai.data.slides.slide import open_slide
+from hmgdm_monai.data.tiles.tiling import TileSpec, tile_locations
 from hmgdm_monai.errors import InputError
 
 

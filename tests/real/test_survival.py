@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hmgdm_monai.engines.survival_cross_validation import SurvivalCrossValidation
-from hmgdm_monai.engines.survival_data import SurvivalData
-from hmgdm_monai.engines.survival_fold import SurvivalTraining
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.metrics.survival import score_folds
+from hmgdm_monai.tasks.patients.cross_validation import SurvivalCrossValidation
+from hmgdm_monai.tasks.patients.data import SurvivalData
+from hmgdm_monai.tasks.patients.fold import SurvivalTraining
 
 sys.path.insert(0, str(Path(__file__).parent))
 from survival_cohort import convert_survival_cohort  # noqa: E402

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from hmgdm_monai.networks.classifier_file import build_classifier, save_classifier
-from hmgdm_monai.networks.pretrained import build_tile_encoder
+from hmgdm_monai.saving.classifier_file import build_classifier, save_classifier
+from hmgdm_monai.saving.tile_encoders import build_tile_encoder
 
 VIT = {"vit": {"image_px": 64, "patch_px": 16, "hidden_dim": 16, "num_layers": 1, "heads": 2}, "readout": "mean"}
 

@@ -53,8 +53,8 @@ def test_corrupted_tiles_are_other_tiles_of_the_same_shape_and_come_out_the_same
 
 
 def test_breast_tiles_are_enlarged_and_not_padded(tmp_path: Path, monkeypatch) -> None:
-    from hmgdm_monai.data.slide import open_slide
-    from hmgdm_monai.data.tiling import TileSpec, tile_locations
+    from hmgdm_monai.data.slides.slide import open_slide
+    from hmgdm_monai.data.tiles.tiling import TileSpec, tile_locations
 
     folder = tmp_path / "idc_breast" / "labelled"
     folder.mkdir(parents=True)
@@ -229,7 +229,7 @@ def test_fine_tuning_learns_and_comes_out_the_same_again(small_encoder, monkeypa
 def test_weights_are_scored_in_the_tables_way(small_encoder, manifest: Path, tmp_path: Path) -> None:
     from benchmark_parts.weights import score_weights
 
-    from hmgdm_monai.networks.pretrained import save_pretrained
+    from hmgdm_monai.saving.encoder_file import save_pretrained
 
     save_pretrained(tmp_path / "model.pt", small_encoder)
     scores = score_weights(tmp_path / "model.pt", cohorts.read_cohort(str(manifest)), seeds=(0, 1))

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from skimage.data import immunohistochemistry
 
-from hmgdm_monai.data.cell_maps import CellMapError
-from hmgdm_monai.data.manifest import ManifestRow
+from hmgdm_monai.data.manifest.manifest import ManifestRow
+from hmgdm_monai.data.tiles.cell_maps import CellMapError
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.transforms.cell_prior import NO_REGION, ImportedPrior, NucleusPrior, NucleusPriord, SuperpixelPrior
 from hmgdm_monai.transforms.nuclei import SegmentNuclei

@@ -15,7 +15,6 @@ import tifffile
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from hmgdm_monai.data.csv_text import csv_text
 from hmgdm_monai.data.demo.layout import TissueLayout, draw_layout
 from hmgdm_monai.data.demo.nuclei import paint_nuclei
 from hmgdm_monai.data.demo.patient import TISSUES, PatientPlan, plan_patient
@@ -23,6 +22,7 @@ from hmgdm_monai.data.demo.slide_writer import LEVELS, TILE_PX, whole_file, writ
 from hmgdm_monai.data.demo.stain import draw_optics, expose
 from hmgdm_monai.data.demo.texture import paint_texture
 from hmgdm_monai.data.demo.tiles import TILE_UM, pick_tiles
+from hmgdm_monai.data.files.csv_text import csv_text
 from hmgdm_monai.errors import InputError
 
 TILE_MPP = TILE_UM / TILE_PX

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from hmgdm_monai.networks.aggregators.bag_aggregator import BagAggregator
-from hmgdm_monai.networks.gated_pooling import GatedAttentionPooling
+from hmgdm_monai.networks.layers.gated_pooling import GatedAttentionPooling
 
 
 class AMIL(BagAggregator):

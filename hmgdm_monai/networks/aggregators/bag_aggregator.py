@@ -14,7 +14,7 @@ class BagAggregator(nn.Module, ABC):
     """From bags of tiles to outputs (B, K).
 
     Takes a PyG batch with ``x`` (N, D), ``batch`` (N,) and ``num_graphs`` B, as the loader makes it of
-    :class:`hmgdm_monai.data.bags.PatientBags`. Bags may be of any sizes; none sees another.
+    :class:`hmgdm_monai.tasks.patients.bags.PatientBags`. Bags may be of any sizes; none sees another.
 
     Args:
         in_channels: D. channels: C, of tile states. num_outputs: K. dropout: of the pooled state.

@@ -7,7 +7,7 @@ from torch_geometric.data import Data
 from torch_geometric.nn import GINConv
 
 from hmgdm_monai.networks.aggregators.bag_aggregator import BagAggregator
-from hmgdm_monai.networks.gated_pooling import GatedAttentionPooling
+from hmgdm_monai.networks.layers.gated_pooling import GatedAttentionPooling
 
 
 class DeepGraphConv(BagAggregator):

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from hmgdm_monai.data.checkpoint_file import read_checkpoint
-from hmgdm_monai.data.safe_name import safe_name
-from hmgdm_monai.data.tiling import TileSpec
-from hmgdm_monai.data.whole_file import write_whole
-from hmgdm_monai.engines.recipe import recipe_of
+from hmgdm_monai.data.files.checkpoint_file import read_checkpoint
+from hmgdm_monai.data.files.safe_name import safe_name
+from hmgdm_monai.data.files.whole_file import write_whole
+from hmgdm_monai.data.tiles.tiling import TileSpec
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.networks.classifier_file import Classifier, load_classifier, save_classifier
-from hmgdm_monai.networks.tile_classifier import TileClassifier
+from hmgdm_monai.networks.classifiers.tile_classifier import TileClassifier
+from hmgdm_monai.preparation.recipe import recipe_of
+from hmgdm_monai.saving.classifier_file import Classifier, load_classifier, save_classifier
 from lib.refit import BATCH_TILES, refitted
 
 

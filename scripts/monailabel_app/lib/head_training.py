@@ -12,7 +12,7 @@ import numpy as np
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
 
-from hmgdm_monai.data.slide import open_slide
+from hmgdm_monai.data.slides.slide import open_slide
 from hmgdm_monai.errors import InputError
 from lib.bundle_model import BundleModel
 from lib.labelled_tiles import labelled_tiles

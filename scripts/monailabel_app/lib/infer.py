@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
-from hmgdm_monai.data.slide import Slide, open_slide
+from hmgdm_monai.data.slides.slide import Slide, open_slide
 from hmgdm_monai.errors import InputError
 from lib.answers import annotation, prediction, tile_answers
 from lib.bundle_model import BundleModel

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hmgdm_monai.data.slide import Slide
-from hmgdm_monai.data.tiling import TileSpec
+from hmgdm_monai.data.slides.slide import Slide
+from hmgdm_monai.data.tiles.tiling import TileSpec
 from hmgdm_monai.errors import InputError
 from lib.labels import RegionLabel, TileLabel
 from lib.regions import is_tile, tiles_in

@@ -12,9 +12,9 @@ import numpy as np
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.strategy import Strategy
 
-from hmgdm_monai.data.slide import open_slide
-from hmgdm_monai.engines.graph_unit import thin
+from hmgdm_monai.data.slides.slide import open_slide
 from hmgdm_monai.errors import InputError
+from hmgdm_monai.preparation.graph_unit import thin
 from lib.bundle_model import BundleModel
 from lib.labelled_tiles import labelled_tiles
 from lib.labels import read_labels

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hmgdm_monai.networks.classifier_file import build_classifier
-from hmgdm_monai.networks.embedding_heads import NearestNeighbourHead
-from hmgdm_monai.networks.tile_classifier import TileClassifier
+from hmgdm_monai.networks.classifiers.embedding_heads import NearestNeighbourHead
+from hmgdm_monai.networks.classifiers.tile_classifier import TileClassifier
+from hmgdm_monai.saving.classifier_file import build_classifier
 
 BATCH_TILES = 32
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hmgdm_monai.data.slide import Slide
-from hmgdm_monai.data.tiling import SINGLE_TILE, TileSpec, tile_locations
+from hmgdm_monai.data.slides.slide import Slide
+from hmgdm_monai.data.tiles.tiling import SINGLE_TILE, TileSpec, tile_locations
 from hmgdm_monai.errors import InputError
 
 

@@ -1,0 +1,157 @@
+"""Features of tiles in HDF5, in the layout that CLAM and TRIDENT write: of any encoder, ours included."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from tqdm import tqdm
+
+from hmgdm_monai.data.files.hdf5_reading import (
+    check_declared,
+    checked_dataset,
+    opened_hdf5,
+    read_attributes,
+    read_numbers,
+)
+from hmgdm_monai.data.files.whole_file import whole_hdf5
+from hmgdm_monai.errors import InputError
+
+_WHAT, _ADVICE = "features file", "extract its features again"
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the tiles of a slide were turned into.
+
+    Attributes:
+        features: (M, D) float32.
+        coords: (M, 2) level-0 x, y of the tiles' top-left corners, as they were stored; None where there are none.
+        scores: (M, K) float32, probabilities of classes; None where there are none.
+        attrs: attributes of the file and of its data sets, e.g. mpp and tile size.
+    """
+
+    features: np.ndarray
+    coords: np.ndarray | None
+    scores: np.ndarray | None = None
+    attrs: dict[str, Any] = field(default_factory=dict)
+
+
+def write_features(
+    path: Path | str,
+    features: np.ndarray,
+    coords: np.ndarray | None = None,
+    attrs: Mapping[str, Any] | None = None,
+    scores: np.ndarray | None = None,
+) -> Path:
+    """Write a features file, whole or not at all.
+
+    Args:
+        path: where it is to stand.
+        features: (M, D), kept as float32.
+        coords: (M, 2) level-0 x, y.
+        attrs: numbers and strings that belong to the slide.
+        scores: (M, K) probabilities of classes.
+
+    Raises:
+        ValueError: shapes that do not match.
+        InputError: the disk is full.
+    """
+    path, features = Path(path), np.asarray(features, np.float32)
+    if features.ndim != 2 or (coords is not None and np.shape(coords) != (len(features), 2)):
+        raise ValueError(f"features of shape {features.shape} with coords of shape {np.shape(coords)}")
+    with whole_hdf5(path) as (file, _):
+        file["features"] = features
+        if coords is not None:
+            file["coords"] = np.asarray(coords)
+        if scores is not None:
+            file["scores"] = np.asarray(scores, np.float32)
+        file.attrs.update(dict(attrs or {}))
+    return path
+
+
+def read_features(path: str | os.PathLike[str]) -> Features:
+    """Read a features file of any encoder.
+
+    Half precision becomes float32, and a leading axis of 1, as some versions of these tools write it, is dropped.
+
+    Raises:
+        InputError: not an HDF5 file, damaged, no `features` in it, no tiles, shapes that do not match, what is no
+            number or not finite, links to other files, or far more declared than the file can hold.
+    """
+    with opened_hdf5(path, _WHAT, _ADVICE) as file:
+        features = read_numbers(_features_of(file, path), "features")
+        optional = {name: checked_dataset(file, name) for name in ("coords", "scores")}
+        coords, scores = (None if one is None else read_numbers(one, name) for name, one in optional.items())
+        attrs: dict[str, Any] = {}
+        for source in (file, file["features"], optional["coords"]):
+            attrs |= {} if source is None else read_attributes(source)
+    with np.errstate(over="ignore"):  # what does not fit is told below
+        features = features.astype(np.float32).reshape(features.shape[-2:])
+    _check_finite(features, "features", path)
+    if coords is not None:
+        coords = coords.reshape(coords.shape[-2:]) if coords.ndim >= 2 else coords
+        if coords.shape != (len(features), 2):
+            raise InputError(
+                f"{path}: coords of shape {coords.shape} do not fit {len(features)} features; "
+                "write one x, y for each tile, or leave coords out"
+            )
+        _check_finite(coords, "coords", path)
+    if scores is not None:
+        if scores.ndim != 2 or len(scores) != len(features):
+            raise InputError(
+                f"{path}: scores of shape {scores.shape} do not fit {len(features)} features; write a row for each tile"
+            )
+        scores = scores.astype(np.float32)
+        _check_finite(scores, "scores", path)
+    return Features(features, coords, scores, attrs)
+
+
+def features_shape(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """(M, D) of a features file, without reading it; errors are those of :func:`read_features`."""
+    with opened_hdf5(path, _WHAT, _ADVICE) as file:
+        shape = _features_of(file, path).shape
+    return int(shape[-2]), int(shape[-1])
+
+
+def usable_features(files: Mapping[str, Path]) -> tuple[dict[str, Path], dict[str, str]]:
+    """Read all files once, so that none of them ends a run hours later.
+
+    Args:
+        files: row id -> features file.
+
+    Returns:
+        Those that can be used; and row id -> why, one line, of those that cannot.
+    """
+    usable: dict[str, Path] = {}
+    faults: dict[str, str] = {}
+    for row_id, path in tqdm(files.items(), desc="features", unit="slide", leave=False):
+        try:
+            read_features(path)
+        except InputError as error:
+            faults[row_id] = str(error)
+        else:
+            usable[row_id] = path
+    return usable, faults
+
+
+def _features_of(file: h5py.File, path: str | os.PathLike[str]) -> h5py.Dataset:
+    found = checked_dataset(file, "features")
+    if found is None:
+        raise InputError(f"{path}: holds no data set `features`; those there are {', '.join(file) or 'none'}")
+    shape = found.shape or ()
+    if not (len(shape) == 2 or (len(shape) == 3 and shape[0] == 1)) or 0 in shape:
+        raise InputError(f"{path}: features must be tiles x channels with one tile at least, not {shape}")
+    check_declared(found, "features")
+    return found
+
+
+def _check_finite(values: np.ndarray, name: str, path: str | os.PathLike[str]) -> None:
+    if not np.isfinite(values).all():
+        bad = int((~np.isfinite(values).all(1)).sum())
+        raise InputError(f"{path}: the {name} of {bad} of {len(values)} tiles are not finite; extract them again")

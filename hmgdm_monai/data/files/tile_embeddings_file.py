@@ -1,0 +1,60 @@
+"""Files of embeddings: those of many plain tiles in one HDF5, and which images a file of ours holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from hmgdm_monai.data.files.hdf5_reading import check_declared, checked_dataset, opened_hdf5, read_numbers
+from hmgdm_monai.data.files.whole_file import whole_hdf5
+from hmgdm_monai.errors import InputError
+
+
+def read_tile_embeddings(path: Path | str) -> tuple[np.ndarray, list[str]]:
+    """Features (N, S) float32 and ids (N) of an ``embeddings.h5``.
+
+    Raises:
+        InputError: there is no such file, or it is another one.
+    """
+    with opened_hdf5(path, "file of tile embeddings", "run inference.json to make one") as file:
+        features, ids = (checked_dataset(file, name) for name in ("features", "ids"))
+        if features is None or ids is None:
+            raise InputError(f"{path}: no file of tile embeddings; run inference.json to make one")
+        check_declared(ids, "ids")
+        return read_numbers(features, "features").astype(np.float32), list(ids.asstr()[:])
+
+
+def write_tile_embeddings(
+    path: Path,
+    features: np.ndarray,
+    ids: list[str],
+    coords: np.ndarray,
+    attrs: dict[str, Any],
+    scores: np.ndarray | None,
+) -> None:
+    """Write features (N, S), ids (N), level-0 places (N, 2), scores (N, K) if any, and attributes, whole or not at all.
+
+    Raises:
+        InputError: the disk is full.
+    """
+    with whole_hdf5(path) as (file, _):
+        file["features"] = features.astype(np.float32)
+        file.create_dataset("ids", data=ids, dtype=h5py.string_dtype())
+        file["coords"] = coords
+        if scores is not None:
+            file["scores"] = scores
+        file.attrs.update(attrs)
+
+
+def stored_ids(path: Path, key: str) -> set[str] | None:
+    """Row ids in a file that was written under this key; None where there is none, or a damaged or foreign one."""
+    try:
+        with h5py.File(path, "r") as file:
+            if file.attrs.get("key") != key:
+                return None
+            return set(file["ids"].asstr()[:]) if "ids" in file else {str(file.attrs["id"])}
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError):
+        return None

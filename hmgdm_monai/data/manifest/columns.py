@@ -1,0 +1,60 @@
+"""Columns of a manifest that it does not know itself, read by name: site, age, grade."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hmgdm_monai.data.manifest.table import number_of, read_table
+from hmgdm_monai.errors import InputError
+
+_SHOWN = 5  # words that a message names
+
+
+def read_columns(path: Path | str, columns: Sequence[str]) -> Mapping[int, dict[str, str]]:
+    """Cells of some columns, as text, by the line of the CSV that `ManifestRow.line` names; "" where one is missing.
+
+    Args:
+        path: a manifest that :func:`hmgdm_monai.data.manifest.manifest.read_manifest` has accepted.
+        columns: names in its header.
+
+    Raises:
+        InputError: a column that is not there, or no such table.
+    """
+    table = read_table(path)
+    if missing := [name for name in columns if name not in table.header]:
+        raise InputError(
+            f"{path} line {table.line}: column {', '.join(map(repr, missing))} missing; those there are "
+            f"{', '.join(map(repr, table.header))}"
+        )
+    places = {name: table.header.index(name) for name in columns}
+    return {
+        number: {name: cells[place] if place < len(cells) else "" for name, place in places.items()}
+        for number, cells in table.rows
+    }
+
+
+def check_kinds(path: Path | str, cells: Mapping[int, Mapping[str, str]], columns: Sequence[str]) -> None:
+    """Refuse columns that hold numbers and words: a number that was mistyped must not make a column of categories.
+
+    Args:
+        path: of the manifest, for the message.
+        cells: of :func:`read_columns`.
+        columns: which of them to check.
+
+    Raises:
+        InputError: such a column. One line.
+    """
+    for name in columns:
+        filled = {line: row[name] for line, row in cells.items() if row[name]}
+        words = {line: text for line, text in filled.items() if number_of(text) is None}
+        if not words or len(words) == len(filled):
+            continue
+        first = {text: line for line, text in reversed(words.items())}
+        told = [f"{text[:40]!r} (line {line})" for text, line in sorted(first.items(), key=lambda item: item[1])]
+        more = f" and {len(told) - _SHOWN} more" if len(told) > _SHOWN else ""
+        raise InputError(
+            f"{Path(path).name}: column {name!r} holds {len(filled) - len(words)} numbers and also words: "
+            f"{', '.join(told[:_SHOWN])}{more}; leave a cell empty where the value is missing, or, if they are "
+            "categories, write none of them as a bare number"
+        )

@@ -1,0 +1,129 @@
+"""A manifest of a folder of slides, with the coordinates and regions that other programs left for them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from hmgdm_monai.data.files.csv_text import csv_text
+from hmgdm_monai.data.files.whole_file import write_whole
+from hmgdm_monai.errors import InputError
+
+SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".png", ".jpg", ".jpeg")
+TCGA = r"^(TCGA-[A-Z0-9]{2}-[A-Z0-9]{4})"  # project, site, participant: the first 12 characters of a barcode
+# What the tools add to the stem of a slide: CLAM nothing, TRIDENT "_patches", QuPath the slide's own suffix or nothing.
+_COORDS_ENDS = ("{stem}.h5", "{stem}_patches.h5")
+_REGION_ENDS = ("{stem}.geojson", "{name}.geojson", "{stem}.json")
+
+
+def make_manifest(
+    slides: Path | str,
+    output: Path | str,
+    coords: Path | str | None = None,
+    regions: Path | str | None = None,
+    region_classes: Sequence[str] = (),
+    patient: str | None = None,
+) -> tuple[int, list[str]]:
+    """Write a manifest of all slides of a folder and of the folders in it.
+
+    Args:
+        slides: the folder.
+        output: the CSV; paths in it count from its folder.
+        coords: a folder of CLAM (with ``patches/<slide>.h5``) or TRIDENT (``<magnification>x_.../patches/
+            <slide>_patches.h5``), or the folder of the files itself.
+        regions: a folder of GeoJSON files, ``<slide>.geojson``.
+        region_classes: written beside each of them.
+        patient: regular expression whose first group (or whole match) in a slide's stem is its patient, "tcga" for the
+            first 12 characters of a TCGA barcode; None: each slide is a patient, named by its stem.
+
+    Returns:
+        How many rows were written, and what was left out or lacks a file, a line each.
+
+    Raises:
+        InputError: no such folder, no slide in it, a pattern that is none, or two files, or two slides, that share a
+            name by which they would be matched.
+    """
+    slides, output = _folder(slides, "slides"), Path(output)
+    pattern = None if patient is None else _pattern(TCGA if patient == "tcga" else patient)
+    found = sorted(
+        p for p in slides.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file() and not _hidden(p, slides)
+    )
+    if not found:
+        raise InputError(f"{slides}: holds no slide; files looked for end in {', '.join(SUFFIXES)}")
+    places = None if coords is None else _index(_folder(coords, "coords"), ".h5")
+    areas = None if regions is None else _index(_folder(regions, "regions"), "json")
+    twins = [stem for stem, count in Counter(path.stem for path in found).items() if count > 1]
+    if twins and (places is not None or areas is not None):
+        raise InputError(
+            f"{slides}: two slides are called {twins[0]}, so files cannot be matched to them by name; rename one"
+        )
+    rows: list[dict[str, str]] = []
+    notes: list[str] = []
+    for path in found:
+        name = path.relative_to(slides).as_posix()
+        match = None if pattern is None else pattern.search(path.stem)
+        if pattern is not None and match is None:
+            notes.append(f"{name}: left out, its name does not match {pattern.pattern!r}")
+            continue
+        row = {"image": _relative(path, output), "patient": path.stem if match is None else _matched(match)}
+        for column, files, ends in (("coords", places, _COORDS_ENDS), ("regions", areas, _REGION_ENDS)):
+            if files is None:
+                continue
+            candidates = [one for end in ends for one in files.get(end.format(stem=path.stem, name=path.name), [])]
+            if len(candidates) > 1:
+                shown = ", ".join(sorted(str(one) for one in candidates))
+                raise InputError(
+                    f"{name}: has more than one file of {column} ({shown}); give the folder of one of them"
+                )
+            if not candidates:
+                notes.append(f"{name}: left out, it has no file of {column}")
+                break
+            row[column] = _relative(candidates[0], output)
+            if column == "regions" and region_classes:
+                row["region_classes"] = ";".join(region_classes)
+        else:
+            rows.append(row)
+    if not rows:
+        raise InputError(f"{slides}: none of its {len(found)} slides can be listed; the first: {notes[0]}")
+    write_whole(output, csv_text([list(rows[0]), *(list(row.values()) for row in rows)]).encode())
+    return len(rows), notes
+
+
+def _folder(path: Path | str, what: str) -> Path:
+    if not Path(path).is_dir():
+        raise InputError(f"{path}: there is no such folder of {what}")
+    return Path(path)
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise InputError(f"patient pattern {text!r} is no regular expression ({error}); mend it") from error
+
+
+def _matched(match: re.Match[str]) -> str:
+    """The first group, or the whole where there is none, or none of it was met."""
+    return (match[1] if match.re.groups else None) or match[0]
+
+
+def _hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+def _index(folder: Path, suffix: str) -> dict[str, list[Path]]:
+    """Name -> files of that name; of a folder of CLAM or TRIDENT only what lies in its folders `patches`."""
+    found = [path for path in sorted(folder.rglob(f"*{suffix}")) if path.is_file() and not _hidden(path, folder)]
+    if suffix == ".h5":
+        found = [path for path in found if path.parent.name == "patches"] or found
+    index: dict[str, list[Path]] = {}
+    for path in found:
+        index.setdefault(path.name, []).append(path)
+    return index
+
+
+def _relative(path: Path, manifest: Path) -> str:
+    return Path(os.path.relpath(path, manifest.parent)).as_posix()

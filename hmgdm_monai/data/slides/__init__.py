@@ -1,0 +1,1 @@
+"""Slides and plain images: readers, pages, scale."""

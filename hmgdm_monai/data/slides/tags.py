@@ -1,0 +1,231 @@
+"""What a file says of itself before any slide library opens it: pyramid levels, microns per pixel, who can read it."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import tifffile
+
+from hmgdm_monai.data.slides.image_backend import check_image_size, image_limit_px
+from hmgdm_monai.data.slides.pages import SlidePages, slide_pages
+from hmgdm_monai.data.slides.scale import UNKNOWN, Mpp, plausible_mpp
+from hmgdm_monai.data.slides.tiff_segments import JPEG, RAW, segment_size_px
+from hmgdm_monai.errors import InputError
+
+TIFF_MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+PLAIN_SUFFIXES = {".png", ".jpg", ".jpeg"}
+# Formats that cuCIM knows, or that are plain pyramids. Others (NDPI, SCN, BIF, ...) keep levels and overlaps in ways of
+# their own, which OpenSlide undoes.
+CUCIM_VENDORS = {None, "aperio", "generic-tiff"}
+# What cuCIM reads rightly and is seen to: it reports no tile that it cannot decode, so only codecs are left to it that
+# can be looked at without decoding. The rest is decoded where errors show.
+CUCIM_COMPRESSIONS = (RAW, JPEG)
+APERIO_JPEG_2000 = (33003, 33005)
+# Codecs that tifffile decodes within bounds; others could make gigabytes of a small tile.
+TIFFFILE_COMPRESSIONS = frozenset(
+    {RAW, JPEG, 2, 3, 4, 5, 6, 8, 32773, 32946, 33003, 33004, 33005, 34712, 34925, 34926, 34927, 34933, 50000, 50001}
+)
+
+
+@dataclass(frozen=True)
+class SlideTags:
+    """What stands in a file's header.
+
+    Attributes:
+        backends: names of the backends worth trying, best first.
+        refused: backend -> why it must not open this file.
+        mpp_xy: microns per pixel of level 0 along x and y; None where the header does not say, or only the vendor's
+            reader does.
+        level_sizes_px: (width, height) of each level; empty where only the backend can tell.
+        plain: a single image rather than a slide: PNG, JPEG, or a TIFF without tiles and pyramid.
+    """
+
+    backends: tuple[str, ...]
+    refused: dict[str, str]
+    mpp_xy: Mpp
+    level_sizes_px: tuple[tuple[int, int], ...]
+    plain: bool
+
+
+def read_slide_tags(path: Path, max_image_px: int | None = None) -> SlideTags:
+    """Read a file's header and decide who may open it.
+
+    The choice is made from the tags because cuCIM's process *dies* on some files (deflate with predictor 2), so that
+    trying and catching is no way to find out.
+
+    Args:
+        path: the file.
+        max_image_px: see :func:`hmgdm_monai.data.slides.slide.open_slide`.
+
+    Raises:
+        InputError: no such file, empty, no picture, a decompression bomb, or a TIFF whose directory or pixels lie
+            beyond the end of the file.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; check the path (paths in a manifest are relative to its folder)")
+    with path.open("rb") as file:
+        magic = file.read(4)
+    if not magic:
+        raise InputError(f"{path}: the file is empty; copy it again")
+    if magic in TIFF_MAGIC:
+        return _read_tiff(path, image_limit_px(max_image_px))
+    # A .mrxs file is itself a small JPEG, so OpenSlide is asked before an image library is.
+    if path.suffix.lower() not in PLAIN_SUFFIXES and _vendor(path) is not None:
+        return SlideTags(("openslide",), {}, UNKNOWN, (), False)
+    return SlideTags(("image",), {}, UNKNOWN, (), True)
+
+
+def _read_tiff(path: Path, max_image_px: int) -> SlideTags:
+    try:
+        with tifffile.TiffFile(path) as tif:
+            vendor = _vendor(path)
+            if vendor not in CUCIM_VENDORS:
+                # Which pages are the slide, and how its tiles lie, OpenSlide alone knows.
+                _check_whole(path, tif, list(tif.pages), counted=False)
+                refused = dict.fromkeys(("cucim", "tifffile"), f"the pages of {vendor} are not its levels")
+                return SlideTags(("openslide",), refused, UNKNOWN, (), False)
+            if foreign := [name for name in ("scn", "ndpi", "bif") if getattr(tif, f"is_{name}")]:
+                raise InputError(f"{path}: a {foreign[0].upper()} file that OpenSlide cannot open; export it again")
+            slide = slide_pages(tif, path)
+            _check_whole(path, tif, [page for level in slide.levels for page in level])
+            if strange := _not_grey_nor_rgb(slide):
+                raise InputError(f"{path}: {strange}; export it as 8-bit RGB")
+            for page in (page for level in slide.levels for page in level if page.compression != RAW):
+                check_image_size(path, *segment_size_px(page), max_image_px, "tile" if page.is_tiled else "strip")
+            sizes, mpp = slide.sizes_px, slide.mpp
+            theirs = _openslide_says(path) if vendor == "aperio" else None
+            reasons = {
+                "cucim": _cucim_refuses(slide),
+                "tifffile": _tifffile_refuses(slide),
+                "openslide": _openslide_refuses(slide, vendor),
+            }
+            if theirs is not None:
+                sizes, mpp = theirs[0], theirs[1] if theirs[1] != UNKNOWN else mpp
+                if sizes != slide.sizes_px:
+                    reasons |= dict.fromkeys(("cucim", "tifffile"), "OpenSlide takes other pages for its levels")
+            refused = {name: reason for name, reason in reasons.items() if reason}
+            # OpenSlide knows Aperio's kinds of JPEG 2000; elsewhere tifffile reads more and reports more.
+            order = ["cucim", "tifffile", "openslide"]
+            if slide.base.compression in APERIO_JPEG_2000:
+                order = ["openslide", "tifffile"]
+            plain = vendor != "aperio" and len(slide.levels) == 1 and not slide.base.is_tiled
+    except InputError:
+        raise
+    except Exception as error:  # a broken header makes tifffile trip in many ways
+        raise InputError(f"{path}: cannot be read as a TIFF ({_one_line(error)}); copy or convert it again") from error
+    return SlideTags(tuple(name for name in order if name not in refused), refused, mpp, sizes, plain)
+
+
+def _openslide_says(path: Path) -> tuple[tuple[tuple[int, int], ...], Mpp] | None:
+    """Sizes of the levels and microns per pixel as the vendor's reader tells them; None where it cannot open it."""
+    import openslide
+
+    try:
+        with openslide.OpenSlide(path) as slide:
+            sizes = tuple((int(width), int(height)) for width, height in slide.level_dimensions)
+            axes = (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y)
+            x, y = (plausible_mpp(slide.properties.get(axis)) for axis in axes)
+    except openslide.OpenSlideError:
+        return None
+    return sizes, (x, y)
+
+
+def _vendor(path: Path) -> str | None:
+    """OpenSlide's name of the format, or None."""
+    import openslide
+
+    return openslide.OpenSlide.detect_format(os.fspath(path))
+
+
+def _check_whole(path: Path, tif: tifffile.TiffFile, pages: list[tifffile.TiffPage], counted: bool = True) -> None:
+    """Raise an InputError where the file ends before its directory or its pixels do, or lists too few of them."""
+    size = path.stat().st_size
+    if not pages[0].dataoffsets or not pages[0].imagewidth or not pages[0].imagelength:
+        raise InputError(f"{path}: truncated TIFF (it holds no pixels); copy or download it again")
+    for number, page in enumerate(pages):
+        width, height = segment_size_px(page)
+        wanted = math.ceil(page.imagewidth / width) * math.ceil(page.imagelength / height)
+        wanted *= page.samplesperpixel if page.planarconfig == 2 else 1
+        listed = min(len(page.dataoffsets), len(page.databytecounts))
+        if counted and listed < wanted:
+            what = f"its directory lists {listed} of the {wanted} segments of page {number}"
+            raise InputError(f"{path}: damaged, {what}; copy or export it again")
+        ends = (start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=False))
+        if (end := max(ends, default=0)) > size:
+            what = f"page {number} needs {end} bytes, the file has {size}"
+            raise InputError(f"{path}: truncated TIFF ({what}); copy or download it again")
+    # tifffile stops at a directory beyond the end of the file; the last page's pointer to a next one tells.
+    last, form = tif.pages[-1], tif.tiff
+    handle = tif.filehandle
+    handle.seek(last.offset)
+    order = "little" if tif.byteorder == "<" else "big"
+    n_tags = int.from_bytes(handle.read(form.tagnosize), order)
+    handle.seek(last.offset + form.tagnosize + n_tags * form.tagsize)
+    if int.from_bytes(handle.read(form.offsetsize), order) >= size:
+        raise InputError(
+            f"{path}: truncated TIFF (a directory lies beyond the end of the file); copy or download it again"
+        )
+
+
+def _cucim_refuses(slide: SlidePages) -> str | None:
+    """Why cuCIM must not open these pages (measured with cuCIM 26.10 on a CPU), or None."""
+    pages = [level[0] for level in slide.levels]
+    if len(slide.levels[0]) > 1 or slide.base.index != 0:
+        return "cuCIM takes the first page for the slide"
+    if any(not page.is_tiled for page in pages):
+        return "cuCIM returns stripped files with a fourth channel"
+    if slide.base.pages is not None and len(slide.base.pages) and len(pages) > 1:
+        return "cuCIM sees one level only of a pyramid in SubIFDs"
+    for page in pages:
+        if page.compression not in CUCIM_COMPRESSIONS:
+            return f"cuCIM is left raw pixels and JPEG alone, not {_codec(page)}"
+        if page.predictor != 1:
+            return f"cuCIM does not undo predictor {int(page.predictor)}"
+        if page.samplesperpixel != 3 or page.dtype != "uint8" or page.planarconfig != 1:
+            return "cuCIM reads 8-bit interleaved RGB only"
+        if page.photometric not in ((2, 6) if page.compression == JPEG else (2,)):
+            return f"cuCIM does not convert {page.photometric!s} with {_codec(page)}"
+        if not all(page.databytecounts) or not all(page.dataoffsets):
+            return "cuCIM shows tiles that were never written black"
+    return None
+
+
+def _tifffile_refuses(slide: SlidePages) -> str | None:
+    """Why pages cannot be decoded segment by segment to RGB, or None."""
+    page = slide.base
+    if page.compression not in TIFFFILE_COMPRESSIONS:
+        return f"no decoder of {_codec(page)} that keeps to the size of a tile"
+    if page.photometric not in (0, 1, 2, 3) and not (page.photometric == 6 and page.compression in (6, 7)):
+        return f"no conversion of {page.photometric!s} in {_codec(page)} to RGB"
+    return None
+
+
+def _openslide_refuses(slide: SlidePages, vendor: str | None) -> str | None:
+    """Why OpenSlide would show something else than the slide, or None."""
+    if vendor is None:
+        return "OpenSlide does not know this format"
+    if len(slide.levels[0]) > 1 or slide.base.index != 0:
+        return "OpenSlide takes the first page for the slide"
+    return None
+
+
+def _not_grey_nor_rgb(slide: SlidePages) -> str | None:
+    """Why these pixels are no picture that any backend may show, or None; OpenSlide would show floats as noise."""
+    page = slide.base
+    if page.dtype is None or page.dtype.kind not in "bu" or page.dtype.itemsize > 2:
+        return f"pixels of type {page.dtype} have no known white"
+    if page.samplesperpixel > 4 or page.imagedepth != 1:
+        return f"{page.samplesperpixel} channels, depth {page.imagedepth}: neither grey nor RGB"
+    return None
+
+
+def _codec(page: tifffile.TiffPage) -> str:
+    return str(getattr(page.compression, "name", page.compression))
+
+
+def _one_line(error: BaseException) -> str:
+    """First line of an error's text, for a message of one line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

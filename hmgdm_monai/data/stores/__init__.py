@@ -1,0 +1,1 @@
+"""Stores of graphs, latents and region maps."""

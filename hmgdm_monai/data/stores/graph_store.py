@@ -1,0 +1,107 @@
+"""Tiles with their entity graphs on disk: one HDF5 file for each unit, written whole and skipped when it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hmgdm_monai.data.entity_graph import EntityGraph, mpp_tensor
+from hmgdm_monai.data.stores.ragged_store import RaggedStore, topology
+from hmgdm_monai.data.stores.ragged_unit import TOPOLOGY, Field, StoredTile, write_ragged_unit
+
+_KIND = "entity graphs"
+_IMAGE = Field("image", "tile", "uint8", lambda tile: tile.image[None])
+_LABEL_MAP = Field("label_map", "tile", "int32", lambda tile: tile.graph.label_map)
+
+
+@dataclass(frozen=True)
+class TileGraph(StoredTile):
+    """A tile on its way into a graph store (S = its size in px).
+
+    Attributes:
+        graph: with ``pos``, ``edge_index`` and ``label_map`` (1, S, S).
+        row_id: id of its row in the manifest.
+        location_px: (x, y) of its top-left corner in level-0 pixels.
+        mpp: microns per pixel of ``image``; None where unknown.
+        image: (S, S, 3) uint8.
+
+    Raises:
+        ValueError: image and label map do not have these shapes.
+    """
+
+    image: np.ndarray
+
+    def __post_init__(self) -> None:
+        size = self.image.shape[0]
+        if self.image.shape != (size, size, 3) or tuple(self.graph.label_map.shape) != (1, size, size):
+            raise ValueError(
+                f"image {self.image.shape} and label map {tuple(self.graph.label_map.shape)} of a tile are not "
+                "(S, S, 3) and (1, S, S)"
+            )
+
+
+def write_unit(
+    folder: Path | str, name: str, tiles: Iterable[TileGraph], settings: Mapping[str, Any], notes: Sequence[str] = ()
+) -> Path:
+    """Write the tiles of one unit (a slide, or the plain tiles of a patient), whole or not at all.
+
+    A unit that stands already under the same settings is left as it is, and ``tiles`` is not touched: with a generator,
+    a run that was interrupted goes on with the first unit that is missing.
+
+    Args:
+        folder: of the store.
+        name: of the unit, any text: it is encoded for the file's name.
+        tiles: in the order in which they are to be read; all of one size.
+        settings: everything that shaped the tiles, as values that JSON knows. Other settings, other file.
+        notes: lines on what was not taken; read after the last tile.
+
+    Returns:
+        Path of the unit.
+
+    Raises:
+        InputError: the disk is full.
+        ValueError: a tile of another size than those before it.
+    """
+    return write_ragged_unit(folder, name, tiles, settings, _KIND, (_IMAGE, _LABEL_MAP), notes)
+
+
+class GraphStore(RaggedStore):
+    """Entity graphs of the tiles of many units, as one sequence (S = tile size in px).
+
+    An item is an :class:`EntityGraph` with ``pos`` and ``edge_index``.
+
+    Args:
+        paths: the units, as :func:`write_unit` returned them.
+        tiles: give ``image`` (1, 3, S, S) uint8, ``label_map`` (1, S, S) int32 and ``mpp`` (1,), too.
+
+    Raises:
+        InputError: a unit that is missing, damaged or of another kind, here or when its tiles are read.
+    """
+
+    kind = _KIND
+
+    def __init__(self, paths: Sequence[Path | str], tiles: bool = True) -> None:
+        super().__init__(paths)
+        self.tiles = tiles
+
+    def __getitem__(self, index: int) -> EntityGraph:
+        arrays = self._read(index, (*TOPOLOGY, *((_IMAGE, _LABEL_MAP) if self.tiles else ())))
+        graph = topology(arrays)
+        if self.tiles:
+            graph.image = torch.from_numpy(np.ascontiguousarray(arrays["image"].transpose(0, 3, 1, 2)))
+            graph.label_map = torch.from_numpy(arrays["label_map"])
+            graph.mpp = mpp_tensor(self.tile_info(index).mpp)
+        return graph
+
+    def image(self, index: int) -> np.ndarray:
+        """The image of tile ``index``, (S, S, 3) uint8."""
+        return self._read(index, (_IMAGE,))["image"][0]
+
+    def superpixels(self, index: int) -> np.ndarray:
+        """The label map of the entities of tile ``index``, (1, S, S) int32."""
+        return self._read(index, (_LABEL_MAP,))["label_map"]

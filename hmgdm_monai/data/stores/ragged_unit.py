@@ -1,0 +1,180 @@
+"""Writes an HDF5 unit: tiles of equal size with unequal numbers of vertices and edges."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+
+from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.data.files.safe_name import safe_name
+from hmgdm_monai.data.files.whole_file import whole_hdf5
+
+FORMAT = 1
+_ROWS_PER_CHUNK = 256
+
+
+@dataclass(frozen=True)
+class StoredTile:
+    """A tile on its way into a unit: its graph, and where it comes from.
+
+    Attributes:
+        graph: with ``pos`` and ``edge_index``, and what its store keeps beside them.
+        row_id: id of its row in the manifest.
+        location_px: (x, y) of its top-left corner in level-0 pixels.
+        mpp: microns per pixel of the tile; None where unknown.
+    """
+
+    graph: EntityGraph
+    row_id: str
+    location_px: tuple[int, int]
+    mpp: float | None
+
+
+@dataclass(frozen=True)
+class Field:
+    """One dataset of a unit.
+
+    Attributes:
+        name: of the dataset.
+        per: one row (or column) for each "tile", "vertex" or "edge".
+        dtype: NumPy type it is stored as.
+        source: takes a tile's part of it from the tile, as an array or a CPU tensor.
+        axis: the axis that grows from tile to tile.
+    """
+
+    name: str
+    per: Literal["tile", "vertex", "edge"]
+    dtype: str
+    source: Callable[[Any], Any]
+    axis: int = 0
+
+
+TOPOLOGY = (
+    Field("pos", "vertex", "float32", lambda tile: tile.graph.pos),
+    Field("edge_index", "edge", "int32", lambda tile: tile.graph.edge_index, axis=1),
+)
+
+
+def settings_key(settings: Mapping[str, Any]) -> str:
+    """Twelve hexadecimal digits that stand for ``settings``, whatever the order of their names.
+
+    Args:
+        settings: everything that shapes what is stored, as values that JSON knows.
+    """
+    return hashlib.sha256(_canonical(settings).encode()).hexdigest()[:12]
+
+
+def unit_path(folder: Path | str, name: str, settings: Mapping[str, Any]) -> Path:
+    """Where the unit ``name`` with these settings stands: ``folder/<safe name>.<key>.h5``."""
+    return Path(folder) / f"{safe_name(name)}.{settings_key(settings)}.h5"
+
+
+def write_ragged_unit(
+    folder: Path | str,
+    name: str,
+    tiles: Iterable[StoredTile],
+    settings: Mapping[str, Any],
+    kind: str,
+    fields: Sequence[Field],
+    notes: Sequence[str] = (),
+) -> Path:
+    """Write a unit whole or not at all; one that stands already under the same settings is left as it is.
+
+    Args:
+        folder: of the store.
+        name: of the unit.
+        tiles: taken one by one and not kept, so that a slide need not fit into memory; not touched where the unit
+            stands already. No tile at all makes a unit of length 0, so that an empty slide is not read again.
+        settings: what shaped the tiles; see :func:`settings_key`.
+        kind: which store may read it.
+        fields: the datasets beside the topology.
+        notes: lines kept with the unit; read after the last tile, so that they may come up while tiles are made.
+
+    Returns:
+        The unit's path.
+
+    Raises:
+        InputError: the disk is full.
+        ValueError: a tile whose arrays do not fit its graph, the tiles before it, or the stored type.
+    """
+    path = unit_path(folder, name, settings)
+    if path.exists():
+        return path
+    row_ids: list[str] = []
+    locations: list[tuple[int, int]] = []
+    mpps: list[float] = []
+    vertex_ptr, edge_ptr = [0], [0]
+    with whole_hdf5(path) as (file, check):
+        for tile in tiles:
+            counts = {"tile": 1, "vertex": tile.graph.num_vertices, "edge": int(tile.graph.edge_index.shape[1])}
+            for field in (*TOPOLOGY, *fields):
+                _append(file, field, _as_stored(np.asarray(field.source(tile)), field), counts[field.per])
+            check()
+            row_ids.append(tile.row_id)
+            locations.append(tile.location_px)
+            mpps.append(float("nan") if tile.mpp is None else tile.mpp)
+            vertex_ptr.append(vertex_ptr[-1] + counts["vertex"])
+            edge_ptr.append(edge_ptr[-1] + counts["edge"])
+        file["row_id"] = np.array(row_ids, dtype=h5py.string_dtype())
+        file["location_px"] = np.array(locations, dtype=np.int64).reshape(-1, 2)
+        file["mpp"] = np.array(mpps, dtype=np.float64)
+        file["vertex_ptr"] = np.array(vertex_ptr, dtype=np.int64)
+        file["edge_ptr"] = np.array(edge_ptr, dtype=np.int64)
+        if notes:
+            file["notes"] = np.array(list(notes), dtype=h5py.string_dtype())
+        file.attrs.update(kind=kind, format=FORMAT, unit=name, settings=_canonical(settings))
+    return path
+
+
+def _canonical(settings: Mapping[str, Any]) -> str:
+    return json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _as_stored(value: np.ndarray, field: Field) -> np.ndarray:
+    with np.errstate(over="ignore"):  # what does not fit is told below
+        stored = value.astype(field.dtype)
+    if not (np.isfinite(stored).all() if stored.dtype.kind == "f" else np.array_equal(stored, value)):
+        raise ValueError(f"{field.name} holds what {field.dtype} cannot: NaN, infinity, or a number too large for it")
+    return stored
+
+
+def _append(file: h5py.File, field: Field, value: np.ndarray, count: int) -> None:
+    axis = field.axis
+    if value.shape[axis] != count:
+        raise ValueError(f"{field.name} has shape {value.shape}, and {count} were expected along axis {axis}")
+    if field.name not in file:
+        _create(file, field, value.shape)
+    dataset = file[field.name]
+    if dataset.shape[:axis] + dataset.shape[axis + 1 :] != value.shape[:axis] + value.shape[axis + 1 :]:
+        raise ValueError(
+            f"{field.name} has shape {value.shape}, the tiles before it {dataset.shape} (axis {axis} grows)"
+        )
+    start = dataset.shape[axis]
+    dataset.resize(start + count, axis=axis)
+    dataset[(slice(None),) * axis + (slice(start, start + count),)] = value
+
+
+def _create(file: h5py.File, field: Field, shape: tuple[int, ...]) -> None:
+    axis, per_tile = field.axis, field.per == "tile"
+
+    def along_axis(size: int | None) -> tuple[Any, ...]:
+        return (*shape[:axis], size, *shape[axis + 1 :])
+
+    file.create_dataset(
+        field.name,
+        shape=along_axis(0),
+        maxshape=along_axis(None),
+        chunks=along_axis(1 if per_tile else _ROWS_PER_CHUNK),
+        dtype=field.dtype,
+        # Images shrink by a tenth, label maps to a twentieth; floats would not shrink.
+        compression="gzip" if per_tile else None,
+        compression_opts=1 if per_tile else None,
+        fletcher32=True,  # a checksum for each chunk: what the disk has spoilt is told, not trained on
+    )

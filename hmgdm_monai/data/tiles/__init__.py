@@ -1,0 +1,1 @@
+"""Tiles of a slide: where they lie, what tissue and which cells they show."""

@@ -1,0 +1,103 @@
+"""Places of tiles in HDF5, as CLAM and TRIDENT write them, and as our own embeddings keep them."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hmgdm_monai.data.files.hdf5_reading import checked_dataset, opened_hdf5, read_numbers
+from hmgdm_monai.errors import InputError
+
+FARTHEST_PX = 2**31  # no slide is wider
+
+
+@dataclass(frozen=True)
+class TileCoords:
+    """Where the tiles of a slide lie.
+
+    Attributes:
+        locations_px: (M, 2) int64, x and y of the upper left corners in level-0 pixels, M >= 1.
+        side_px: side of a tile in level-0 pixels.
+        size_px: side of a tile in its own pixels; None where the file does not tell.
+    """
+
+    locations_px: np.ndarray
+    side_px: float
+    size_px: int | None
+
+
+def read_coords(path: str | os.PathLike[str]) -> TileCoords:
+    """Read a file of coordinates.
+
+    It holds ``coords`` (M, 2), level-0 x and y of upper left corners, and attributes of that data set (or of the file)
+    from which the tiles' side follows; the first of these that is there counts:
+
+    - ``patch_size_level0``: TRIDENT.
+    - ``patch_size``, ``level0_magnification`` and ``target_magnification``: older files of TRIDENT.
+    - ``patch_size`` and ``downsample`` (of ``patch_level``; one number or x and y), or ``patch_level`` 0: CLAM. Its
+      older files may have a further factor, ``custom_downsample``.
+    - ``tile_size_level0``: embeddings that inference.json wrote.
+
+    A place that stands in it twice, as where contours of CLAM overlap, counts once.
+
+    Raises:
+        InputError: no such file, no HDF5, no coords or none that are places, or a side that does not follow from it.
+    """
+    with opened_hdf5(path, "file of coordinates", "write the coordinates again") as file:
+        found = checked_dataset(file, "coords")
+        if found is None:
+            raise InputError(f"{path}: holds no data set `coords`; those there are {', '.join(file) or 'none'}")
+        values = read_numbers(found, "coords")
+        attrs = {**file.attrs, **found.attrs}
+    return TileCoords(_locations(values, path), _side_px(attrs, path), _size_px(attrs))
+
+
+def _locations(values: Any, path: str | os.PathLike[str]) -> np.ndarray:
+    values = np.asarray(values)
+    if values.ndim == 3 and len(values) == 1:  # some versions write a leading axis
+        values = values[0]
+    if values.ndim != 2 or values.shape[1] != 2 or values.dtype.kind not in "iuf":
+        raise InputError(f"{path}: coords must be one x, y for each tile, not {values.dtype} of shape {values.shape}")
+    if len(values) == 0:
+        raise InputError(f"{path}: holds no tile; leave the slide out, or tile it anew")
+    if not np.isfinite(values).all() or np.abs(values.astype(np.float64)).max() > FARTHEST_PX:
+        raise InputError(f"{path}: some of its coords are no numbers, or no places; write the coordinates again")
+    locations = np.rint(values).astype(np.int64)
+    return locations[np.sort(np.unique(locations, axis=0, return_index=True)[1])]
+
+
+def _side_px(attrs: dict[str, Any], path: str | os.PathLike[str]) -> float:
+    def number(name: str) -> float | None:
+        value = np.ravel(attrs[name]) if name in attrs else np.empty(0)
+        if value.size == 0 or value.dtype.kind not in "iuf":
+            return None
+        if not np.allclose(value, value[0], rtol=0.01):  # downsamples of x and of y
+            raise InputError(f"{path}: tiles are not square, {name} is {value.tolist()}; tile the slide anew")
+        return float(value.mean())
+
+    size, own = number("patch_size"), number("tile_size_level0")
+    source, target = number("level0_magnification"), number("target_magnification")
+    downsample = number("downsample") or (1.0 if number("patch_level") == 0 else None)
+    if (side := number("patch_size_level0")) is None:
+        if None not in (size, source, target) and target > 0:
+            side = size * source / target
+        elif None not in (size, downsample):
+            side = size * downsample * (number("custom_downsample") or 1.0)
+        else:
+            side = own
+    if side is None or not (math.isfinite(side) and side > 0):
+        raise InputError(
+            f"{path}: does not tell how large its tiles are; give coords the attribute patch_size_level0, the side in "
+            "level-0 pixels"
+        )
+    return side
+
+
+def _size_px(attrs: dict[str, Any]) -> int | None:
+    """Side in the tiles' own pixels."""
+    value = np.ravel(attrs.get("patch_size", attrs.get("tile_size_px", [])))
+    return int(value[0]) if value.size and value.dtype.kind in "iuf" and value[0] >= 1 else None

@@ -1,0 +1,71 @@
+"""Where the tiles of a row of the manifest lie: on a grid, or where a file says, and within annotated regions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hmgdm_monai.data.manifest.manifest import ManifestRow
+from hmgdm_monai.data.slides.slide import Slide
+from hmgdm_monai.data.tiles.coords_file import read_coords
+from hmgdm_monai.data.tiles.regions import tiles_in_regions
+from hmgdm_monai.data.tiles.tiling import TileSpec, tile_locations
+from hmgdm_monai.errors import InputError
+
+# Other tools count in magnifications or in pixels of a level, and scanners differ in the last digits.
+SIDE_TOLERANCE = 0.02
+
+
+def row_locations(slide: Slide, row: ManifestRow, spec: TileSpec) -> np.ndarray:
+    """Top-left corners of the tiles of a row.
+
+    With `coords` in the manifest they are those of that file, all of them, whatever tissue they show; otherwise those
+    of :func:`~hmgdm_monai.data.tiles.tiling.tile_locations`. With `regions` only tiles whose
+    center lies in a region stay.
+    Tiles are read at `spec` either way, so the file's tiles must be as large as these, to 2 %.
+
+    Args:
+        slide: the row's image, open.
+        row: of the manifest.
+        spec: size, scale and choice of tiles.
+
+    Returns:
+        (N, 2) int64, x and y in level-0 pixels, N >= 1.
+
+    Raises:
+        InputError: no tissue found, mpp unknown, a file that cannot be used, tiles of another size or of another slide,
+            or none within a region.
+    """
+    locations = tile_locations(slide, spec) if row.coords is None else _given_locations(slide, row, spec)
+    if row.regions is None:
+        return locations
+    side_px = spec.size_px * slide.downsample_at(spec.mpp)
+    inside = tiles_in_regions(row.regions, locations, side_px, slide.dimensions_px, row.region_classes)
+    if not inside.any():
+        chosen = f" of class {' or '.join(row.region_classes)}" if row.region_classes else ""
+        raise InputError(
+            f"{slide.path}: none of its {len(locations)} tiles has its centre in a region{chosen} of "
+            f"{row.regions.name}; draw larger regions, or make tiles smaller or let them overlap"
+        )
+    return locations[inside]
+
+
+def _given_locations(slide: Slide, row: ManifestRow, spec: TileSpec) -> np.ndarray:
+    coords = read_coords(row.coords)
+    side_px = spec.size_px * slide.downsample_at(spec.mpp)
+    if abs(coords.side_px - side_px) > SIDE_TOLERANCE * side_px:
+        um_per_px = spec.mpp * spec.size_px / side_px
+        theirs = coords.side_px * um_per_px
+        size_px = coords.size_px or spec.size_px
+        raise InputError(
+            f"{slide.path}: tiles of {row.coords.name} are {theirs:.4g} um wide, ours {spec.size_px * spec.mpp:.4g}"
+            f" um; train with tile_size_px {size_px} and tile_mpp {theirs / size_px:.4g}, or tile anew for this model"
+        )
+    width, height = slide.dimensions_px
+    x, y = coords.locations_px.T
+    outside = int(((x + coords.side_px <= 0) | (y + coords.side_px <= 0) | (x >= width) | (y >= height)).sum())
+    if outside:
+        raise InputError(
+            f"{slide.path}: {outside} of the {len(x)} tiles of {row.coords.name} lie outside it ({width} x {height} px)"
+            "; see that both are of the same slide"
+        )
+    return coords.locations_px

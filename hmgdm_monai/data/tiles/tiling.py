@@ -1,0 +1,116 @@
+"""Which tiles of a slide are looked at."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from hmgdm_monai.data.slides.slide import Slide
+from hmgdm_monai.data.tiles.tissue import tissue_mask
+from hmgdm_monai.errors import InputError
+
+MASK_PX_PER_TILE = 32  # tissue is sought on a thumbnail where a tile has about this side,
+MASK_SIDE_PX = (512, 4096)  # and whose own longer side stays within these bounds
+MAX_TILES = 10_000_000  # of a slide; more come about by a wrong scale, and would not fit into memory
+SINGLE_TILE = 1.5  # a plain image no larger than this many tiles a side is itself the tile
+
+
+@dataclass(frozen=True)
+class TileSpec:
+    """Size, scale and choice of tiles.
+
+    Attributes:
+        size_px: side of a tile in its own pixels.
+        mpp: microns per pixel of the tile.
+        overlap_px: pixels that neighbours share.
+        min_tissue: least share of a tile that is tissue, 0 to 1; 0 keeps every tile.
+
+    Raises:
+        InputError: a value out of range.
+    """
+
+    size_px: int = 256
+    mpp: float = 1.0
+    overlap_px: int = 0
+    min_tissue: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("size_px", "overlap_px"):
+            if isinstance(getattr(self, name), bool) or not isinstance(getattr(self, name), int | np.integer):
+                raise InputError(f"tiles: {name} must be a whole number of pixels, not {getattr(self, name)!r}")
+        if self.size_px < 1:
+            raise InputError(f"tiles: size_px must be at least 1, not {self.size_px}")
+        if not 0 <= self.overlap_px < self.size_px:
+            raise InputError(
+                f"tiles: overlap_px must lie in 0..{self.size_px - 1} (below size_px), not {self.overlap_px}"
+            )
+        if not (math.isfinite(self.mpp) and self.mpp > 0):
+            raise InputError(f"tiles: mpp must be a positive number of microns per pixel, not {self.mpp}")
+        if not 0 <= self.min_tissue <= 1:
+            raise InputError(f"tiles: min_tissue must lie in 0..1, not {self.min_tissue}")
+
+
+def tile_locations(slide: Slide, spec: TileSpec) -> np.ndarray:
+    """Top-left corners of the tiles with enough tissue, row by row.
+
+    The grid starts at (0, 0) and covers the slide; tiles at the right and lower border may reach beyond it, where they
+    are white and count as glass. A plain image (:attr:`Slide.plain`) up to 1.5 tiles a side is one tile at (0, 0),
+    whatever it shows, cropped or padded white to the tile's size. A PNG or JPEG of unknown mpp counts as being at
+    `spec.mpp`.
+
+    Args:
+        slide: the slide.
+        spec: size, scale and choice.
+
+    Returns:
+        (N, 2) int64, x and y in level-0 pixels, N >= 1.
+
+    Raises:
+        InputError: no tissue found, mpp unknown, or so far from the tile's that millions of tiles would come of it.
+    """
+    per_px = slide.downsample_at(spec.mpp)  # level-0 pixels per tile pixel
+    span, step = spec.size_px * per_px, (spec.size_px - spec.overlap_px) * per_px
+    width, height = slide.dimensions_px
+    if slide.plain and max(width, height) <= SINGLE_TILE * span:
+        return np.zeros((1, 2), dtype=np.int64)
+
+    # Half a pixel beyond the last full tile is no reason for another one.
+    counts = [max(1, math.ceil((side - span - per_px / 2) / step) + 1) for side in (width, height)]
+    if math.prod(counts) > MAX_TILES:
+        raise InputError(
+            f"{slide.path}: {width} x {height} px at {slide.mpp} um would make {math.prod(counts):.2g} tiles of "
+            f"{spec.size_px} px at {spec.mpp} um; see that both scales are right"
+        )
+    columns, rows = (np.rint(np.arange(n) * step).astype(np.int64) for n in counts)
+    x, y = (grid.ravel() for grid in np.meshgrid(columns, rows))
+    locations = np.stack([x, y], axis=1)
+    if spec.min_tissue > 0:
+        thumbnail, downsample = slide.thumbnail(
+            round(np.clip(MASK_PX_PER_TILE * max(width, height) / span, *MASK_SIDE_PX))
+        )
+        share = _tissue_share(tissue_mask(thumbnail), x / downsample, y / downsample, span / downsample)
+        locations = locations[share >= spec.min_tissue]
+    if len(locations) == 0:
+        what = f"no tile of {spec.size_px} px at {spec.mpp} um has {spec.min_tissue:.0%} of it"
+        raise InputError(f"{slide.path}: no tissue found ({what}); check the slide or lower min_tissue")
+    return locations
+
+
+def _tissue_share(mask: np.ndarray, x: np.ndarray, y: np.ndarray, span: float) -> np.ndarray:
+    """Share of tissue in squares at (x, y), side `span`, all in mask pixels; beyond the mask there is none."""
+    # Sums over [0, i) x [0, j), interpolated between whole pixels: exact for squares of any place and size.
+    sums = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1))
+    sums[1:, 1:] = mask.cumsum(0, dtype=np.float64).cumsum(1)
+
+    def up_to(y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        y, x = np.clip(y, 0, mask.shape[0]), np.clip(x, 0, mask.shape[1])
+        i, j = np.minimum(y.astype(int), mask.shape[0] - 1), np.minimum(x.astype(int), mask.shape[1] - 1)
+        v, u = y - i, x - j
+        upper = sums[i, j] * (1 - u) + sums[i, j + 1] * u
+        lower = sums[i + 1, j] * (1 - u) + sums[i + 1, j + 1] * u
+        return upper * (1 - v) + lower * v
+
+    area = up_to(y + span, x + span) - up_to(y, x + span) - up_to(y + span, x) + up_to(y, x)
+    return area / span**2

@@ -1,0 +1,41 @@
+"""One training step of masked graph diffusion."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor, nn
+
+from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.diffusion.draws import BatchDraws
+from hmgdm_monai.diffusion.noising import GraphNoising
+from hmgdm_monai.engines.iteration import SelfSupervisedIteration
+
+logger = logging.getLogger(__name__)
+
+
+class MaskedDiffusionIteration(SelfSupervisedIteration):
+    """Restore the hidden half of latent graphs.
+
+    Args:
+        loss: :class:`hmgdm_monai.losses.masked_graph.MaskedGraphLoss`.
+        noising: forward process.
+        seed: of the run.
+        max_grad_norm: see the base class.
+    """
+
+    def __init__(
+        self, loss: nn.Module, noising: GraphNoising, seed: int = 0, max_grad_norm: float | None = 10.0
+    ) -> None:
+        super().__init__(loss, seed, max_grad_norm)
+        self.noising = noising
+        logger.info("noise: %d timesteps, abar_T = %.2g", noising.num_timesteps, noising.signal_at_end)
+
+    def compute(self, network: nn.Module, batch: EntityGraph, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Loss of a fresh split, timestep and noise; embeddings (B, S) of the whole graphs, in validation only."""
+        output = network(batch, self.noising, BatchDraws(batch, generator, shared=network.training))
+        loss = self.loss(*output)
+        if network.training:
+            return loss, loss.detach().expand(batch.num_graphs, 1)
+        return loss, network.embed(batch)

@@ -1,0 +1,45 @@
+"""One training step of the window autoencoder, stage 1 of the paper."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.diffusion.draws import BatchDraws
+from hmgdm_monai.engines.iteration import SelfSupervisedIteration
+from hmgdm_monai.entities.window_autoencoder import WindowAutoencoder
+from hmgdm_monai.ranks import mean_weight
+from hmgdm_monai.transforms.entity_windows import graph_windows
+
+
+class WindowAutoencoderIteration(SelfSupervisedIteration):
+    """Reconstruct windows of vertices and, where the autoencoder encodes those, of edges.
+
+    Args:
+        loss: :class:`hmgdm_monai.losses.window_autoencoder.WindowAutoencoderLoss`.
+        windows_per_tile: how many windows, of all entities alike, to draw from each tile of a batch.
+        seed: of the run.
+        max_grad_norm: see the base class.
+    """
+
+    def __init__(
+        self, loss: nn.Module, windows_per_tile: int = 32, seed: int = 0, max_grad_norm: float | None = 10.0
+    ) -> None:
+        super().__init__(loss, seed, max_grad_norm)
+        self.windows_per_tile = windows_per_tile
+
+    def compute(
+        self, network: WindowAutoencoder, batch: EntityGraph, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Loss on windows drawn evenly over the batch; latents (N, D) for monitoring."""
+        draws = BatchDraws(batch, generator, shared=network.training)
+        vertices, edges = graph_windows(batch, network.window_px, network.edge_latents)
+        windows = vertices if edges is None else torch.cat((vertices, edges))
+        chosen, among = draws.choose(self.windows_per_tile * draws.num_graphs, edges=edges is not None)
+        windows = windows[chosen.cpu()].to(batch.pos.device)
+        output = network.reconstruct(windows, generator, among)
+        loss = self.loss(output.reconstruction, windows.float() / 255.0, output.kl)
+        if network.training:
+            loss = loss * mean_weight(len(windows), windows.device)  # each of its terms is a mean over windows
+        return loss, output.latents

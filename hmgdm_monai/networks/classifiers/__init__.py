@@ -1,0 +1,1 @@
+"""Classifiers of tiles on a tile encoder."""

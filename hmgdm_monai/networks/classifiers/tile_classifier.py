@@ -1,0 +1,81 @@
+"""Classifiers of tiles on top of a pretrained encoder: a head on its embedding, or fine-tuned with a gate."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
+from hmgdm_monai.networks.layers.gated_pooling import GatedAttentionPooling
+
+
+class TileClassifier(nn.Module):
+    """A head on the frozen embedding.
+
+    Args:
+        encoder: pretrained; copied, without what only pretraining needs.
+        head: embeddings (B, S) -> logits (B, K), of :mod:`hmgdm_monai.networks.classifiers.embedding_heads`.
+    """
+
+    def __init__(self, encoder: TileEncoder, head: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder.trunk()
+        self.head = head
+        self.requires_grad_(False).eval()
+
+    def forward(self, tiles: Tensor | Data) -> Tensor:
+        """Logits (B, K); their softmax is what the head holds probable.
+
+        Args:
+            tiles: images (B, 3, S, S) of values 0 to 255, or samples that the encoder has prepared.
+        """
+        return self.head(self.encoder.embed(self.prepared(tiles)))
+
+    def prepared(self, tiles: Tensor | Data) -> Data:
+        """Images as prepared samples; prepared samples as they are."""
+        return self.encoder.prepare(self.encoder.samples(tiles)) if isinstance(tiles, Tensor) else tiles
+
+
+class GatedTileClassifier(TileClassifier):
+    """Encoder, gated global attention pooling over entities, head (hidden, hidden / 2, classes): the paper's.
+
+    Args:
+        encoder: pretrained; copied, without what only pretraining needs.
+        num_classes: K.
+        hidden: width of the gate and of the head's first layer; the encoder's D where None.
+        dropout: share of the head's activations to drop in training.
+    """
+
+    def __init__(self, encoder: TileEncoder, num_classes: int, hidden: int | None = None, dropout: float = 0.2) -> None:
+        channels = encoder.state_dim
+        hidden = channels if hidden is None else hidden
+        head = nn.Sequential(
+            nn.Linear(channels, hidden),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, hidden // 2),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden // 2, num_classes),
+        )
+        super().__init__(encoder, head)
+        self.pooling = GatedAttentionPooling(channels, hidden)
+        for parameter in (*self.encoder.trainable_parameters(), *self.head_parameters()):
+            parameter.requires_grad_(True)
+        self.train()
+
+    def forward(self, tiles: Tensor | Data) -> Tensor:
+        """Logits (B, K); see the base class."""
+        return self.head(self.pool(self.prepared(tiles))[0])
+
+    def pool(self, prepared: Data) -> tuple[Tensor, Tensor]:
+        """Embedding (B, D) of each tile, and the weight (N,) of each of its entities."""
+        return self.pooling(*self.encoder.states(prepared))
+
+    def attention(self, prepared: Data) -> Tensor:
+        """Weight (N,) of each entity, summing to 1 in each tile: what paints superpixels or patches."""
+        return self.pool(prepared)[1]
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        """What pretraining did not train: gate and head."""
+        return [*self.pooling.parameters(), *self.head.parameters()]

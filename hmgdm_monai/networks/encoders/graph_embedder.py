@@ -1,0 +1,87 @@
+"""The part of H-MGDM that serves downstream: standardised latents, graph encoder, readout."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Batch
+
+from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.diffusion.draws import BatchDraws
+from hmgdm_monai.entities.latent_standardizer import LatentStandardizer
+from hmgdm_monai.networks.encoders.graph_encoder import GraphEncoder, GraphEncoding
+from hmgdm_monai.networks.layers.readout import StatisticsReadout
+
+
+def num_graphs(graph: EntityGraph) -> int:
+    """B, the number of graphs in a batch; 1 of a single graph, which PyG itself does not count."""
+    return graph.num_graphs if isinstance(graph, Batch) else 1
+
+
+class GraphTrunk(nn.Module):
+    """Latent graphs to states of vertices and to embeddings.
+
+    Args:
+        encoder: of graphs.
+        readout: pools states for :meth:`embed`; the mean over vertices where None.
+    """
+
+    def __init__(self, encoder: GraphEncoder, readout: StatisticsReadout | None = None) -> None:
+        super().__init__()
+        self.standardizer = LatentStandardizer(encoder.latent_dim)
+        self.encoder = encoder
+        self.readout = StatisticsReadout(("mean",)) if readout is None else readout
+
+    def trunk(self) -> GraphTrunk:
+        """A copy of this part alone, with weights of its own."""
+        other = GraphTrunk(copy.deepcopy(self.encoder), copy.deepcopy(self.readout))
+        other.standardizer = copy.deepcopy(self.standardizer)
+        return other.train(self.training)
+
+    def encode(
+        self, graph: EntityGraph, vertex_visible: Tensor | None = None, edge_visible: Tensor | None = None
+    ) -> GraphEncoding:
+        """Encode a (batch of) latent graph(s), whole or its visible half."""
+        vertices, edges = self._latents(graph)
+        return self.encoder(vertices, edges, graph.edge_index, graph.pos, vertex_visible, edge_visible)
+
+    def states(self, graph: EntityGraph) -> Tensor:
+        """Last states (V, D) of the vertices of whole graphs, which have heard the edges'."""
+        return self.encode(graph).vertex_states[-1]
+
+    def embed(self, graph: EntityGraph) -> Tensor:
+        """Embedding of whole graphs, (B, S): readout of the last states and, where asked for, of the latents.
+
+        The paper pools by a gate that is learnt with labels; without any, plain statistics stand in its place.
+        """
+        vertices, edge_latents = self._latents(graph)
+        encoding = self.encoder(vertices, edge_latents, graph.edge_index, graph.pos)
+        edges = None if encoding.edge_states is None else encoding.edge_states[-1]
+        edge_batch = None if edges is None else graph.edge_batch
+        states, count = encoding.vertex_states[-1], num_graphs(graph)
+        return self.readout(states, graph.vertex_batch, count, edges, edge_batch, vertices)
+
+    def _view_latents(self, graph: EntityGraph, draws: BatchDraws) -> tuple[Tensor, Tensor | None]:
+        """As :meth:`_latents`, but of a view drawn for each graph: the tile as it is, or one of its degraded ones."""
+        views = graph.get("vertex_views")
+        if views is None:
+            return self._latents(graph)
+        count = 1 + views.shape[1]
+        chosen = draws.of_graphs(lambda n: torch.randint(count, (n,), generator=draws.generator)).to(views.device)
+
+        def pick(latents: Tensor, others: Tensor, batch: Tensor) -> Tensor:
+            rows = torch.arange(len(latents), device=latents.device)
+            return self.standardizer(torch.cat((latents.unsqueeze(1), others), dim=1)[rows, chosen[batch]])
+
+        vertices = pick(graph.vertex_latents, views, graph.vertex_batch)
+        if not self.encoder.edge_latents:
+            return vertices, None
+        return vertices, pick(graph.edge_latents, graph.edge_views, graph.edge_batch)
+
+    def _latents(self, graph: EntityGraph) -> tuple[Tensor, Tensor | None]:
+        if self.encoder.edge_latents and "edge_latents" not in graph:
+            raise ValueError("this encoder reads edge latents, and the graph has none; encode with edge_latents true")
+        edges = self.standardizer(graph.edge_latents) if self.encoder.edge_latents else None
+        return self.standardizer(graph.vertex_latents), edges

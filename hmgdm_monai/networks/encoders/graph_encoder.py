@@ -1,0 +1,158 @@
+"""Tissue graph encoder E_L: the part of H-MGDM that serves downstream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from hmgdm_monai.data.entity_graph import edge_midpoints
+from hmgdm_monai.diffusion.draws import BatchDraws
+from hmgdm_monai.networks.layers.graph_layer import HIDDEN_ENTITIES, GraphLayer, message_flow
+from hmgdm_monai.networks.layers.position import PositionEmbedding
+from hmgdm_monai.ranks import mean_weight
+
+
+class GraphEncoding(NamedTuple):
+    """What the encoder makes of a batch of graphs.
+
+    Attributes:
+        vertex_states: L tensors (V, D), one per layer, the last one after the bottleneck.
+        edge_states: L tensors (E, D), or None where edges carry no states.
+        kl: scalar, KL divergence of the bottleneck from N(0, I), averaged over visible entities and channels, half
+            from vertices and half from edges where edges carry states; 0 without a bottleneck.
+    """
+
+    vertex_states: list[Tensor]
+    edge_states: list[Tensor] | None
+    kl: Tensor
+
+
+class GraphEncoder(nn.Module):
+    """L graph layers over the visible entities of latent graphs.
+
+    Hidden entities enter with their position alone, as a learnt mask token: their latents are never read. How far they
+    take part in passing messages is ``hidden_entities``, see
+    :func:`hmgdm_monai.networks.layers.graph_layer.message_flow`.
+
+    Args:
+        latent_dim: Z, size of vertex and edge latents.
+        hidden_dim: D.
+        num_layers: L.
+        edge_latents: whether edges carry latents of their own (the paper's ablation switch).
+        hidden_entities: "token", "adjacency" or "induced".
+        use_positions: add an embedding of ``pos``.
+        bottleneck: put a Gaussian bottleneck (mean and log-variance by heads of their own) on the last layer. In
+            training it samples, from PyTorch's default generator; in evaluation it gives the mean, without noise.
+        layer_differences: whether vertices also hear how their neighbors differ from them.
+
+    Raises:
+        ValueError: for fewer than one layer or an unknown ``hidden_entities``.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        hidden_dim: int = 256,
+        num_layers: int = 3,
+        edge_latents: bool = True,
+        hidden_entities: str = "token",
+        use_positions: bool = True,
+        bottleneck: bool = False,
+        layer_differences: bool = False,
+    ) -> None:
+        super().__init__()
+        if num_layers < 1:
+            raise ValueError(f"num_layers must be at least 1, got {num_layers}")
+        if hidden_entities not in HIDDEN_ENTITIES:
+            raise ValueError(f"hidden_entities must be one of {HIDDEN_ENTITIES}, got {hidden_entities!r}")
+        self.latent_dim, self.hidden_dim, self.num_layers = latent_dim, hidden_dim, num_layers
+        self.hidden_entities = hidden_entities
+        self.edge_latents = edge_latents
+        self.vertex_in = nn.Linear(latent_dim, hidden_dim)
+        self.vertex_token = nn.Parameter(0.02 * torch.randn(hidden_dim))
+        self.edge_in = nn.Linear(latent_dim, hidden_dim) if edge_latents else None
+        self.edge_token = nn.Parameter(0.02 * torch.randn(hidden_dim)) if edge_latents else None
+        self.position = PositionEmbedding(hidden_dim) if use_positions else None
+        self.layers = nn.ModuleList(GraphLayer(hidden_dim, edge_latents, layer_differences) for _ in range(num_layers))
+        self.vertex_moments = nn.Linear(hidden_dim, 2 * hidden_dim) if bottleneck else None
+        self.edge_moments = nn.Linear(hidden_dim, 2 * hidden_dim) if bottleneck and edge_latents else None
+
+    def forward(
+        self,
+        vertex_latents: Tensor,
+        edge_latents: Tensor | None,
+        edge_index: Tensor,
+        pos: Tensor,
+        vertex_visible: Tensor | None = None,
+        edge_visible: Tensor | None = None,
+        draws: BatchDraws | None = None,
+    ) -> GraphEncoding:
+        """Encode.
+
+        Args:
+            vertex_latents: (V, Z).
+            edge_latents: (E, Z), ignored where the switch is off.
+            edge_index: (2, E), each undirected edge once.
+            pos: (V, 2).
+            vertex_visible: (V,) bool, None for all.
+            edge_visible: (E,) bool, None for all.
+            draws: of a batch that ranks share, for the bottleneck's noise; None where there is one process.
+
+        Raises:
+            ValueError: if the encoder needs edge latents and gets none.
+        """
+        whole = vertex_visible is None and edge_visible is None
+        if vertex_visible is None:
+            vertex_visible = vertex_latents.new_ones(vertex_latents.shape[0], dtype=torch.bool)
+        if edge_visible is None:
+            edge_visible = vertex_latents.new_ones(edge_index.shape[1], dtype=torch.bool)
+        vertices = torch.where(vertex_visible.unsqueeze(-1), self.vertex_in(vertex_latents), self.vertex_token)
+        edges = None
+        if self.edge_in is not None and self.edge_token is not None:
+            if edge_latents is None:
+                raise ValueError("this encoder reads edge latents, and got none; build it with edge_latents=False")
+            edges = torch.where(edge_visible.unsqueeze(-1), self.edge_in(edge_latents), self.edge_token)
+        if self.position is not None:
+            vertices = vertices + self.position(pos)
+            if edges is not None:
+                edges = edges + self.position(edge_midpoints(pos, edge_index))
+        # Without masks: a graph of which nothing is hidden has no sizes that depend on data, and can be exported.
+        flow = None if whole else message_flow(vertex_visible, edge_visible, edge_index, self.hidden_entities)
+        vertex_states, edge_states = [], []
+        for layer in self.layers:
+            vertices, edges = layer(vertices, edges, edge_index, flow)
+            vertex_states.append(vertices)
+            if edges is not None:
+                edge_states.append(edges)
+        kl = vertices.new_zeros(())
+        if self.vertex_moments is not None:
+            of_vertices = None if draws is None else draws.of_vertices
+            vertex_states[-1], kl = self._bottleneck(self.vertex_moments, vertices, vertex_visible, of_vertices)
+            if self.edge_moments is not None and edges is not None:
+                of_edges = None if draws is None else draws.of_edges
+                edge_states[-1], edge_kl = self._bottleneck(self.edge_moments, edges, edge_visible, of_edges)
+                kl = 0.5 * (kl + edge_kl)
+        return GraphEncoding(vertex_states, edge_states or None, kl)
+
+    def _bottleneck(
+        self,
+        moments: nn.Linear,
+        states: Tensor,
+        visible: Tensor,
+        rows: Callable[[Callable[[Tensor], Tensor]], Tensor] | None,
+    ) -> tuple[Tensor, Tensor]:
+        mean, log_variance = moments(states).chunk(2, dim=-1)
+        log_variance = log_variance.clamp(-20.0, 10.0)
+        kl_each = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).mean(-1)  # (N,)
+        kl = (kl_each * visible).sum() / visible.sum().clamp(min=1)
+        if self.training:
+
+            def normal(batch: Tensor) -> Tensor:
+                return torch.randn(len(batch), mean.shape[1], dtype=mean.dtype, device=mean.device)
+
+            kl = kl * mean_weight(visible.sum(), visible.device)
+            mean = mean + (normal(mean) if rows is None else rows(normal)) * (0.5 * log_variance).exp()
+        return mean, kl

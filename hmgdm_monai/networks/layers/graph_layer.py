@@ -1,0 +1,114 @@
+"""One residual layer of the tissue graph network: vertices and edges together."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from hmgdm_monai.networks.layers.dual_hypergraph import DualHypergraphConv
+from hmgdm_monai.networks.layers.edge_gated_conv import EdgeGatedConv
+
+HIDDEN_ENTITIES = ("token", "adjacency", "induced")
+
+
+class MessageFlow(NamedTuple):
+    """Who may send to whom.
+
+    Attributes:
+        vertex_sends: (V,) bool, vertices whose state others receive.
+        edge_passes: (E,) bool, edges along which messages between their ends go.
+        edge_sends: (E,) bool, edges whose own state others receive.
+    """
+
+    vertex_sends: Tensor
+    edge_passes: Tensor
+    edge_sends: Tensor
+
+    @classmethod
+    def unhindered(cls, vertex_visible: Tensor, edge_visible: Tensor) -> MessageFlow:
+        """Flow in which everyone sends, for as many vertices (V,) and edges (E,) as the masks have."""
+        everything = torch.ones_like(edge_visible)
+        return cls(torch.ones_like(vertex_visible), everything, everything)
+
+
+def message_flow(vertex_visible: Tensor, edge_visible: Tensor, edge_index: Tensor, hidden_entities: str) -> MessageFlow:
+    """Message flow on a graph whose hidden entities have no content.
+
+    Args:
+        vertex_visible: (V,) bool.
+        edge_visible: (E,) bool.
+        edge_index: (2, E), each undirected edge once.
+        hidden_entities: "token": they take part as mask tokens with a position. "adjacency": they send nothing, but
+            messages between visible vertices pass along hidden edges. "induced": only visible vertices and visible
+            edges with two visible ends send, the visible subgraph in the strict sense.
+
+    Raises:
+        ValueError: for another name.
+    """
+    if hidden_entities not in HIDDEN_ENTITIES:
+        raise ValueError(f"hidden_entities must be one of {HIDDEN_ENTITIES}, got {hidden_entities!r}")
+    if hidden_entities == "token":
+        return MessageFlow.unhindered(vertex_visible, edge_visible)
+    if hidden_entities == "adjacency":
+        return MessageFlow(vertex_visible, torch.ones_like(edge_visible), edge_visible)
+    induced = edge_visible & vertex_visible[edge_index[0]] & vertex_visible[edge_index[1]]
+    return MessageFlow(vertex_visible, induced, induced)
+
+
+class FeedForward(nn.Sequential):
+    """LayerNorm, widening by ``expansion``, SiLU, back to D."""
+
+    def __init__(self, channels: int, expansion: int = 2) -> None:
+        super().__init__(
+            nn.LayerNorm(channels),
+            nn.Linear(channels, expansion * channels),
+            nn.SiLU(),
+            nn.Linear(expansion * channels, channels),
+        )
+
+
+class GraphLayer(nn.Module):
+    """Pre-normalised residual layer: gated convolution of vertices, dual-hypergraph convolution of edges, feed-forward.
+
+    Edges also hear the mean of their two ends, so that both kinds of entity learn from each other in every layer.
+
+    Args:
+        channels: D.
+        edge_states: whether edges carry states (the switch ``edge_latents``).
+        differences: whether vertices also hear how their neighbors differ from them.
+    """
+
+    def __init__(self, channels: int, edge_states: bool = True, differences: bool = False) -> None:
+        super().__init__()
+        self.vertex_norm = nn.LayerNorm(channels)
+        self.vertex_conv = EdgeGatedConv(channels, edge_states, differences)
+        self.vertex_feed_forward = FeedForward(channels)
+        self.edge_states = edge_states
+        if edge_states:
+            self.edge_norm = nn.LayerNorm(channels)
+            self.edge_conv = DualHypergraphConv(channels)
+            self.edge_own = nn.Linear(channels, channels)
+            self.edge_ends = nn.Linear(channels, channels, bias=False)
+            self.edge_feed_forward = FeedForward(channels)
+
+    def forward(
+        self, vertices: Tensor, edges: Tensor | None, edge_index: Tensor, flow: MessageFlow | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Update vertices (V, D) and edges (E, D) or None, given edge_index (2, E); the shapes stay.
+
+        Everyone sends to everyone where there is no ``flow``.
+        """
+        sends = (None, None, None) if flow is None else flow
+        v = self.vertex_norm(vertices)
+        e = self.edge_norm(edges) if self.edge_states and edges is not None else None
+        new_vertices = vertices + self.vertex_conv(v, e, edge_index, *sends)
+        new_vertices = new_vertices + self.vertex_feed_forward(new_vertices)
+        if e is None or edges is None:
+            return new_vertices, edges
+        sent = v if sends[0] is None else v * sends[0].unsqueeze(-1)
+        ends = 0.5 * (sent[edge_index[0]] + sent[edge_index[1]])
+        update = self.edge_own(e) + self.edge_conv(e, edge_index, vertices.shape[0], sends[2])
+        new_edges = edges + update + self.edge_ends(ends)
+        return new_vertices, new_edges + self.edge_feed_forward(new_edges)

@@ -1,0 +1,87 @@
+"""From a region map and a ViT's tokens to one representation for each region."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hmgdm_monai.data.stores.region_store import NO_REGION
+from hmgdm_monai.errors import InputError
+
+
+def token_weights(regions: Tensor, patch_px: int, num_regions: int) -> Tensor:
+    """Share of each patch that each region covers: average pooling of the one-hot region map.
+
+    Tokens are in the order of MONAI's patch embedding: row by row, from the top left. Pixels are counted, so that time
+    does not depend on the number of regions.
+
+    Args:
+        regions: (B, 1, H, W) uint8, values 0 to R - 1; 255 belongs to no region and counts nowhere.
+        patch_px: side of a patch; it divides H and W.
+        num_regions: R, at most 255.
+
+    Returns:
+        (B, N, R) float32, N = (H / patch_px) (W / patch_px). A token's weights sum to 1, less its share without region.
+
+    Raises:
+        InputError: another shape or type, a size that is no multiple of the patch, or a region R or above.
+    """
+    if regions.ndim != 4 or regions.shape[1] != 1 or regions.dtype != torch.uint8:
+        raise InputError(
+            f"Region maps must be uint8 of shape (B, 1, H, W), not {regions.dtype} {tuple(regions.shape)}."
+        )
+    if not 1 <= num_regions <= NO_REGION:
+        raise InputError(f"num_regions must lie between 1 and {NO_REGION}, not {num_regions}.")
+    count, _, height, width = regions.shape
+    if patch_px < 1 or height % patch_px or width % patch_px:
+        raise InputError(f"A region map of {height} x {width} px can not be cut into patches of {patch_px} px.")
+    rows, columns = height // patch_px, width // patch_px
+    # One bin for each patch and region, and a last one in each patch for pixels of no region.
+    region = regions.reshape(count, rows, patch_px, columns, patch_px).long()
+    unknown = (region >= num_regions) & (region != NO_REGION)
+    if bool(unknown.any()):
+        raise InputError(
+            f"A region map holds region {int(region[unknown].max())}, but num_regions is {num_regions}: "
+            f"regions count from 0, and {NO_REGION} is none."
+        )
+    patch = torch.arange(count * rows * columns, device=regions.device).view(count, rows, 1, columns, 1)
+    bins = patch * (num_regions + 1) + region.clamp_max(num_regions)
+    pixels = torch.bincount(bins.flatten(), minlength=patch.numel() * (num_regions + 1))
+    return pixels.view(count, rows * columns, num_regions + 1)[..., :num_regions] / patch_px**2
+
+
+class MaskedPooling(nn.Module):
+    """Mean of the tokens of each region, weighted by how much of a token lies in it.
+
+    r_k = sum_n W_nk t_n / max(sum_n W_nk, eps), valid where sum_n W_nk >= ``min_mass``: the area of the region, in
+    patches. Pooling by regions is DiRL's (Kapse et al., arXiv 2309.06439); the formula and the least area are ours.
+
+    Args:
+        min_mass: least area of a region that counts, in patches.
+        eps: least divisor; a region without any area is represented by zeros.
+
+    Raises:
+        ValueError: a setting that is not above 0, or (on calling) tensors that do not match.
+    """
+
+    def __init__(self, min_mass: float = 0.5, eps: float = 1e-6) -> None:
+        super().__init__()
+        if min_mass <= 0 or eps <= 0:
+            raise ValueError(f"min_mass and eps must be above 0, not {min_mass} and {eps}")
+        self.min_mass, self.eps = min_mass, eps
+
+    def forward(self, tokens: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Pool.
+
+        Args:
+            tokens: (B, N, D).
+            weights: (B, N, R) of :func:`token_weights`.
+
+        Returns:
+            Region representations (B, R, D) in the type of the tokens, and their validity (B, R) bool.
+        """
+        if tokens.shape[:2] != weights.shape[:2]:
+            raise ValueError(f"weights of {tuple(weights.shape[:2])} (images, tokens) for {tuple(tokens.shape[:2])}")
+        mass = weights.sum(1)
+        shares = weights / mass.clamp_min(self.eps).unsqueeze(1)
+        return shares.transpose(1, 2).to(tokens.dtype) @ tokens, mass >= self.min_mass

@@ -1,0 +1,103 @@
+"""Networks of graphs from plain settings, for configs and checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hmgdm_monai.networks.encoders.graph_embedder import GraphTrunk
+from hmgdm_monai.networks.encoders.graph_encoder import GraphEncoder
+from hmgdm_monai.networks.layers.readout import StatisticsReadout
+from hmgdm_monai.networks.methods.graph_denoiser import GraphDenoiser
+from hmgdm_monai.networks.methods.graph_mae import GraphMAE
+from hmgdm_monai.networks.methods.hmgdm import HMGDM
+
+
+def build_hmgdm(
+    latent_dim: int,
+    hidden_dim: int = 256,
+    num_layers: int = 3,
+    heads: int = 4,
+    self_attention_depth: int = 2,
+    mask_ratio: float = 0.6,
+    edge_latents: bool = True,
+    skip_connections: bool = True,
+    hidden_entities: str = "token",
+    use_positions: bool = True,
+    bottleneck: bool = False,
+    readout: Sequence[str] = ("mean",),
+    layer_differences: bool = False,
+) -> HMGDM:
+    """Encoder and denoiser of matching sizes.
+
+    Args:
+        latent_dim: Z, size of vertex and edge latents.
+        hidden_dim: D.
+        num_layers: L, of encoder and denoiser.
+        heads: of the denoiser's attention.
+        self_attention_depth: joint self-attention blocks of the denoiser.
+        mask_ratio: share of the entities to hide.
+        edge_latents: whether edges carry latents.
+        skip_connections: whether each decoder block sees its own encoder layer.
+        hidden_entities: how hidden entities take part in the encoder, "token", "adjacency" or "induced".
+        use_positions: whether the encoder sees positions.
+        bottleneck: whether the encoder ends in a Gaussian bottleneck.
+        readout: statistics that pool the states into the embedding.
+        layer_differences: whether in each layer vertices also hear how their neighbors differ from them.
+    """
+    encoder = GraphEncoder(
+        latent_dim,
+        hidden_dim,
+        num_layers,
+        edge_latents,
+        hidden_entities,
+        use_positions,
+        bottleneck,
+        layer_differences,
+    )
+    denoiser = GraphDenoiser(
+        latent_dim,
+        hidden_dim,
+        num_layers,
+        heads,
+        self_attention_depth,
+        edge_latents,
+        skip_connections,
+        layer_differences,
+    )
+    return HMGDM(encoder, denoiser, mask_ratio, StatisticsReadout(readout))
+
+
+def build_trunk(
+    latent_dim: int,
+    hidden_dim: int = 256,
+    num_layers: int = 3,
+    edge_latents: bool = True,
+    hidden_entities: str = "token",
+    use_positions: bool = True,
+    readout: Sequence[str] = ("mean",),
+    layer_differences: bool = False,
+) -> GraphTrunk:
+    """Encoder and readout alone, for encoders that another method than H-MGDM has trained, or none; see above."""
+    encoder = GraphEncoder(
+        latent_dim,
+        hidden_dim,
+        num_layers,
+        edge_latents,
+        hidden_entities,
+        use_positions,
+        layer_differences=layer_differences,
+    )
+    return GraphTrunk(encoder, StatisticsReadout(readout))
+
+
+def build_graph_mae(trunk: Mapping[str, Any], mask_ratio: float = 0.5, decoder_layers: int = 1) -> GraphMAE:
+    """A masked autoencoder of graphs.
+
+    Args:
+        trunk: arguments of :func:`build_trunk`.
+        mask_ratio: share of the vertices to hide.
+        decoder_layers: graph layers of the decoder.
+    """
+    parts = build_trunk(**trunk)
+    return GraphMAE(parts.encoder, mask_ratio, decoder_layers, parts.readout)

@@ -1,0 +1,128 @@
+"""Graphs of another program as a cohort: stored as latent graphs, trained on and embedded without any image."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.data.files.graph_files import read_graphs
+from hmgdm_monai.data.manifest.manifest import Manifest, ManifestRow, read_manifest
+from hmgdm_monai.data.stores.latent_store import LatentStore, latent_settings, write_latent_unit
+from hmgdm_monai.data.stores.ragged_unit import StoredTile, unit_path
+from hmgdm_monai.errors import InputError
+from hmgdm_monai.preparation.cohort import CohortGraphs, listed
+from hmgdm_monai.preparation.graph_unit import reason_of, thin
+
+_FORMAT = 1  # raised when the same file comes to mean other graphs
+
+
+class GivenCohort(CohortGraphs):
+    """The stores of a cohort of graphs that came without tiles; a unit is a row of the manifest."""
+
+    def store(self, **kwargs: Any) -> LatentStore:
+        """All graphs as one sequence, with their latents."""
+        return LatentStore(self.paths)
+
+    def _counts(self) -> str:
+        return f"{len(self.done)} files of graphs ({sum(count for _, count in self.done)} graphs)"
+
+
+def build_given_graphs(
+    manifest: Manifest | Path | str,
+    folder: Path | str,
+    max_graphs: int | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> GivenCohort:
+    """Read the graph files that a manifest names into stores, once.
+
+    A file becomes one unit, whole or not at all, keyed by its name, size and time of change. One that cannot be used is
+    left out and named, as is a row that names none.
+
+    Args:
+        manifest: the cohort, or the path of its CSV, with a column ``graphs``.
+        folder: of the stores; made where missing.
+        max_graphs: of one file; where it has more, that many are drawn, spread evenly over it. None takes all.
+        seed: of that draw.
+        progress: show a bar over files on stderr.
+
+    Returns:
+        The units and what was left out, in the manifest's order.
+
+    Raises:
+        InputError: the manifest cannot be used, no file could be used (all reasons in one message, a line each), or the
+            disk is full.
+    """
+    if max_graphs is not None and max_graphs < 1:
+        raise InputError(f"cohort: max_tiles_per_slide must be at least 1, not {max_graphs}")
+    if not isinstance(manifest, Manifest):
+        manifest = read_manifest(manifest)
+    skipped = list(manifest.left_out.items())
+    paths: list[Path] = []
+    done: list[tuple[str, int]] = []
+    latent_dim: int | None = None
+    for row in tqdm(manifest.rows, desc="graphs", unit="file", disable=not progress):
+        try:
+            path = _build_unit(row, Path(folder), max_graphs, seed)
+            store = LatentStore([path])
+            found = int(store[0].vertex_latents.shape[1])
+            if latent_dim is not None and found != latent_dim:
+                raise InputError(f"x has {found} numbers a vertex, the files before it have {latent_dim}")
+        except InputError as error:
+            name = row.id if row.graphs is None else os.path.relpath(row.graphs, row.folder or row.graphs.parent)
+            skipped.append((Path(name).as_posix(), _reason(error, row)))
+            continue
+        latent_dim = found
+        paths.append(path)
+        done.append((row.id, len(store)))
+    if not paths:
+        raise InputError("\n".join([f"{manifest.path}: none of its graphs could be used:", *listed(skipped)]))
+    return GivenCohort(paths, {row.id: row for row in manifest.rows}, done, skipped)
+
+
+def _build_unit(row: ManifestRow, folder: Path, max_graphs: int | None, seed: int) -> Path:
+    """The unit of a row's graphs; its file is read only where the unit is not there yet."""
+    if row.graphs is None:
+        raise InputError("the manifest names no graphs for it; fill in its graphs column")
+    try:
+        stat = row.graphs.stat()
+    except OSError as error:
+        raise InputError(f"{row.graphs}: cannot be opened ({error.strerror}); check the path and access") from error
+    drawn = None if max_graphs is None else {"n": max_graphs, "seed": seed}
+    identity = {
+        "graphs": [row.id, row.graphs.name, stat.st_size, stat.st_mtime_ns],
+        "format": _FORMAT,
+        "max_graphs": drawn,
+    }
+    for edges in (True, False):
+        path = unit_path(folder, row.id, latent_settings(identity, "given", "float32", edges))
+        if path.exists() and _whole(path):
+            return path
+    graphs = read_graphs(row.graphs)
+    edges = "edge_latents" in graphs[0]
+    settings = latent_settings(identity, "given", "float32", edges)
+    unit_path(folder, row.id, settings).unlink(missing_ok=True)  # a damaged one
+    return write_latent_unit(folder, row.id, _tiles(graphs, row, max_graphs, seed), settings)
+
+
+def _tiles(graphs: list[EntityGraph], row: ManifestRow, max_graphs: int | None, seed: int) -> Iterator[StoredTile]:
+    for number in thin(np.arange(len(graphs)), max_graphs, seed, row.id).tolist():
+        yield StoredTile(graphs[number], row.id, (0, 0), None)
+
+
+def _whole(path: Path) -> bool:
+    try:
+        return len(LatentStore([path])) > 0
+    except InputError:
+        return False
+
+
+def _reason(error: InputError, row: ManifestRow) -> str:
+    """The line of an error without the path of the file, which is named beside it."""
+    return reason_of(error, row).removeprefix(f"{row.graphs}: ")

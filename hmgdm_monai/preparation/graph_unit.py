@@ -1,0 +1,278 @@
+"""One unit of a cohort, a slide or the plain tiles of a patient, from image files to a file of entity graphs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hmgdm_monai.data.manifest.manifest import ManifestRow
+from hmgdm_monai.data.slides.slide import open_slide
+from hmgdm_monai.data.slides.tags import read_slide_tags
+from hmgdm_monai.data.stores.graph_store import GraphStore, TileGraph, write_unit
+from hmgdm_monai.data.stores.ragged_unit import unit_path
+from hmgdm_monai.data.tiles.row_cells import RowCells
+from hmgdm_monai.data.tiles.row_locations import row_locations
+from hmgdm_monai.data.tiles.tiling import SINGLE_TILE, TileSpec
+from hmgdm_monai.errors import InputError
+from hmgdm_monai.preparation.graph_recipe import GraphRecipe
+from hmgdm_monai.preparation.processes import raise_if_stopped
+from hmgdm_monai.transforms.entity_cutter import NoEntitiesError
+from hmgdm_monai.transforms.entity_graph import build_entity_graph
+
+TILES_AT_ONCE = 64  # read together; bounds the memory that a slide takes
+
+
+@dataclass(frozen=True)
+class GraphUnit:
+    """What is to stand in one file of the graph store.
+
+    Attributes:
+        name: the slide's row id, or "tiles of patient P".
+        rows: the images, in the manifest's order.
+        folder: of the store.
+        recipe: how its graphs are made.
+        settings: the recipe's, with a digest of the identity (id, size, time of change, mpp override; likewise of files
+            of coordinates, regions and cells) of each image.
+    """
+
+    name: str
+    rows: tuple[ManifestRow, ...]
+    folder: Path
+    recipe: GraphRecipe
+    settings: dict[str, Any]
+
+    @property
+    def path(self) -> Path:
+        """Where it stands once it is built."""
+        return unit_path(self.folder, self.name, self.settings)
+
+
+@dataclass(frozen=True)
+class UnitOutcome:
+    """What came of a unit.
+
+    Attributes:
+        n_tiles: in its file; 0 where there is no file, because none of its images can be used.
+        skipped: row id -> why that image is not in it, one line.
+    """
+
+    n_tiles: int
+    skipped: dict[str, str]
+
+
+class _NoUnitError(Exception):
+    """Ends the writing of a unit of which nothing, or only a part of a slide, could be read."""
+
+
+def plan_units(
+    rows: Sequence[ManifestRow], folder: Path, recipe: GraphRecipe
+) -> tuple[list[GraphUnit], dict[str, str]]:
+    """Which units a cohort has: one for each slide, one for all plain tiles of each patient.
+
+    Plain tiles are PNG, JPEG and the like, and TIFFs without tiles and pyramid of no more than 1.5 tiles a side.
+    Headers are read, no pixels.
+
+    Args:
+        rows: of the manifest.
+        folder: of the store.
+        recipe: how graphs are made.
+
+    Returns:
+        The units by their first rows in the manifest; and row id -> why, for images that cannot even be opened.
+    """
+    members: dict[tuple[bool, str], list[tuple[ManifestRow, dict[str, Any]]]] = {}
+    skipped: dict[str, str] = {}
+    for row in rows:
+        try:
+            identity = _identity(row, recipe.cutter.reads_cells)
+            is_tile = _is_plain_tile(row, recipe.tile_spec)
+        except InputError as error:
+            skipped[row.id] = reason_of(error, row)
+            continue
+        members.setdefault((is_tile, row.patient if is_tile else row.id), []).append((row, identity))
+    common = recipe.settings()
+    units = []
+    for (is_tile, name), theirs in members.items():
+        settings = {**common, "images": _digest([identity for _, identity in theirs])}
+        rows_of_unit = tuple(row for row, _ in theirs)
+        units.append(GraphUnit(f"tiles of patient {name}" if is_tile else name, rows_of_unit, folder, recipe, settings))
+    return units, skipped
+
+
+def stored_rows(unit: GraphUnit) -> list[str] | None:
+    """Row ids of the tiles in a unit's file, one for each tile; None where there is no file, or only a damaged one."""
+    if not unit.path.exists():
+        return None
+    try:
+        store = GraphStore([unit.path], tiles=False)
+    except InputError:
+        return None
+    return [store.tile_info(index).row_id for index in range(len(store))]
+
+
+def build_unit(unit: GraphUnit) -> UnitOutcome:
+    """Build a unit's file, whole or not at all.
+
+    An image that cannot be used is left out and named. A file that stands already is kept if all that it lacks still
+    cannot be used, and built anew if it is damaged, or if an image that it lacks has become readable.
+
+    Raises:
+        InputError: the disk is full.
+        Exception: any other defect.
+    """
+    skipped: dict[str, str] = {}
+    stored = stored_rows(unit)
+    if stored is not None:
+        skipped = _still_unusable(unit, set(stored))
+        if {row.id for row in unit.rows} <= set(stored) | set(skipped):
+            return UnitOutcome(len(stored), skipped)
+        skipped = {}
+    unit.path.unlink(missing_ok=True)
+    counted: list[str] = []
+    notes: list[str] = []
+    try:
+        write_unit(unit.folder, unit.name, _unit_tiles(unit, skipped, counted, notes), unit.settings, notes)
+    except _NoUnitError:
+        return UnitOutcome(0, skipped)
+    return UnitOutcome(len(counted), skipped)
+
+
+def image_tiles(row: ManifestRow, recipe: GraphRecipe, notes: list[str] | None = None) -> Iterator[TileGraph]:
+    """The tiles of one image with their graphs, read a few at a time; tiles without an entity are left out.
+
+    Args:
+        row: names the image.
+        recipe: how tiles and graphs are made.
+        notes: takes a line on what of a file of cells was not taken, and one on tiles that are left out.
+
+    Raises:
+        InputError: the image is unreadable, has no mpp, no tissue or no entity, or its file of cells cannot be used.
+    """
+    spec, empty = recipe.tile_spec, 0
+    with closing(open_slide(row.image, mpp=row.mpp)) as slide:
+        cells = RowCells(slide, row, spec.mpp) if recipe.cutter.reads_cells else None
+        locations = thin(row_locations(slide, row, spec), recipe.max_tiles, recipe.seed, row.id)
+        mpp = None if slide.mpp is None else spec.mpp
+        for start in range(0, len(locations), TILES_AT_ONCE):
+            part = locations[start : start + TILES_AT_ONCE]
+            for (x, y), pixels in zip(part.tolist(), slide.read_regions(part, spec.size_px, spec.mpp), strict=True):
+                raise_if_stopped()
+                image = pixels.transpose(2, 0, 1)
+                if recipe.stain is not None:
+                    image = recipe.stain(image)
+                outlines = None if cells is None else cells.outlines((x, y), spec.size_px)
+                try:
+                    label_map, edge_index = recipe.cutter.cut(image, mpp, outlines)
+                except NoEntitiesError:
+                    empty += 1
+                    continue
+                graph = build_entity_graph(image, label_map, edge_index=edge_index, mpp=mpp)
+                yield TileGraph(graph, row.id, (x, y), mpp, image.transpose(1, 2, 0))
+    if empty == len(locations):
+        raise InputError(f"{row.image}: {no_cells(empty, empty)}")
+    if notes is not None:
+        notes += [] if cells is None else cells.notes
+        notes += [f"{row.id}: {no_cells(empty, len(locations))}"] if empty else []
+
+
+def no_cells(empty: int, tiles: int) -> str:
+    """What is said of tiles that show no cell."""
+    if empty == tiles:
+        return f"no cell is found in its {tiles} tiles" if tiles > 1 else "no cell is found in it, so it has no graph"
+    return f"{empty} of its {tiles} tiles show no cell and are left out"
+
+
+def thin(locations: np.ndarray, max_tiles: int | None, seed: int, row_id: str) -> np.ndarray:
+    """At most `max_tiles` of the locations, in their order: one drawn from each of as many runs of equal length.
+
+    Args:
+        locations: (N, 2).
+        max_tiles: how many; None for all.
+        seed: of the draw.
+        row_id: of the image, so that slides of one size do not all give the same places.
+    """
+    if max_tiles is None or len(locations) <= max_tiles:
+        return locations
+    generator = np.random.default_rng([seed, zlib.crc32(row_id.encode())])
+    edges = np.arange(max_tiles + 1) * len(locations) // max_tiles
+    return locations[generator.integers(edges[:-1], edges[1:])]
+
+
+def reason_of(error: InputError, row: ManifestRow) -> str:
+    """The line of an error without the path of the image, which is named beside it."""
+    return " ".join(str(error).removeprefix(f"{row.image}: ").split())
+
+
+def _unit_tiles(unit: GraphUnit, skipped: dict[str, str], counted: list[str], notes: list[str]) -> Iterator[TileGraph]:
+    """The tiles of all images of a unit; notes in `skipped` what cannot be used, in `counted` the row id of each."""
+    for row in unit.rows:
+        before = len(counted)
+        try:
+            # Only what the image does is caught here: a full disk shows in the writer, which is not below us.
+            for tile in image_tiles(row, unit.recipe, notes):
+                counted.append(row.id)
+                yield tile
+        except InputError as error:
+            skipped[row.id] = reason_of(error, row)
+            if len(counted) > before:  # a slide damaged half-way: no part of it may pass for the whole
+                raise _NoUnitError from error
+    if not counted:
+        raise _NoUnitError
+
+
+def _still_unusable(unit: GraphUnit, stored: set[str]) -> dict[str, str]:
+    """Row id -> why, of the images that are not in the unit's file and cannot be used now either."""
+    reasons = {}
+    for row in unit.rows:
+        if row.id not in stored:
+            try:
+                with closing(image_tiles(row, unit.recipe)) as tiles:
+                    next(tiles)
+            except InputError as error:
+                reasons[row.id] = reason_of(error, row)
+    return reasons
+
+
+def _identity(row: ManifestRow, reads_cells: bool) -> dict[str, Any]:
+    """What tells an image from another one in its place, without reading it."""
+    if row.image == row.graphs:
+        raise InputError(f"{row.image}: holds graphs, and their image is not named; train with entity_kind graphs")
+    try:
+        with row.image.open("rb") as file:
+            stat = os.fstat(file.fileno())
+    except OSError as error:
+        raise InputError(f"{row.image}: cannot be opened ({error.strerror}); check the path and access") from error
+    identity = {"id": row.id, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "mpp": row.mpp}
+    files = {"coords": row.coords, "regions": row.regions, "cells": row.cells if reads_cells else None}
+    for name, path in files.items():
+        if path is not None:
+            try:
+                stat = path.stat()
+            except OSError as error:
+                raise InputError(f"{path}: cannot be opened ({error.strerror}); check the path and access") from error
+            identity[name] = [path.name, stat.st_size, stat.st_mtime_ns]
+    if row.region_classes:
+        identity["region_classes"] = sorted(set(row.region_classes))
+    return identity
+
+
+def _digest(identities: list[dict[str, Any]]) -> str:
+    """Stands for the images of a unit; a list of thousands is more than an HDF5 attribute takes."""
+    return hashlib.sha256(json.dumps(identities, sort_keys=True).encode()).hexdigest()
+
+
+def _is_plain_tile(row: ManifestRow, spec: TileSpec) -> bool:
+    tags = read_slide_tags(row.image)
+    if not tags.plain or not tags.level_sizes_px:  # a slide, or no TIFF at all
+        return tags.plain
+    mpp = row.mpp or tags.mpp_xy[0] or tags.mpp_xy[1] or spec.mpp
+    return max(tags.level_sizes_px[0]) * mpp / spec.mpp <= SINGLE_TILE * spec.size_px

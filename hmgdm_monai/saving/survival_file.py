@@ -1,0 +1,131 @@
+"""A trained survival model in one file: aggregator, loss, and what turns its risks into groups and curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hmgdm_monai.data.files.checkpoint_file import read_checkpoint, write_checkpoint
+from hmgdm_monai.errors import InputError
+from hmgdm_monai.losses.cox import CoxLoss
+from hmgdm_monai.losses.discrete_nll import DiscreteTimeNLL
+from hmgdm_monai.networks.aggregators.bag_aggregator import BagAggregator
+from hmgdm_monai.networks.aggregators.build import build_aggregator
+from hmgdm_monai.saving.declared_size import check_declared_size
+
+FORMAT = 1
+LOSSES = ("cox", "discrete")
+
+
+@dataclass
+class SurvivalModel:
+    """An aggregator with its loss, as trained on one fold.
+
+    Attributes:
+        network: in evaluation mode.
+        loss: turns outputs into risks, higher = earlier death.
+        settings: name and settings of aggregator and loss.
+        median_risk: of the training patients; above it is high risk.
+        baseline_times, baseline_log_hazard: (T,) logarithm of the cumulative baseline hazard of the training patients
+            (Breslow); empty for a discrete-time model, whose outputs are its curve.
+        about: what else the run wants kept: fold, patients, graph settings, encoder.
+    """
+
+    network: BagAggregator
+    loss: CoxLoss | DiscreteTimeNLL
+    settings: dict[str, Any]
+    median_risk: float
+    baseline_times: Tensor
+    baseline_log_hazard: Tensor
+    about: dict[str, Any]
+
+    def survival(self, output: Tensor, times: np.ndarray) -> np.ndarray:
+        """Probability (B, T) to outlive each of ``times``, from outputs (B, K).
+
+        A step function: of Breslow's baseline for a Cox model; for a discrete-time one it falls at the intervals' ends,
+        and stays as it is within the last, which has none.
+        """
+        if isinstance(self.loss, DiscreteTimeNLL):
+            steps, curve = self.loss.cuts.cpu().numpy(), self.loss.survival(output.detach().double()).cpu().numpy()
+            curve = np.concatenate((np.ones((len(curve), 1)), curve[:, : len(steps)]), 1)
+            return curve[:, np.searchsorted(steps, times, side="right")]
+        log_hazard = np.concatenate(([-np.inf], self.baseline_log_hazard.numpy()))
+        place = np.searchsorted(self.baseline_times.numpy(), times, side="right")
+        risk = self.loss.risk(output.detach()).double().cpu().numpy()
+        return np.exp(-np.exp(np.minimum(risk[:, None] + log_hazard[place][None], 700)))
+
+
+def breslow_baseline(risk: np.ndarray, time: np.ndarray, event: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Times (T,) and log cumulative baseline hazard (T,) of log hazard ratios: scikit-survival's Breslow estimator."""
+    from sksurv.linear_model.coxph import BreslowEstimator
+
+    shift = float(np.max(risk))  # exp must not overflow
+    found = BreslowEstimator().fit(risk - shift, np.asarray(event).astype(bool), np.asarray(time, float))
+    with np.errstate(divide="ignore"):  # no hazard before the first death
+        log_hazard = np.log(found.cum_baseline_hazard_.y) - shift
+    return torch.from_numpy(np.array(found.cum_baseline_hazard_.x)), torch.from_numpy(log_hazard)
+
+
+def build_loss(settings: Mapping[str, Any]) -> CoxLoss | DiscreteTimeNLL:
+    """The loss that settings name: {"name": "cox", "ties": ...} or {"name": "discrete", "cuts": [...]}."""
+    if settings["name"] not in LOSSES:
+        raise InputError(f"no survival loss is called {settings['name']!r}; there are {', '.join(LOSSES)}")
+    return CoxLoss(settings["ties"]) if settings["name"] == "cox" else DiscreteTimeNLL(settings["cuts"])
+
+
+def save_survival_model(path: Path | str, model: SurvivalModel) -> None:
+    """Write a model, whole or not at all."""
+    write_checkpoint(
+        path,
+        {
+            "format": FORMAT,
+            "kind": "survival",
+            "settings": model.settings,
+            "weights": {name: value.detach().cpu() for name, value in model.network.state_dict().items()},
+            "median_risk": model.median_risk,
+            "baseline_times": model.baseline_times,
+            "baseline_log_hazard": model.baseline_log_hazard,
+            "about": model.about,
+        },
+    )
+
+
+def load_survival_model(path: Path | str) -> SurvivalModel:
+    """Read a model of :func:`save_survival_model`, on the CPU, in evaluation mode.
+
+    Raises:
+        InputError: no such file, a damaged one, or one of another kind or format.
+    """
+    saved = read_checkpoint(path)
+    if not isinstance(saved, dict) or (saved.get("kind"), saved.get("format")) != ("survival", FORMAT):
+        raise InputError(f"{path}: is no survival model of format {FORMAT}; give a fold_*.pt of survival.json")
+    try:
+        settings = saved["settings"]
+        loss, chosen = build_loss(settings["loss"]), settings["aggregator"]
+
+        def build() -> BagAggregator:
+            return build_aggregator(chosen["name"], chosen["in_channels"], loss.num_outputs, **chosen["settings"])
+
+        check_declared_size(build, saved["weights"])
+        network = build()
+        network.load_state_dict(saved["weights"])
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"{path}: is damaged ({reason}); run survival.json again to make it anew") from error
+    return SurvivalModel(
+        network.eval(),
+        loss,
+        settings,
+        saved["median_risk"],
+        saved["baseline_times"],
+        saved["baseline_log_hazard"],
+        saved["about"],
+    )

@@ -1,0 +1,35 @@
+"""Tile encoders without weights, from the settings that were saved with their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hmgdm_monai.entities.build import build_entities
+from hmgdm_monai.errors import InputError
+from hmgdm_monai.networks.encoders.graph_tile_encoder import GraphTileEncoder
+from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
+from hmgdm_monai.networks.encoders.tile_vit import TileViT
+from hmgdm_monai.networks.encoders.vit_tile_encoder import ViTTileEncoder
+from hmgdm_monai.networks.methods.build import build_hmgdm, build_trunk
+
+KINDS = (GraphTileEncoder.kind, ViTTileEncoder.kind)
+
+
+def build_tile_encoder(kind: str, settings: Mapping[str, Any], run_settings: Mapping[str, Any]) -> TileEncoder:
+    """A tile encoder without trained weights.
+
+    Args:
+        kind: "hmgdm" (entity graphs) or "vit" (images).
+        settings: of the networks; see :class:`GraphTileEncoder` and :class:`ViTTileEncoder`.
+        run_settings: of the run that trained it.
+
+    Raises:
+        InputError: there is no such kind, or a backbone that is not embedded is missing or differs.
+    """
+    if kind == ViTTileEncoder.kind:
+        return ViTTileEncoder(TileViT(**settings["vit"]), settings, run_settings)
+    if kind == GraphTileEncoder.kind:
+        network = build_trunk(**settings["trunk"]) if "trunk" in settings else build_hmgdm(**settings["hmgdm"])
+        return GraphTileEncoder(build_entities(**settings["entities"]), network, settings, run_settings)
+    raise InputError(f"there is no encoder of kind {kind!r}; there are {', '.join(KINDS)}")

@@ -1,0 +1,1 @@
+"""Embeddings, predictions and maps of new slides."""

@@ -1,0 +1,207 @@
+"""Maps: values of tiles over a slide, or of superpixels or patches over a tile, as PNG, GeoJSON and NIfTI."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch_geometric.data import Batch, Data
+
+from hmgdm_monai.data.files.geojson import (
+    feature_collection,
+    object_ids,
+    superpixel_polygons,
+    tile_polygons,
+    write_geojson,
+)
+from hmgdm_monai.data.files.nifti_map import write_nifti_map
+from hmgdm_monai.data.files.safe_name import safe_name
+from hmgdm_monai.data.manifest.manifest import ManifestRow
+from hmgdm_monai.data.slides.slide import open_slide
+from hmgdm_monai.data.tiles.row_cells import RowCells
+from hmgdm_monai.data.tiles.tiling import TileSpec
+from hmgdm_monai.errors import InputError
+from hmgdm_monai.networks.classifiers.tile_classifier import GatedTileClassifier
+from hmgdm_monai.visualize.heatmap import Placed, colours_of, draw_heatmap, tile_grid, value_range
+from hmgdm_monai.visualize.save import save_figure
+
+THUMBNAIL_PX = 1200
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What is painted.
+
+    Attributes:
+        name: of the files and of the measurement in QuPath, e.g. "attention".
+        label: for the colour bar, with unit.
+        values: (M,) of tiles, or (N,) of superpixels or patches.
+        span: values at the ends of the colours, None for those of this map; the same for all slides of a cohort makes
+            them comparable.
+    """
+
+    name: str
+    label: str
+    values: np.ndarray
+    span: tuple[float, float] | None = None
+
+
+def write_slide_maps(
+    row: ManifestRow,
+    coords: np.ndarray,
+    about: Mapping[str, Any],
+    quantities: Sequence[Quantity],
+    folder: Path | str,
+    stem: str,
+    classes: Sequence[str] | None = None,
+    note: str | None = None,
+) -> list[Path]:
+    """Write the maps of one slide: one GeoJSON with all quantities, a PNG and a NIfTI for each.
+
+    In the GeoJSON a tile's name says which row of the slide's features it is.
+
+    Args:
+        row: names the slide.
+        coords: (M, 2) level-0 upper left corners of the tiles.
+        about: attributes of the slide's file of embeddings.
+        quantities: what to paint; the first one colours the GeoJSON.
+        folder: of the files.
+        stem: how their names begin; any text.
+        classes: class name of each tile, where there are any.
+        note: small print of the figures.
+
+    Raises:
+        InputError: the slide cannot be read, or the disk is full.
+    """
+    folder = Path(folder)
+    with closing(open_slide(row.image, mpp=row.mpp)) as slide:
+        thumbnail, downsample = slide.thumbnail(THUMBNAIL_PX)
+    side = float(about["tile_size_level0"])
+    step = side * (1 - json.loads(about["settings"])["tile"]["overlap_px"] / float(about["tile_size_px"]))
+    # A plain image that does not know its scale counts as being at the tiles'.
+    mpp = float(about["mpp"] if math.isnan(about["level0_mpp"]) else about["level0_mpp"])
+    first = quantities[0]
+    collection = feature_collection(
+        tile_polygons(coords, side),
+        {quantity.name: quantity.values for quantity in quantities},
+        colours_of(first.values, first.span or value_range(first.values)),
+        classes,
+        None if classes is None else class_colours(classes),
+        [f"tile {number}" for number in range(len(coords))],
+        object_ids(row.id, [(x, y, side) for x, y in np.asarray(coords).tolist()]),
+    )
+    written = [write_geojson(folder / f"{safe_name(stem)}.geojson", collection)]
+    tissue = Placed(thumbnail, (0.0, 0.0), downsample)
+    for quantity in quantities:
+        grid = tile_grid(coords, quantity.values, side, step)
+        figure = draw_heatmap(
+            tissue, grid, quantity.label, mpp, f"{row.image.name}: {quantity.name}", quantity.span, note
+        )
+        name = f"{stem}_{quantity.name}"
+        written.append(save_figure(figure, folder / f"{safe_name(name)}.png", dpi=110))
+        file = folder / f"{safe_name(name)}.nii.gz"
+        written.append(write_nifti_map(file, grid.pixels, grid.origin_px, grid.pixel_px, mpp))
+    return written
+
+
+@dataclass(frozen=True)
+class TileView:
+    """A tile as an encoder takes it, and its place (S = side in px).
+
+    Attributes:
+        row: names the slide or plain image.
+        image: (3, S, S) uint8, as read.
+        sample: of the encoder, with the ``label_map`` of its entities.
+        location_px: upper left corner, level-0 pixels.
+        pixel_px: side of a pixel of the tile in level-0 pixels.
+        mpp: microns per level-0 pixel.
+    """
+
+    row: ManifestRow
+    image: np.ndarray
+    sample: Data
+    location_px: tuple[int, int]
+    pixel_px: float
+    mpp: float
+
+
+def read_tile(row: ManifestRow, location_px: Sequence[int], spec: TileSpec, to_sample: Callable[..., Data]) -> TileView:
+    """Read one tile, with its entities.
+
+    Raises:
+        InputError: the image cannot be read, or its file of cells; or the tile shows no entity.
+    """
+    x, y = (int(part) for part in location_px)
+    with closing(open_slide(row.image, mpp=row.mpp)) as slide:
+        image = slide.read_regions(np.array([[x, y]]), spec.size_px, spec.mpp)[0].transpose(2, 0, 1).copy()
+        known = {}
+        if to_sample.reads_cells:
+            known["outlines"] = RowCells(slide, row, spec.mpp).outlines((x, y), spec.size_px)
+        sample = to_sample(image, keep_label_map=True, **known)
+        return TileView(row, image, sample, (x, y), slide.downsample_at(spec.mpp), slide.mpp or spec.mpp)
+
+
+def entity_attention(classifier: GatedTileClassifier, tile: TileView) -> tuple[np.ndarray, np.ndarray]:
+    """Attention of a classifier's gate to the entities of one tile, and what the tile is taken for.
+
+    Args:
+        classifier: fine-tuned; on the CPU.
+        tile: read with its encoder's ``to_sample``.
+
+    Returns:
+        (N,) attention times N, so that 1 is an even share; and class probabilities (K,).
+    """
+    with torch.inference_mode():
+        prepared = classifier.encoder.prepare(Batch.from_data_list([tile.sample]))
+        weights = classifier.attention(prepared).float().numpy()
+        return weights * len(weights), classifier(prepared)[0].softmax(0).numpy()
+
+
+def write_entity_map(
+    tile: TileView, quantity: Quantity, folder: Path | str, stem: str, title: str, note: str | None = None
+) -> list[Path]:
+    """Write the map of one tile, superpixels or patches painted with their values (N,): PNG, GeoJSON and NIfTI.
+
+    Raises:
+        InputError: the disk is full.
+    """
+    folder, labels = Path(folder), tile.sample.label_map[0].numpy()
+    if len(quantity.values) != labels.max() + 1:
+        raise InputError(f"{labels.max() + 1} entities need as many values, not {len(quantity.values)}")
+    span = quantity.span or value_range(quantity.values)
+    side = tile.pixel_px * labels.shape[0]
+    collection = feature_collection(
+        superpixel_polygons(labels, tile.location_px, tile.pixel_px),
+        {quantity.name: quantity.values},
+        colours_of(quantity.values, span),
+        names=[f"entity {number}" for number in range(len(quantity.values))],
+        ids=object_ids(tile.row.id, [(*tile.location_px, side, number) for number in range(len(quantity.values))]),
+    )
+    name = f"{stem}_x{tile.location_px[0]}_y{tile.location_px[1]}_{quantity.name}"
+    pixels = np.where(labels >= 0, quantity.values[labels], np.nan)  # between cells there is no entity
+    painted = Placed(pixels, tile.location_px, tile.pixel_px)
+    tissue = Placed(tile.image.transpose(1, 2, 0), tile.location_px, tile.pixel_px)
+    figure = draw_heatmap(tissue, painted, quantity.label, tile.mpp, title, span, note)
+    return [
+        write_geojson(folder / f"{safe_name(name)}.geojson", collection),
+        save_figure(figure, folder / f"{safe_name(name)}.png", dpi=110),
+        write_nifti_map(
+            folder / f"{safe_name(name)}.nii.gz", painted.pixels, tile.location_px, tile.pixel_px, tile.mpp
+        ),
+    ]
+
+
+def class_colours(classes: Sequence[str]) -> dict[str, tuple[int, int, int]]:
+    """A colour for each class name, by alphabetical order."""
+    from matplotlib import colormaps
+
+    palette = colormaps["tab10"]
+    names = sorted(set(classes))
+    return {name: tuple(round(255 * part) for part in palette(i % 10)[:3]) for i, name in enumerate(names)}

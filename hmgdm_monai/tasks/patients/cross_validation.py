@@ -1,0 +1,224 @@
+"""Cross-validation of survival models: fold by fold, each kept as it is done, scored together at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hmgdm_monai.errors import InputError
+from hmgdm_monai.metrics.survival import FoldOutcome, follow_up_horizon
+from hmgdm_monai.saving.survival_file import load_survival_model, save_survival_model
+from hmgdm_monai.tasks.folds import Fold
+from hmgdm_monai.tasks.patients.cox_baselines import CoxPrediction, cox_on_columns, cox_on_pca, mean_features
+from hmgdm_monai.tasks.patients.data import SurvivalData
+from hmgdm_monai.tasks.patients.fold import SurvivalTraining, development_side, predict, train_fold
+from hmgdm_monai.tasks.run_folder import write_json
+
+logger = logging.getLogger(__name__)
+BASELINES = ("cox_clinical", "cox_pca")
+_GRID = 30  # times at which survival curves are kept
+
+
+@dataclass(frozen=True)
+class FoldPrediction:
+    """What one model said of the test patients of one fold.
+
+    Attributes:
+        fold: its number.
+        patients: ids of the test patients.
+        risk: (P,), higher = earlier death.
+        high: (P,) whether the risk is above the median of the fold's training side.
+        median_risk: that median.
+        outcome: risks and outcomes, for scoring.
+    """
+
+    fold: int
+    patients: tuple[str, ...]
+    risk: np.ndarray
+    high: np.ndarray
+    median_risk: float
+    outcome: FoldOutcome
+
+
+class SurvivalCrossValidation:
+    """Train and test an aggregator, and the baselines beside it, on the same folds.
+
+    Of each fold there stay ``fold_<n>.pt`` (the model) and ``fold_<n>.json`` (its predictions); what is finished is not
+    run again while patients, outcomes, features and settings are what they were, and a fold that was interrupted goes
+    on from its last epoch.
+
+    Args:
+        data: the cohort.
+        training: of the aggregator.
+        folder: of the files.
+        n_folds: how many. seed: of folds, weights, order and dropout. use_manifest_folds: see :class:`SurvivalData`.
+        baselines: any of "cox_clinical" (needs clinical columns in ``data``) and "cox_pca".
+        pca_components, cox_ridge: of the baselines.
+        device: of the network. progress: show bars.
+    """
+
+    def __init__(
+        self,
+        data: SurvivalData,
+        training: SurvivalTraining,
+        folder: Path | str,
+        n_folds: int = 5,
+        seed: int = 0,
+        use_manifest_folds: bool = True,
+        baselines: Sequence[str] = ("cox_pca",),
+        pca_components: int = 16,
+        cox_ridge: float = 1.0,
+        device: torch.device | str = "cpu",
+        progress: bool = True,
+    ) -> None:
+        if unknown := set(baselines) - set(BASELINES):
+            raise InputError(
+                f"no baseline is called {', '.join(map(repr, sorted(unknown)))}; there are {', '.join(BASELINES)}"
+            )
+        if "cox_clinical" in baselines and not data.clinical_columns:
+            raise InputError("baseline 'cox_clinical' needs columns of the manifest; name them in clinical_columns")
+        self.data, self.training, self.folder = data, training, Path(folder)
+        self.n_folds, self.seed, self.use_manifest_folds = n_folds, seed, use_manifest_folds
+        self.baselines, self.pca_components, self.cox_ridge = tuple(baselines), pca_components, cox_ridge
+        self.device, self.progress = device, progress
+
+    @cached_property
+    def folds(self) -> list[Fold]:
+        """The folds; the first use reads and checks the cohort, and embeds what is not yet."""
+        return self.data.folds(self.n_folds, self.seed, self.use_manifest_folds)
+
+    def prepare(self) -> None:
+        """Read and check all that can be before training.
+
+        Raises:
+            InputError: the data or the settings can not be used.
+        """
+        _ = self.folds
+
+    def run(self) -> dict[str, list[FoldPrediction]]:
+        """Predictions of each fold, by name of the model: the aggregator first, then the baselines.
+
+        Raises:
+            InputError: the data or the settings can not be used.
+        """
+        folds = self.folds
+        results = {self.training.aggregator: [self._aggregate(fold) for fold in folds]}
+        if "cox_clinical" in self.baselines:
+            results["cox_clinical"] = [self._baseline(fold, "cox_clinical", None) for fold in folds]
+        if "cox_pca" in self.baselines:
+            features = mean_features(self.data.bags)
+            results["cox_pca"] = [self._baseline(fold, "cox_pca", features) for fold in folds]
+        return results
+
+    def model_path(self, fold: Fold) -> Path:
+        """The model of a fold."""
+        return self.folder / f"fold_{fold.number}.pt"
+
+    def _aggregate(self, fold: Fold) -> FoldPrediction:
+        bags, key = self.data.bags, self._key(fold)
+        times, result = self._times(fold), self.folder / f"fold_{fold.number}.json"
+        if (found := _read_result(result, key)) is None or not self.model_path(fold).exists():
+            checkpoint = self.folder / f"fold_{fold.number}_{key[:12]}.epochs.pt"
+            model = train_fold(
+                bags,
+                fold,
+                self.training,
+                checkpoint,
+                seed=self.seed * 1000 + fold.number,
+                device=self.device,
+                progress=f"fold {fold.number}" if self.progress else None,
+            )
+            patients = [bags.patients[place].id for place in development_side(fold)]
+            graph = None if bags.graph is None else dataclasses.asdict(bags.graph)
+            model.about |= {"fold": fold.number, "seed": self.seed, "patients": patients, "graph": graph}
+            # For scoring on new data: the distribution of censoring is the training side's.
+            train = development_side(fold)
+            model.about |= {"train_time": bags.times[train].tolist(), "train_event": bags.events[train].tolist()}
+            model.about["times"] = times.tolist()
+            save_survival_model(self.model_path(fold), model)
+            # From the file: what is reported is what the checkpoint says.
+            model = load_survival_model(self.model_path(fold))
+            model.network.to(self.device)
+            model.loss.to(self.device)
+            output = predict(model, bags, fold.test)
+            found = {
+                "key": key,
+                "epoch": model.about["epoch"],
+                "median_risk": model.median_risk,
+                "risk": model.loss.risk(output).double().tolist(),
+                "survival": model.survival(output, times).tolist(),
+            }
+            write_json(result, found)
+            checkpoint.unlink(missing_ok=True)  # the model stands; the optimizer's state is of no more use
+        else:
+            logger.info("fold %d is done", fold.number)
+        return self._prediction(fold, np.array(found["risk"]), found["median_risk"], np.array(found["survival"]), times)
+
+    def _baseline(self, fold: Fold, name: str, features: np.ndarray | None) -> FoldPrediction:
+        bags, train, times = self.data.bags, development_side(fold), self._times(fold)
+        sides = (bags.times, bags.events, train, np.asarray(fold.test), times)
+        found: CoxPrediction
+        if features is None:
+            found = cox_on_columns(self.data.patients, self.data.clinical_columns, *sides, ridge=self.cox_ridge)
+        else:
+            found = cox_on_pca(features, *sides, components=self.pca_components, ridge=self.cox_ridge)
+        return self._prediction(fold, found.risk, float(np.median(found.train_risk)), found.survival, times)
+
+    def _prediction(
+        self, fold: Fold, risk: np.ndarray, median: float, survival: np.ndarray, times: np.ndarray
+    ) -> FoldPrediction:
+        bags, train, test = self.data.bags, development_side(fold), np.asarray(fold.test)
+        outcome = FoldOutcome(
+            bags.times[test], bags.events[test], risk, bags.times[train], bags.events[train], survival, times
+        )
+        ids = tuple(bags.patients[place].id for place in test)
+        return FoldPrediction(fold.number, ids, risk, risk > median, median, outcome)
+
+    def _times(self, fold: Fold) -> np.ndarray:
+        """Times of survival curves: over the training side's deaths, to the horizon of follow-up."""
+        train = development_side(fold)
+        time, event = self.data.bags.times[train], self.data.bags.events[train]
+        deaths = time[(event == 1) & (time <= follow_up_horizon(time))]
+        return np.unique(np.quantile(deaths if len(deaths) else time, np.linspace(0, 1, _GRID)))
+
+    def _key(self, fold: Fold) -> str:
+        """Digest of all that a fold's result rests on."""
+        bags = self.data.bags
+
+        def side(places: np.ndarray) -> list[Any]:
+            return [
+                [
+                    (patient := bags.patients[int(place)]).id,
+                    patient.time,
+                    patient.event,
+                    [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in patient.features],
+                ]
+                for place in places
+            ]
+
+        content = {
+            "training": dataclasses.asdict(self.training),
+            "graph": None if bags.graph is None else dataclasses.asdict(bags.graph),
+            "seed": self.seed,
+            "sides": [side(np.asarray(places).reshape(-1)) for places in (fold.train, fold.val, fold.test)],
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _read_result(path: Path, key: str) -> dict[str, Any] | None:
+    """A fold's result; None where there is none, or one of other data or settings."""
+    try:
+        found = json.loads(path.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return found if found.get("key") == key else None

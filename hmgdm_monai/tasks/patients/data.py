@@ -1,0 +1,187 @@
+"""The cohort of a survival run: outcomes checked, slides embedded where need be, patients put into bags and folds."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hmgdm_monai.data.files.features_file import usable_features
+from hmgdm_monai.data.manifest.columns import check_kinds, read_columns
+from hmgdm_monai.data.manifest.manifest import Manifest, read_manifest
+from hmgdm_monai.data.manifest.outcomes import check_outcomes
+from hmgdm_monai.errors import InputError
+from hmgdm_monai.tasks.folds import Fold, make_folds
+from hmgdm_monai.tasks.patients.bags import Patient, PatientBags, group_patients
+from hmgdm_monai.transforms.tile_graph import TileGraph
+
+logger = logging.getLogger(__name__)
+
+
+class SurvivalData:
+    """Patients with outcomes and features.
+
+    Features are those of the manifest's `features` column; slides without are embedded by the pretrained model.
+
+    Args:
+        manifest: CSV with `time` and `event` (1 = died, 0 = censored).
+        pretrained: model file of the encoder; read only where a slide has no features.
+        features_dir: where embeddings of slides go; what stands there is used again.
+        clinical_columns: further columns of the manifest, for the clinical baseline.
+        site_column: column whose values never stand on both sides of a fold (site-preserved folds); None for none.
+        graph: of the tiles; None for aggregators that need none.
+        check_event_coding: refuse a column that looks coded the other way round.
+        strict_manifest: refuse a manifest with any faulty row.
+        device: of the encoder. num_workers: of embedding.
+    """
+
+    def __init__(
+        self,
+        manifest: Path | str,
+        pretrained: Path | str | None = None,
+        features_dir: Path | str = "features",
+        clinical_columns: Sequence[str] = (),
+        site_column: str | None = None,
+        graph: TileGraph | None = None,
+        check_event_coding: bool = True,
+        strict_manifest: bool = False,
+        device: torch.device | str = "cpu",
+        num_workers: int = 0,
+    ) -> None:
+        self.manifest, self.pretrained, self.features_dir = Path(manifest), pretrained, Path(features_dir)
+        self.clinical_columns, self.site_column, self.graph = tuple(clinical_columns), site_column, graph
+        self.check_event_coding, self.strict_manifest = check_event_coding, strict_manifest
+        self.device, self.num_workers = device, num_workers
+        self.skipped: dict[str, str] = {}
+
+    @cached_property
+    def cohort(self) -> Manifest:
+        """The table, checked; the first use reads it.
+
+        Raises:
+            InputError: the manifest, its outcomes or its clinical columns can not be used, or there is no model to
+                embed the slides without features.
+        """
+        # The outcomes of all rows, before any row is left out for another fault.
+        check_outcomes(self.manifest, self.check_event_coding)
+        manifest = read_manifest(self.manifest, ("time", "event"), self.strict_manifest)
+        check_kinds(self.manifest, self._columns, self.clinical_columns)
+        without = sum(row.features is None for row in manifest.rows)
+        if without and (self.pretrained is None or not Path(self.pretrained).exists()):
+            raise InputError(
+                f"{self.manifest}: {without} rows have no features, and there is no pretrained model at "
+                f"{self.pretrained} to embed them with; train one (train.json), or fill in the column `features`"
+            )
+        return manifest
+
+    @cached_property
+    def bags(self) -> PatientBags:
+        """The bags of all patients; the first use embeds, and reads all features once.
+
+        Slides whose features can not be used, and patients without any that can, are left out and named.
+
+        Raises:
+            InputError: see :attr:`cohort`; or none of the slides can be used.
+        """
+        manifest = self.cohort
+        self.skipped = manifest.left_out
+        features = {row.id: row.features for row in manifest.rows if row.features is not None}
+        features, faults = usable_features(features | self._embed(manifest))
+        self.skipped |= faults
+        patients = group_patients(manifest.rows, features, self._columns)
+        kept = {patient.id for patient in patients}
+        for name in dict.fromkeys(row.patient for row in manifest.rows):
+            if name not in kept:
+                self.skipped[f"patient {name}"] = "none of its slides can be used"
+        if not patients:
+            first = next(iter(self.skipped.items()), ("", ""))
+            raise InputError(f"{self.manifest}: no slide can be used; the first left out: {first[0]}: {first[1]}")
+        deaths = sum(patient.event for patient in patients)
+        logger.info(
+            "%d patients, %d slides; event = 1 is read as died: %d died, %d censored",
+            len(patients),
+            sum(len(patient.features) for patient in patients),
+            deaths,
+            len(patients) - deaths,
+        )
+        for what, reason in self.skipped.items():
+            logger.warning("left out: %s: %s", what, reason)
+        return PatientBags(patients, self.graph)
+
+    @property
+    def patients(self) -> tuple[Patient, ...]:
+        """In the order of the bags."""
+        return self.bags.patients
+
+    def folds(self, n_folds: int, seed: int, use_manifest_folds: bool = True) -> list[Fold]:
+        """Folds over the patients, stratified by event, whole sites apart where there is a site column.
+
+        Args:
+            n_folds: how many.
+            seed: of the draw.
+            use_manifest_folds: take the manifest's `fold` where it has one.
+
+        Raises:
+            InputError: a side of a fold has no events, or a patient has no site.
+        """
+        ids = [patient.id for patient in self.patients]
+        groups = ids
+        if self.site_column:
+            groups = [patient.columns[self.site_column] for patient in self.patients]
+            if "" in groups:
+                raise InputError(
+                    f"{self.manifest}: patient {ids[groups.index('')]!r} has no {self.site_column}; fill it in"
+                )
+        given = [patient.fold for patient in self.patients] if use_manifest_folds else None
+        use = given is not None and any(fold is not None for fold in given)
+        if use and self.site_column:
+            raise InputError(
+                f"{self.manifest}: has a column fold, and folds by {self.site_column} are wanted too; "
+                "set use_manifest_folds to false, or site_column to null"
+            )
+        events = self.bags.events
+        if not use and events.sum() < n_folds:
+            raise InputError(
+                f"{self.manifest}: {events.sum()} patients died, too few for {n_folds} folds; set n_folds lower"
+            )
+        folds = make_folds(events, groups, n_folds, seed, given, every_class=False)
+        for fold in folds:
+            for name, side in (("test", fold.test), ("training", fold.train)):
+                if events[np.asarray(side)].sum() == 0:
+                    raise InputError(
+                        f"fold {fold.number} has no events among its {len(side)} {name} patients; use fewer folds, "
+                        "or mend the manifest's fold column"
+                    )
+        return folds
+
+    @cached_property
+    def _columns(self) -> Mapping[int, dict[str, str]]:
+        """Cells of the clinical columns and of the sites, by line."""
+        extra = [*self.clinical_columns, *([self.site_column] if self.site_column else [])]
+        return read_columns(self.manifest, extra) if extra else {}
+
+    def _embed(self, manifest: Manifest) -> dict[str, Path]:
+        rows = tuple(row for row in manifest.rows if row.features is None)
+        if not rows or self.pretrained is None:
+            return {}
+        from hmgdm_monai.preparation.recipe import recipe_of
+        from hmgdm_monai.saving.encoder_file import load_pretrained
+        from hmgdm_monai.tasks.inference.embed import CohortEmbedding
+
+        encoder = load_pretrained(self.pretrained).to(self.device)
+        cohort = Manifest(manifest.path, rows, ())
+        embedding = CohortEmbedding(
+            encoder, recipe_of(encoder.run_settings), cohort, self.features_dir, num_workers=self.num_workers
+        )
+        for job in embedding.jobs:
+            embedding.embed(job)
+        embedded = embedding.result
+        self.skipped |= embedded.skipped
+        for row in rows:
+            if row.id not in embedded.slides and row.id not in self.skipped:
+                self.skipped[row.id] = "a plain tile; survival takes slides, or the column `features`"
+        return dict(embedded.slides)

@@ -1,0 +1,176 @@
+"""What a pretraining run leaves behind: the model, its numbers and its figures."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hmgdm_monai.diffusion.noising import GraphNoising
+from hmgdm_monai.entities.entity_encoder import EntityEncoder
+from hmgdm_monai.entities.nearest_superpixels import NearestSuperpixels
+from hmgdm_monai.handlers.stage_checkpoint import StageCheckpoint
+from hmgdm_monai.networks.encoders.graph_embedder import GraphTrunk
+from hmgdm_monai.networks.encoders.graph_tile_encoder import GraphTileEncoder
+from hmgdm_monai.networks.methods.hmgdm import HMGDM
+from hmgdm_monai.ranks import is_first_rank
+from hmgdm_monai.saving.encoder_file import save_pretrained
+from hmgdm_monai.tasks.denoising_figure import denoising_figure
+from hmgdm_monai.tasks.figure_note import synthetic_note
+from hmgdm_monai.tasks.pretraining.graph_data import SECTIONS, PretrainingData
+from hmgdm_monai.tasks.run_folder import write_json
+
+logger = logging.getLogger(__name__)
+
+
+class PretrainingReport:
+    """Write ``model.pt``, ``superpixels.pt``, ``metrics.json`` and the figures of a run.
+
+    Figures are drawn from the first validation tile with five vertices or more; where graphs came without tiles, there
+    are curves alone, and no ``superpixels.pt``.
+
+    Args:
+        output_dir: of the run.
+        data: what it was trained on.
+        noising: the forward process; None for a method without, which has no figure of denoising.
+        entities: the frozen entity encoder.
+        hmgdm: the trained network.
+        hmgdm_settings: what it was built from; of a network of graphs that is no H-MGDM, the settings of its trunk,
+            and only that is kept.
+        checkpoint: of the training, for its history.
+        run_settings: kept in the model file.
+        sampling_steps: of the denoising figure.
+        name: of the method, in ``metrics.json``.
+        title: the same, on its figure.
+    """
+
+    def __init__(
+        self,
+        output_dir: Path | str,
+        data: PretrainingData,
+        noising: GraphNoising | None,
+        entities: EntityEncoder,
+        hmgdm: GraphTrunk,
+        hmgdm_settings: Mapping[str, Any],
+        checkpoint: StageCheckpoint,
+        run_settings: Mapping[str, Any],
+        sampling_steps: int = 50,
+        name: str = "hmgdm",
+        title: str = "Masked graph diffusion",
+    ) -> None:
+        self.output_dir, self.data, self.noising = Path(output_dir), data, noising
+        self.entities, self.hmgdm, self.hmgdm_settings = entities, hmgdm, dict(hmgdm_settings)
+        self.checkpoint, self.run_settings = checkpoint, dict(run_settings)
+        self.sampling_steps, self.name, self.title = sampling_steps, name, title
+
+    @property
+    def note(self) -> str | None:
+        """What figures must say of their data: that the demo cohort is synthetic."""
+        return synthetic_note(self.data.manifest)
+
+    def write(self) -> None:
+        """Write everything, each file whole or not at all, and say where it is; of several ranks, the first does."""
+        if not is_first_rank():
+            return
+        model, metrics, figures = (self.output_dir / name for name in ("model.pt", "metrics.json", "figures"))
+        save_pretrained(model, self.encoder())
+        write_json(metrics, self.metrics())
+        self._draw_curves(figures)
+        if self.data.has_tiles:
+            superpixels = self.data.superpixel_index()
+            superpixels.save(self.output_dir / "superpixels.pt")
+            self._draw_tile(figures, superpixels)
+        cohort = self.data.cohort
+        logger.info("cohort: %s", cohort.summary())
+        logger.info("checkpoint: %s", model)
+        logger.info("metrics:    %s", metrics)
+        logger.info("figures:    %s", figures)
+
+    def encoder(self) -> GraphTileEncoder:
+        """The trained encoder, as downstream takes it."""
+        whole = isinstance(self.hmgdm, HMGDM)
+        return GraphTileEncoder(
+            self.entities,
+            self.hmgdm if whole else self.hmgdm.trunk(),
+            {"hmgdm" if whole else "trunk": self.hmgdm_settings},
+            self.run_settings,
+        )
+
+    def metrics(self) -> dict[str, Any]:
+        """History and best epoch, the cohort with what was left out, and the noise schedule's end."""
+        return {
+            "data": self.note or str(self.data.manifest),
+            "cohort": cohort_metrics(self.data),
+            **({} if self.noising is None else {"abar_at_last_timestep": self.noising.signal_at_end}),
+            self.name: stage_metrics(self.checkpoint),
+        }
+
+    def _draw_curves(self, folder: Path) -> None:
+        from hmgdm_monai.visualize.curves import draw_curves
+        from hmgdm_monai.visualize.save import save_figure
+
+        if self.checkpoint.history:
+            figure = draw_curves(self.checkpoint.history, self.title, probe_chance(self.data), self.note)
+            save_figure(figure, folder / "curves.png")
+
+    @torch.no_grad()
+    def _draw_tile(self, folder: Path, superpixels: NearestSuperpixels) -> None:
+        from hmgdm_monai.visualize.entity_graph import entity_graph_figure
+        from hmgdm_monai.visualize.save import save_figure
+
+        index, kind = self._tile_to_draw(), self.run_settings["data"].get("entity_kind", "superpixels")
+        graph = self.data.cohort.store()[index]
+        image = graph.image[0]
+        save_figure(entity_graph_figure(image, graph, graph.label_map, self.note, kind), folder / "entity_graph.png")
+        if self.noising is None or not isinstance(self.hmgdm, HMGDM):
+            return
+        self.hmgdm.cpu().eval()
+        figure = denoising_figure(
+            superpixels,
+            self.hmgdm,
+            self.noising,
+            image,
+            graph.label_map,
+            self.data.latents()[index],
+            self.sampling_steps,
+            self.data.seed,
+            self.note,
+            kind,
+        )
+        save_figure(figure, folder / "denoising.png")
+
+    def _tile_to_draw(self) -> int:
+        latents, indices = self.data.latents(), self.data.tile_indices("validation")
+        return next((i for i in indices if latents[i].num_vertices >= 5), indices[0])
+
+
+def cohort_metrics(data: PretrainingData) -> dict[str, Any]:
+    """Sizes of the cohort, and what was left out and why."""
+    return {
+        "units": len(data.cohort.done),
+        "tiles": {name: len(data.tile_indices(name)) for name in SECTIONS},
+        "patients": {name: len(data.patients(name)) for name in SECTIONS},
+        "skipped": [{"what": what, "reason": reason} for what, reason in data.cohort.skipped],
+        "notes": data.cohort.notes,
+    }
+
+
+def probe_chance(data: PretrainingData) -> float | None:
+    """Balanced accuracy of guessing the labels; None without any."""
+    labels = {row.label for row in data.labelled_tiles()[1]}
+    return 1.0 / len(labels) if labels else None
+
+
+def stage_metrics(checkpoint: StageCheckpoint) -> dict[str, Any]:
+    """History and best epoch of a stage."""
+    epoch = checkpoint.best["epoch"]
+    best = {"epoch": epoch, "value": checkpoint.best["value"] if epoch else None}  # infinity is no JSON
+    return {
+        "epochs": len(checkpoint.history),
+        "stopped_early": checkpoint.stopped_early,
+        "best": {**best, "metric": checkpoint.key_metric},
+        "history": checkpoint.history,
+    }

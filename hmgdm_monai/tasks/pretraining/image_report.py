@@ -1,0 +1,116 @@
+"""What a run on images leaves behind: the encoder, its numbers and its figures."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hmgdm_monai.handlers.stage_checkpoint import StageCheckpoint
+from hmgdm_monai.networks.encoders.vit_tile_encoder import ViTTileEncoder
+from hmgdm_monai.networks.methods.dirl import DiRL
+from hmgdm_monai.networks.methods.masked_autoencoder import MaskedAutoencoder
+from hmgdm_monai.saving.encoder_file import save_pretrained
+from hmgdm_monai.tasks.figure_note import synthetic_note
+from hmgdm_monai.tasks.pretraining.graph_report import cohort_metrics, probe_chance, stage_metrics
+from hmgdm_monai.tasks.pretraining.image_data import DiRLData
+from hmgdm_monai.tasks.run_folder import write_json
+from hmgdm_monai.transforms.paired_views import PairedViews
+
+logger = logging.getLogger(__name__)
+
+TILES_DRAWN = 4
+
+
+class DiRLReport:
+    """Write ``model.pt``, ``metrics.json`` and the figures of a run, drawn from validation tiles.
+
+    Args:
+        output_dir: of the run. data: what it was trained on. network: trained.
+        vit_settings: what its transformer was built from. views: those of training.
+        checkpoint: of the stage, for its history. run_settings: kept in the model file.
+        name: of the method, in ``metrics.json``. title: the same, on figures.
+    """
+
+    def __init__(
+        self,
+        output_dir: Path | str,
+        data: DiRLData,
+        network: DiRL | MaskedAutoencoder,
+        vit_settings: Mapping[str, Any],
+        views: PairedViews,
+        checkpoint: StageCheckpoint,
+        run_settings: Mapping[str, Any],
+        name: str = "dirl",
+        title: str = "DiRL",
+    ) -> None:
+        self.output_dir, self.data, self.network, self.views = Path(output_dir), data, network, views
+        self.vit_settings, self.run_settings = dict(vit_settings), dict(run_settings)
+        self.checkpoint, self.name, self.title = checkpoint, name, title
+
+    @property
+    def note(self) -> str | None:
+        """What figures must say of their data: that the demo cohort is synthetic."""
+        return synthetic_note(self.data.tiles.manifest)
+
+    def encoder(self) -> ViTTileEncoder:
+        """The trained encoder, as downstream takes it."""
+        settings = {"vit": self.vit_settings, "readout": self.network.readout}
+        return ViTTileEncoder(self.network.encoder, settings, self.run_settings)
+
+    def write(self) -> None:
+        """Write everything, each file whole or not at all, and say where it is."""
+        model, metrics, figures = (self.output_dir / name for name in ("model.pt", "metrics.json", "figures"))
+        save_pretrained(model, self.encoder())
+        write_json(metrics, self.metrics())
+        self._draw(figures)
+        logger.info("cohort: %s", self.data.tiles.cohort.summary())
+        logger.info("checkpoint: %s", model)
+        logger.info("metrics:    %s", metrics)
+        logger.info("figures:    %s", figures)
+
+    def metrics(self) -> dict[str, Any]:
+        """History and kept epoch, the cohort with what was left out, and what regions there are."""
+        return {
+            "data": self.note or str(self.data.tiles.manifest),
+            "cohort": cohort_metrics(self.data.tiles),
+            "regions": {
+                "prior": self.data.prior.settings(),
+                "notes": list(self.data.regions.notes()),
+            },
+            self.name: stage_metrics(self.checkpoint),
+        }
+
+    @torch.no_grad()
+    def _draw(self, folder: Path) -> None:
+        from hmgdm_monai.visualize.attention import draw_attention
+        from hmgdm_monai.visualize.curves import draw_curves
+        from hmgdm_monai.visualize.save import save_figure
+        from hmgdm_monai.visualize.views import draw_views
+
+        chance = probe_chance(self.data.tiles)
+        if self.checkpoint.history:
+            save_figure(draw_curves(self.checkpoint.history, self.title, chance, self.note), folder / "curves.png")
+        tiles = self.data.with_regions("validation")
+        chosen = [tiles[len(tiles) * i // TILES_DRAWN] for i in range(min(TILES_DRAWN, len(tiles)))]
+        images, regions = (torch.cat([getattr(tile, name) for tile in chosen]) for name in ("image", "regions"))
+
+        generator = torch.Generator().manual_seed(self.data.tiles.seed)
+        figure = draw_views(
+            images, regions, self.views.batch(images, regions, generator), self.data.prior.names, self.note
+        )
+        save_figure(figure, folder / "views.png")
+
+        encoder = self.encoder().vit.cpu().eval()
+        attention = encoder.attention(images.float() / 255).numpy()
+        rows = images.shape[-2] // encoder.patch_px
+        shares = attention.reshape(*attention.shape[:2], rows, -1) * attention.shape[-1]  # (T, H, h, w)
+        maps = {"mean over heads": list(shares.mean(1))}
+        maps |= {f"head {head + 1}": list(shares[:, head]) for head in range(shares.shape[1])}
+        pixels = [np.ascontiguousarray(image) for image in images.numpy().transpose(0, 2, 3, 1)]
+        title = "Attention of the class token, last layer"
+        save_figure(draw_attention(pixels, maps, title, note=self.note), folder / "attention.png")

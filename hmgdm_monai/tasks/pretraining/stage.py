@@ -1,0 +1,79 @@
+"""Running a stage of pretraining: fit the scale of latents, resume, train, keep the best."""
+
+from __future__ import annotations
+
+import logging
+
+from monai.engines import Trainer
+
+from hmgdm_monai.entities.window_autoencoder import WindowAutoencoder
+from hmgdm_monai.errors import InputError
+from hmgdm_monai.handlers.stage_checkpoint import StageCheckpoint
+from hmgdm_monai.networks.encoders.graph_embedder import GraphTrunk
+from hmgdm_monai.networks.methods.dirl import DiRL
+from hmgdm_monai.networks.methods.masked_autoencoder import MaskedAutoencoder
+from hmgdm_monai.ranks import copy_from_first
+from hmgdm_monai.tasks.pretraining.graph_data import PretrainingData
+from hmgdm_monai.tasks.pretraining.image_data import DiRLData
+
+logger = logging.getLogger(__name__)
+
+
+def train_window_autoencoder(
+    data: PretrainingData, network: WindowAutoencoder, trainer: Trainer, checkpoint: StageCheckpoint
+) -> None:
+    """Stage 1 of the paper: train, or resume, and freeze."""
+    _take_up(data, trainer, checkpoint)
+    copy_from_first(network)
+    run_stage(trainer, checkpoint)
+    network.requires_grad_(False).eval()
+
+
+def train_hmgdm(data: PretrainingData, network: GraphTrunk, trainer: Trainer, checkpoint: StageCheckpoint) -> None:
+    """H-MGDM or another network of graphs: fit the scale of the latents, then train, or resume."""
+    if not _take_up(data, trainer, checkpoint):
+        network.standardizer.fit(data.sample_latents().to(next(network.parameters()).device))
+    copy_from_first(network)
+    run_stage(trainer, checkpoint)
+    network.eval()
+
+
+def train_dirl(
+    data: DiRLData, network: DiRL | MaskedAutoencoder, trainer: Trainer, checkpoint: StageCheckpoint
+) -> None:
+    """DiRL, or another method on images: train, or go on training.
+
+    Raises:
+        InputError: there are too few tiles for a single batch.
+    """
+    if len(trainer.data_loader) == 0:  # the last batch is left out where it is not whole
+        tiles, size = len(trainer.data_loader.dataset), trainer.data_loader.batch_size
+        raise InputError(f"training has {tiles} tiles, fewer than a batch of {size}; set batch_size to {tiles} or less")
+    _take_up(data.tiles, trainer, checkpoint)
+    run_stage(trainer, checkpoint)
+    network.eval()
+
+
+def run_stage(trainer: Trainer, checkpoint: StageCheckpoint) -> None:
+    """Train a stage, resumed or fresh, to its end, and put the weights that are kept into the network.
+
+    A stage that has done its epochs is not run again; given more epochs, it goes on. One that early stopping ended
+    stays ended.
+
+    Args:
+        trainer: of this stage.
+        checkpoint: of this stage, attached to ``trainer`` and resumed.
+    """
+    if checkpoint.stopped_early or trainer.state.epoch >= trainer.state.max_epochs:
+        logger.info("%s: %d epochs are done, nothing to train", checkpoint.path.name, trainer.state.epoch)
+    else:
+        trainer.run()
+    checkpoint.keep_best()
+
+
+def _take_up(data: PretrainingData, trainer: Trainer, checkpoint: StageCheckpoint) -> int:
+    """Attach the checkpoint, behind the config's handlers, and resume; the number of epochs that are done."""
+    # Here and not in the config: MONAI's check_properties wants every handler of a config to be a plain definition.
+    checkpoint.settings["cohort"] = data.fingerprint()
+    checkpoint.attach(trainer)
+    return checkpoint.resume(trainer)

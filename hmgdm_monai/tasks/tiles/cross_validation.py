@@ -1,0 +1,172 @@
+"""Cross-validated classification: fold by fold, resumable, reported over all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from hmgdm_monai.data.files.checkpoint_file import read_checkpoint
+from hmgdm_monai.metrics.classification import SCORES, classification_metrics
+from hmgdm_monai.saving.classifier_file import check_mode, save_classifier
+from hmgdm_monai.tasks.folds import Fold, make_folds
+from hmgdm_monai.tasks.run_folder import RunFolder, write_json
+from hmgdm_monai.tasks.tiles.data import ClassificationData, LabelledTile, predict_probabilities
+from hmgdm_monai.tasks.tiles.fold_result import FoldResult
+from hmgdm_monai.tasks.tiles.methods import Method
+from hmgdm_monai.tasks.tiles.report import ClassificationReport
+
+logger = logging.getLogger(__name__)
+
+
+class CrossValidation:
+    """Fit and test a classifier in every fold, and report.
+
+    A fold that is done is not done again by the next call: it is told by ``folds/fold_<number>.json``, written last,
+    which names what the fold was made from. Where tiles, labels, folds or the model have changed since, it is done
+    anew.
+
+    Args:
+        data: labelled tiles.
+        methods: by mode. Only the wanted one is used.
+        mode: "linear", "knn" or "finetune".
+        run_folder: where all goes; other settings in the same folder are refused.
+        n_folds: where the manifest gives no folds.
+        val_fraction: share of the patients outside the test side that choose epoch and settings, about.
+        seed: of the folds.
+
+    Raises:
+        InputError: an unknown mode.
+    """
+
+    def __init__(
+        self,
+        data: ClassificationData,
+        methods: Mapping[str, Method],
+        mode: str,
+        run_folder: RunFolder,
+        n_folds: int = 5,
+        val_fraction: float = 0.2,
+        seed: int = 0,
+    ) -> None:
+        check_mode(mode)
+        self.data, self.method, self.run_folder = data, methods[mode], run_folder
+        self.n_folds, self.val_fraction, self.seed = n_folds, val_fraction, seed
+        self.folder = run_folder.path
+
+    def run(self) -> list[FoldResult]:
+        """Do what is not done, and write the report.
+
+        Raises:
+            InputError: the cohort cannot be split or used, or the folder holds a run with other settings.
+        """
+        self.data.prepare()
+        folds = make_folds(
+            self.data.labels,
+            self.data.patients,
+            self.n_folds,
+            self.seed,
+            [tile.fold for tile in self.data.tiles],
+            self.val_fraction,
+        )
+        self._tell(folds)
+        self.run_folder.claim()
+        results = []
+        with logging_redirect_tqdm(), tqdm(folds, desc=f"{self.method.mode}: folds", unit="fold") as bar:
+            for fold in bar:
+                results.append(self._stored(fold) or self._fit(fold))
+        ClassificationReport(self.folder, self.data, self.method.mode).write(results)
+        return results
+
+    def checkpoint_path(self, fold: Fold) -> Path:
+        """File of a fold's classifier."""
+        return self.folder / "checkpoints" / f"classifier_fold{fold.number}.pt"
+
+    def _fit(self, fold: Fold) -> FoldResult:
+        fitted = self.method.fit(self.data, fold)
+        probabilities = predict_probabilities(fitted.network, self.data.labelled(fold.test), self.data.device)
+        seen = np.unique(self.data.patients[np.concatenate((fold.train, fold.val))])
+        save_classifier(
+            self.checkpoint_path(fold),
+            fitted.network.cpu(),
+            self.method.mode,
+            fitted.settings,
+            self.data.classes,
+            seen.tolist(),
+            fold.number,
+        )
+        result = FoldResult(fold, probabilities, dict(fitted.chosen), [dict(record) for record in fitted.history])
+        write_json(
+            self._fold_path(fold),
+            {
+                "key": self._key(fold),
+                "chosen": result.chosen,
+                "history": result.history,
+                "probabilities": probabilities.tolist(),
+            },
+        )
+        scores = classification_metrics(self.data.labels[fold.test], probabilities, self.data.classes)
+        told = ", ".join(f"{name} {scores[name]:.3f}" for name in SCORES if scores[name] is not None)
+        logger.info("fold %d: %s; chosen by validation: %s", fold.number, told, result.chosen)
+        return result
+
+    def _stored(self, fold: Fold) -> FoldResult | None:
+        """The result of a fold that is done and whose data are as they were; None where it has to be done."""
+        path = self._fold_path(fold)
+        try:
+            saved = json.loads(path.read_text())
+            if saved["key"] != self._key(fold):
+                logger.info("fold %d: its tiles, labels or the model have changed; done anew", fold.number)
+                return None
+            read_checkpoint(self.checkpoint_path(fold))
+            probabilities = np.array(saved["probabilities"])
+            chosen, history = saved["chosen"], saved["history"]
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:  # InputError of a damaged checkpoint among them
+            logger.warning("fold %d: what is stored of it cannot be used (%s); done anew", fold.number, error)
+            return None
+        logger.info("fold %d: done before", fold.number)
+        return FoldResult(fold, probabilities, chosen, history)
+
+    def _fold_path(self, fold: Fold) -> Path:
+        return self.folder / "folds" / f"fold_{fold.number}.json"
+
+    def _key(self, fold: Fold) -> str:
+        """All that a fold's result comes from, but for the settings, which the folder vouches for."""
+        tiles = self.data.tiles
+        sides = [
+            [
+                [tiles[i].info.row_id, *tiles[i].info.location_px, tiles[i].patient, tiles[i].label]
+                for i in side.tolist()
+            ]
+            for side in (fold.train, fold.val, fold.test)
+        ]
+        graphs = [path.name for path in self.data.cohort.paths]  # the name holds the digest of what shaped the unit
+        content = json.dumps([self.data.pretrained.digest, self.method.mode, sides, graphs])
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def _tell(self, folds: list[Fold]) -> None:
+        names, counts = np.unique([tile.label for tile in self.data.tiles], return_counts=True)
+        classes = ", ".join(f"{name} {count}" for name, count in zip(names, counts, strict=True))
+        given = self.data.tiles[0].fold is not None
+        logger.info(
+            "%d tiles of %d patients (%s) in %d folds %s",
+            len(self.data.tiles),
+            len(np.unique(self.data.patients)),
+            classes,
+            len(folds),
+            "of the manifest" if given else "drawn, stratified and grouped by patient",
+        )
+        if not given and len(folds) < self.n_folds:
+            logger.warning("n_folds is %d, but patients of the rarest class allow %d only", self.n_folds, len(folds))
+
+
+def _place(tile: LabelledTile) -> tuple[str, int, int]:
+    return (tile.info.row_id, *tile.info.location_px)

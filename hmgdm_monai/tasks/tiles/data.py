@@ -1,0 +1,231 @@
+"""Data of classification: labelled tiles of a manifest, prepared as the pretrained encoder wants them."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset, Subset
+from torch_geometric.data import Data
+from torch_geometric.loader import DataLoader
+
+from hmgdm_monai.data.manifest.manifest import Manifest, read_manifest
+from hmgdm_monai.data.stores.ragged_store import TileInfo
+from hmgdm_monai.errors import InputError
+from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
+from hmgdm_monai.preparation.cohort import CohortGraphs, build_graph_stores
+from hmgdm_monai.preparation.recipe import recipe_of
+from hmgdm_monai.preparation.stored_samples import stored_samples
+from hmgdm_monai.saving.encoder_file import load_pretrained
+from hmgdm_monai.tasks.figure_note import synthetic_note
+from hmgdm_monai.tasks.folds import check_classes
+
+logger = logging.getLogger(__name__)
+
+_CACHED_TILES = 20_000  # latents of a tile take about 60 kB, the image of one of 256 px 200 kB
+
+
+class PretrainedFile:
+    """A pretrained encoder with the file that it came from.
+
+    Args:
+        path: a ``model.pt`` of train.json or dirl.json, or a folder in the layout of the hub.
+
+    Attributes:
+        path: of the file.
+        encoder: with its settings.
+        digest: SHA-256 of the file, in short; of a folder that of its config, which holds the weights' digest.
+
+    Raises:
+        InputError: there is no such file, or it is no pretrained model.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.encoder: TileEncoder = load_pretrained(self.path)
+        file = self.path / "config.json" if self.path.is_dir() else self.path
+        self.digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class LabelledTile:
+    """A tile of the cohort: where it is, whose it is, what it is.
+
+    Attributes:
+        info: manifest row, place and scale.
+        patient: whose.
+        label: name of its class.
+        fold: the manifest's, None where it gives none.
+    """
+
+    info: TileInfo
+    patient: str
+    label: str
+    fold: int | None
+
+
+class ClassificationData:
+    """Labelled tiles, prepared for an encoder where they are not yet.
+
+    Tiles and superpixels are made with the settings that the model was trained with. Nothing is read when this is
+    built; :meth:`prepare` does all the work that takes time. Rows without a label are left out, and named.
+
+    Args:
+        manifest: CSV with a column ``label``: of tiles, or of slides, whose tiles all take the slide's label.
+        store_dir: folder of graphs and latents; may be shared between runs.
+        pretrained: the model.
+        max_tiles_per_slide: draws that many tiles of a slide that has more; None takes all.
+        strict_manifest: refuse a manifest with any faulty row.
+        seed: of the draw of tiles.
+        device: where to encode.
+        num_workers: processes that build graphs.
+    """
+
+    def __init__(
+        self,
+        manifest: Path | str,
+        store_dir: Path | str,
+        pretrained: PretrainedFile,
+        max_tiles_per_slide: int | None = None,
+        strict_manifest: bool = False,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        num_workers: int = 0,
+    ) -> None:
+        self.manifest, self.store_dir, self.pretrained = Path(manifest), Path(store_dir), pretrained
+        self.max_tiles_per_slide, self.strict_manifest, self.seed = max_tiles_per_slide, strict_manifest, seed
+        self.device, self.num_workers = torch.device(device), num_workers
+
+    def prepare(self) -> None:
+        """Build graphs and latents that are missing.
+
+        Raises:
+            InputError: the manifest or its images cannot be used, or its labels do not allow classification.
+        """
+        _ = self.samples
+
+    @property
+    def note(self) -> str | None:
+        """What figures must say of their data: that the demo cohort is synthetic."""
+        return synthetic_note(self.manifest)
+
+    @cached_property
+    def cohort(self) -> CohortGraphs:
+        """Graph stores of the labelled rows; what was left out is logged."""
+        labelled = self._labelled()
+        recipe = recipe_of(self.pretrained.encoder.run_settings)
+        cohort = build_graph_stores(
+            labelled,
+            self.store_dir / "graphs",
+            recipe.tile_spec,
+            recipe.cutter,
+            recipe.stain,
+            self.max_tiles_per_slide,
+            self.num_workers,
+            self.seed,
+        )
+        logger.info("cohort %s: %s", self.manifest, cohort.summary())
+        return cohort
+
+    @cached_property
+    def samples(self) -> Sequence[Data]:
+        """All tiles as the encoder has prepared them."""
+        return stored_samples(self.pretrained.encoder, self.cohort, self.store_dir / "latents", self.device)
+
+    @cached_property
+    def tiles(self) -> list[LabelledTile]:
+        """All tiles, in the order of the stores."""
+        store = self.cohort.store(tiles=False)
+        return [
+            LabelledTile(store.tile_info(i), row.patient, str(row.label), row.fold)
+            for i, row in enumerate(self.cohort.tile_rows)
+        ]
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, sorted."""
+        return tuple(sorted({tile.label for tile in self.tiles}))
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """(N,) int64, index into :attr:`classes`."""
+        return np.array([self.classes.index(tile.label) for tile in self.tiles], dtype=np.int64)
+
+    @cached_property
+    def patients(self) -> np.ndarray:
+        """(N,) names."""
+        return np.array([tile.patient for tile in self.tiles])
+
+    @cached_property
+    def embeddings(self) -> np.ndarray:
+        """(N, S) float32, of the pretrained model as it is."""
+        encoder = self.pretrained.encoder.to(self.device).eval()
+        every = np.arange(len(self.tiles))
+        return over_samples(encoder.embed, self.labelled(every), self.device).numpy()
+
+    def labelled(self, indices: np.ndarray) -> Dataset:
+        """Prepared samples of some tiles with their class ``y`` (1,) int64, kept in memory once they have been read."""
+        return Subset(self._all_labelled, indices.tolist())
+
+    @cached_property
+    def _all_labelled(self) -> LabelledSamples:
+        return LabelledSamples(self.samples, self.labels)
+
+    def _labelled(self) -> Manifest:
+        manifest = read_manifest(self.manifest, strict=self.strict_manifest)
+        rows = tuple(row for row in manifest.rows if row.label is not None)
+        if not rows:
+            raise InputError(
+                f"{self.manifest}: no row has a label; fill in a column 'label' with the class of each image"
+            )
+        check_classes([row.label for row in rows], [row.patient for row in rows])
+        without = tuple(
+            f"{self.manifest.name} line {row.line}: it has no label" for row in manifest.rows if row.label is None
+        )
+        return replace(manifest, rows=rows, faults=(*manifest.faults, *without))
+
+
+class LabelledSamples(Dataset):
+    """Prepared samples with their class ``y``; the first ones to be read stay in memory.
+
+    Args:
+        samples: of each tile.
+        labels: class of each.
+    """
+
+    def __init__(self, samples: Sequence[Data], labels: np.ndarray) -> None:
+        self.samples, self.labels = samples, labels
+        self._cache: dict[int, Data] = {}
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> Data:
+        sample = self._cache.get(index)
+        if sample is None:
+            sample = self.samples[index].clone()
+            sample.y = torch.tensor([int(self.labels[index])])
+            if len(self._cache) < _CACHED_TILES:
+                self._cache[index] = sample
+        return sample
+
+
+def over_samples(compute: Any, samples: Dataset, device: torch.device | str, batch_size: int = 64) -> Tensor:
+    """``compute`` of batches of prepared samples, joined: (N, ...) float32 on the CPU, without gradients."""
+    with torch.inference_mode():
+        parts = [compute(batch.to(device)).float().cpu() for batch in DataLoader(samples, batch_size=batch_size)]
+    return torch.cat(parts)
+
+
+def predict_probabilities(network: nn.Module, samples: Dataset, device: torch.device | str) -> np.ndarray:
+    """Class probabilities (N, K) of prepared samples by a classifier, in evaluation mode."""
+    network.to(device).eval()
+    return over_samples(network, samples, device).double().softmax(1).numpy()

@@ -1,0 +1,134 @@
+"""How one fold of classification is fitted: linear probe, nearest neighbours, or fine-tuning."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from hmgdm_monai.errors import InputError
+from hmgdm_monai.losses.class_weights import class_weights
+from hmgdm_monai.metrics.classification import classification_metrics
+from hmgdm_monai.metrics.linear_probe import STRENGTHS, fit_probe
+from hmgdm_monai.networks.classifiers.tile_classifier import TileClassifier
+from hmgdm_monai.saving.classifier_file import build_classifier
+from hmgdm_monai.tasks.folds import Fold
+from hmgdm_monai.tasks.tiles.data import ClassificationData
+
+
+@dataclass(frozen=True)
+class FittedFold:
+    """What fitting a fold gives.
+
+    Attributes:
+        network: prepared samples to logits.
+        settings: what its head was built from.
+        chosen: what the inner validation chose, by name.
+        history: one dictionary of numbers per epoch; empty where there are no epochs.
+    """
+
+    network: TileClassifier
+    settings: Mapping[str, Any]
+    chosen: Mapping[str, float]
+    history: Sequence[Mapping[str, float]] = field(default_factory=list)
+
+
+class Method(Protocol):
+    """Fits a classifier to a fold's training side and chooses on its validation side; never asks for its test side."""
+
+    mode: str
+
+    def fit(self, data: ClassificationData, fold: Fold) -> FittedFold:
+        """Fit one fold."""
+        ...
+
+
+class LinearProbe:
+    """Logistic regression with balanced class weights on frozen embeddings.
+
+    The inverse regularisation C is chosen on the validation side; the model is then fitted to training and validation.
+
+    Args:
+        strengths: values of C to choose from.
+    """
+
+    mode = "linear"
+
+    def __init__(self, strengths: Sequence[float] = STRENGTHS) -> None:
+        self.strengths = tuple(strengths)
+
+    def fit(self, data: ClassificationData, fold: Fold) -> FittedFold:
+        """Fit one fold."""
+        both = np.concatenate((fold.train, fold.val))
+        inner = (np.arange(len(fold.train)), np.arange(len(fold.train), len(both)))
+        with warnings.catch_warnings():
+            # A probe that has not converged in its steps is still a probe.
+            warnings.filterwarnings("ignore", module="sklearn")
+            pipeline, strength = fit_probe(data.embeddings[both], data.labels[both], [inner], self.strengths)
+        settings = {"num_features": data.embeddings.shape[1], "num_classes": len(data.classes)}
+        network = build_classifier(data.pretrained.encoder, self.mode, settings)
+        network.head.set(*_one_linear_map(pipeline))
+        return FittedFold(network, settings, {"strength": strength})
+
+
+class NearestNeighbours:
+    """k nearest neighbours among frozen embeddings; classes weigh alike.
+
+    The number of neighbours is chosen on the validation side; training and validation are then remembered.
+
+    Args:
+        neighbours: numbers to choose from.
+        temperature: of the votes.
+    """
+
+    mode = "knn"
+
+    def __init__(self, neighbours: Sequence[int] = (1, 5, 10, 20, 50), temperature: float = 0.07) -> None:
+        if not neighbours or min(neighbours) < 1 or temperature <= 0:
+            raise InputError(
+                f"knn: neighbours {list(neighbours)} must be at least 1, and temperature {temperature} above 0"
+            )
+        self.neighbours, self.temperature = tuple(neighbours), temperature
+
+    def fit(self, data: ClassificationData, fold: Fold) -> FittedFold:
+        """Fit one fold."""
+
+        def scored(count: int) -> float:
+            network, _ = self._remember(data, fold.train, count)
+            logits = network.head(torch.from_numpy(data.embeddings[fold.val])).softmax(1).numpy()
+            return classification_metrics(data.labels[fold.val], logits, data.classes)["balanced_accuracy"]
+
+        # More neighbours win a draw: they vary less.
+        best = max(self.neighbours, key=lambda count: (scored(count), count))
+        network, settings = self._remember(data, np.concatenate((fold.train, fold.val)), best)
+        return FittedFold(network, settings, {"neighbours": best})
+
+    def _remember(
+        self, data: ClassificationData, indices: np.ndarray, count: int
+    ) -> tuple[TileClassifier, dict[str, Any]]:
+        settings = {
+            "num_features": data.embeddings.shape[1],
+            "num_classes": len(data.classes),
+            "num_examples": len(indices),
+            "neighbours": count,
+            "temperature": self.temperature,
+        }
+        network = build_classifier(data.pretrained.encoder, self.mode, settings)
+        labels = data.labels[indices]
+        weights = class_weights(labels, len(data.classes))
+        network.head.set(torch.from_numpy(data.embeddings[indices]), torch.from_numpy(labels), weights)
+        return network, settings
+
+
+def _one_linear_map(pipeline: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weight (K, S) and bias (K,) of standardisation and logistic regression in one."""
+    scaler, regression = pipeline[0], pipeline[-1]
+    weight, bias = regression.coef_ / scaler.scale_, regression.intercept_
+    bias = bias - weight @ scaler.mean_
+    if len(weight) == 1:  # of two classes scikit-learn keeps the second's logit alone
+        weight, bias = np.concatenate((0 * weight, weight)), np.concatenate((0 * bias, bias))
+    return torch.from_numpy(weight).float(), torch.from_numpy(bias).float()

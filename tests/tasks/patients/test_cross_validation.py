@@ -1,0 +1,217 @@
+"""Cross-validation of survival models on synthetic features: no leaks, resumed by fold, same seed same numbers."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hmgdm_monai.data.files.features_file import write_features
+from hmgdm_monai.engines import survival_cross_validation
+from hmgdm_monai.errors import InputError
+from hmgdm_monai.metrics.survival import harrell_c
+from hmgdm_monai.saving.survival_file import load_survival_model
+from hmgdm_monai.tasks.folds import Fold
+from hmgdm_monai.tasks.patients.cross_validation import SurvivalCrossValidation
+from hmgdm_monai.tasks.patients.data import SurvivalData
+from hmgdm_monai.tasks.patients.fold import SurvivalTraining, development_side, predict, train_fold
+from hmgdm_monai.tasks.patients.report import SurvivalReport
+from hmgdm_monai.transforms.tile_graph import TileGraph
+
+QUICK = {"max_epochs": 6, "learning_rate": 0.01, "batch_size": 16}
+
+
+def write_cohort(folder: Path, patients: int = 40, **replace: list[str]) -> Path:
+    """Every fifth patient has two slides; the first channel of the tiles carries the log hazard."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for n in range(patients):
+        log_hazard = rng.normal() * 3
+        death, end = rng.exponential(30 * np.exp(-log_hazard)), rng.uniform(10, 90)
+        time, event = f"{min(death, end) + 0.1:.2f}", str(int(death <= end))
+        for slide in range(1 + (n % 5 == 0)):
+            tiles = int(rng.integers(3, 12))
+            features = rng.normal(size=(tiles, 6))
+            features[:, 0] += log_hazard
+            write_features(folder / f"s{n}_{slide}.h5", features, rng.integers(0, 9, (tiles, 2)) * 256)
+            cells = {"time": time, "event": event, "site": f"h{n % 8}", "age": str(60 + n % 7), "sex": "mf"[n % 2]}
+            cells |= {name: values[n] for name, values in replace.items()}
+            name = f"s{n}_{slide}.h5"
+            rows.append({"image": name, "patient": f"p{n}", "features": name, **cells})
+    path = folder / "manifest.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_cohort(tmp_path_factory.mktemp("cohort"))
+
+
+def cross_validation(manifest: Path, folder: Path, training: dict | None = None, **settings) -> SurvivalCrossValidation:
+    data = SurvivalData(manifest, graph=TileGraph(2, 2), clinical_columns=settings.pop("clinical_columns", ()))
+    settings = {"n_folds": 3, "progress": False, "baselines": (), **settings}
+    return SurvivalCrossValidation(data, SurvivalTraining(**QUICK | (training or {})), folder, **settings)
+
+
+def risks(run: SurvivalCrossValidation) -> dict[str, float]:
+    return {p: r for fold in run.run()["amil"] for p, r in zip(fold.patients, fold.risk, strict=True)}
+
+
+def test_a_run_leaves_scores_predictions_and_curves(manifest: Path, tmp_path: Path) -> None:
+    run = cross_validation(
+        manifest,
+        tmp_path / "folds",
+        {"max_epochs": 12},
+        baselines=("cox_pca", "cox_clinical"),
+        clinical_columns=("age", "sex"),
+        pca_components=6,
+    )
+    metrics = SurvivalReport(tmp_path, run, num_bootstrap=10).run()
+    assert metrics == json.loads((tmp_path / "metrics.json").read_text())
+    assert list(metrics["models"]) == ["amil", "cox_clinical", "cox_pca"]
+    assert metrics["cohort"]["patients"] == 40 and metrics["cohort"]["slides"] == 48
+    for name in ("amil", "cox_pca"):  # the hazard is plain to see in the features
+        assert metrics["models"][name]["harrell_c"]["value"] > 0.7
+        assert metrics["models"][name]["integrated_brier"]["value"] < 0.25
+        assert metrics["models"][name]["log_rank_p"] < 0.05
+    with (tmp_path / "predictions.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["model"] == "amil"]
+    assert sorted(row["patient"] for row in rows) == sorted(f"p{n}" for n in range(40))
+    # The convention, on what a user reads: higher risk, earlier death; high is above the training median.
+    time, event, risk = (np.array([float(row[key]) for row in rows]) for key in ("time", "event", "risk"))
+    assert harrell_c(time, event, risk)[0] > 0.7
+    for fold in (0, 1, 2):
+        median = load_survival_model(tmp_path / "folds" / f"fold_{fold}.pt").median_risk
+        assert all((float(r["risk"]) > median) == (r["group"] == "high") for r in rows if r["fold"] == str(fold))
+    for name in ("km.png", "km_cox_pca.png"):
+        assert (tmp_path / name).stat().st_size > 10_000
+    assert not list((tmp_path / "folds").glob("*.epochs.pt"))
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        {"aggregator": "mean"},
+        {"aggregator": "patch_gcn", "ties": "breslow"},
+        {"aggregator": "deep_graph_conv", "epoch_selection": "validation"},
+        {"loss": "discrete", "epoch_selection": "validation"},
+    ],
+)
+def test_aggregators_losses_and_epoch_selection_run(manifest: Path, tmp_path: Path, training: dict) -> None:
+    run = cross_validation(manifest, tmp_path, training, n_folds=2)
+    (folds,) = run.run().values()
+    for fold in folds:
+        survival = fold.outcome.survival
+        assert ((survival >= 0) & (survival <= 1)).all() and (np.diff(survival, axis=1) <= 1e-9).all()
+        about = load_survival_model(tmp_path / f"fold_{fold.fold}.pt").about
+        if training.get("epoch_selection") == "validation":
+            losses = [record["val_loss"] for record in about["history"]]
+            assert about["epoch"] == 1 + int(np.argmin(losses))
+        else:
+            assert about["epoch"] == QUICK["max_epochs"]
+
+
+def test_predictions_of_a_fold_come_from_a_model_that_never_saw_its_patients(manifest: Path, tmp_path: Path) -> None:
+    """Other outcomes and other features of the test patients leave the model as it was, to the last bit."""
+    data = SurvivalData(manifest)
+    fold = data.folds(3, 0)[0]
+    development = set(development_side(fold))
+    assert development.isdisjoint(fold.test) and len(development) + len(fold.test) == 40
+    models = []
+    for changed in (False, True):
+        folder = tmp_path / str(changed)
+        folder.mkdir()
+        bags = SurvivalData(write_cohort(folder)).bags
+        if changed:
+            rng = np.random.default_rng(1)
+            patients = list(bags.patients)
+            for place in fold.test:
+                for path in patients[place].features:
+                    write_features(path, rng.normal(size=(5, 6)) * 100)
+                object.__setattr__(patients[place], "time", 1.0 + place)
+                object.__setattr__(patients[place], "event", 1 - patients[place].event)
+        models.append(train_fold(bags, fold, SurvivalTraining(**QUICK), folder / "c.pt"))
+    for name, value in models[0].network.state_dict().items():
+        assert torch.equal(value, models[1].network.state_dict()[name]), name
+    assert models[0].median_risk == models[1].median_risk
+    assert torch.equal(models[0].baseline_log_hazard, models[1].baseline_log_hazard)
+
+
+def test_what_a_model_file_says_is_what_was_reported(manifest: Path, tmp_path: Path) -> None:
+    run = cross_validation(manifest, tmp_path)
+    (fold, *_) = run.run()["amil"]
+    model = load_survival_model(tmp_path / f"fold_{fold.fold}.pt")
+    places = [int(patient[1:]) for patient in fold.patients]
+    assert not set(model.about["patients"]) & set(fold.patients)
+    np.testing.assert_allclose(model.loss.risk(predict(model, run.data.bags, places)).numpy(), fold.risk, rtol=1e-5)
+
+
+def test_a_finished_fold_is_not_run_again_unless_something_changed(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[int] = []
+    original = survival_cross_validation.train_fold
+
+    def counted(bags, fold: Fold, *args, **settings):
+        trained.append(fold.number)
+        return original(bags, fold, *args, **settings)
+
+    monkeypatch.setattr(survival_cross_validation, "train_fold", counted)
+    first = risks(cross_validation(manifest, tmp_path))
+    assert trained == [0, 1, 2]
+    (tmp_path / "fold_1.json").unlink()
+    assert risks(cross_validation(manifest, tmp_path)) == first and trained == [0, 1, 2, 1]
+    assert risks(cross_validation(manifest, tmp_path, {"max_epochs": 2})) != first and trained[4:] == [0, 1, 2]
+
+
+def test_an_interrupted_fold_ends_as_an_uninterrupted_one(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bags = SurvivalData(manifest).bags
+    fold = SurvivalData(manifest).folds(3, 0)[0]
+    training = SurvivalTraining(**QUICK)
+    whole = train_fold(bags, fold, training, tmp_path / "whole.pt")
+
+    from hmgdm_monai.engines.survival_iteration import SurvivalIteration
+
+    step = SurvivalIteration.__call__
+
+    def killed(self, engine, batch):
+        if engine.state.epoch == 4:
+            raise KeyboardInterrupt
+        return step(self, engine, batch)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SurvivalIteration, "__call__", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train_fold(bags, fold, training, tmp_path / "part.pt")
+    resumed = train_fold(bags, fold, training, tmp_path / "part.pt")
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(value, resumed.network.state_dict()[name]), name
+    assert [record["loss"] for record in whole.about["history"]] == [r["loss"] for r in resumed.about["history"]]
+
+
+def test_the_seed_alone_decides(manifest: Path, tmp_path: Path) -> None:
+    one, same, other = (
+        risks(cross_validation(manifest, tmp_path / name, seed=seed)) for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    )
+    assert one == same != other
+
+
+def test_bad_settings_are_named(manifest: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no baseline is called 'cox'"):
+        cross_validation(manifest, tmp_path, baselines=("cox",))
+    with pytest.raises(InputError, match="clinical_columns"):
+        cross_validation(manifest, tmp_path, baselines=("cox_clinical",))
+    with pytest.raises(InputError, match="epoch_selection"):
+        cross_validation(manifest, tmp_path, {"epoch_selection": "best"})
+    with pytest.raises(InputError, match="no survival loss is called 'mse'"):
+        cross_validation(manifest, tmp_path, {"loss": "mse"}).run()
