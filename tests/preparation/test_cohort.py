@@ -17,8 +17,8 @@ from tqdm import tqdm
 from hmgdm_monai.data.manifest.manifest import read_manifest
 from hmgdm_monai.data.stores.graph_store import GraphStore
 from hmgdm_monai.data.tiles.tiling import TileSpec
-from hmgdm_monai.engines import graph_unit
 from hmgdm_monai.errors import InputError
+from hmgdm_monai.preparation import graph_unit
 from hmgdm_monai.preparation.cohort import build_graph_stores
 from hmgdm_monai.preparation.graph_unit import GraphRecipe, plan_units, thin
 from hmgdm_monai.transforms.stain import NormalizeStain

@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from hmgdm_monai.data.stores.region_store import RegionStore
 from hmgdm_monai.data.tiles.tiling import TileSpec
-from hmgdm_monai.engines import region_stores
 from hmgdm_monai.errors import InputError
+from hmgdm_monai.preparation import region_stores
 from hmgdm_monai.preparation.cohort import build_graph_stores
 from hmgdm_monai.preparation.region_stores import build_region_stores
 from hmgdm_monai.transforms.cell_prior import ImportedPrior, NucleusPrior, SuperpixelPrior

@@ -14,10 +14,10 @@ from hmgdm_monai.data.files.qupath_rules import check_feature_collection
 from hmgdm_monai.data.manifest.manifest import read_manifest
 from hmgdm_monai.data.slides.slide import open_slide
 from hmgdm_monai.data.tiles.tiling import TileSpec
-from hmgdm_monai.networks.encoders.vit_tile_encoder import ViTTileEncoder
 from hmgdm_monai.preparation.cohort import build_graph_stores
 from hmgdm_monai.saving.encoder_file import load_pretrained
 from hmgdm_monai.saving.hub import save_pretrained
+from hmgdm_monai.saving.tile_encoders import build_tile_encoder
 from hmgdm_monai.tasks.inference.embed import embed_slides
 from hmgdm_monai.tasks.inference.maps import Quantity, write_slide_maps
 from hmgdm_monai.transforms.superpixels import Superpixels
@@ -109,7 +109,7 @@ def test_a_real_slide_is_embedded_at_the_given_places(cohort: Path, tmp_path: Pa
     data = {"tile_size_px": 256, "tile_mpp": 0.5, "tile_overlap_px": 0, "min_tissue": 0.5, "stain_method": None}
     data |= {"n_segments": 50, "compactness": 20.0, "merge_threshold": None}
     vit = {"image_px": 256, "patch_px": 32, "hidden_dim": 16, "num_layers": 1, "heads": 2}
-    encoder = ViTTileEncoder.build({"vit": vit, "readout": "mean"}, {"data": data}).eval()
+    encoder = build_tile_encoder("vit", {"vit": vit, "readout": "mean"}, {"data": data}).eval()
     encoder = load_pretrained(save_pretrained(encoder, tmp_path / "encoder"))
     result = embed_slides(encoder, cohort, tmp_path / "e", progress=False)
     assert result.skipped == {}

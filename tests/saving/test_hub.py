@@ -220,7 +220,7 @@ def test_weights_of_other_names_are_refused(folder):
 
 
 def test_an_interrupted_writing_leaves_nothing_that_loads(folder, build, monkeypatch):
-    from hmgdm_monai.networks import hub
+    from hmgdm_monai.saving import hub
 
     def interrupted(*args: object) -> str:
         raise KeyboardInterrupt

@@ -9,7 +9,7 @@ import pytest
 
 from hmgdm_monai.data.files.csv_text import csv_text, without_mark
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize(

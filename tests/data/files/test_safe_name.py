@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hmgdm_monai.data.files.safe_name import LONGEST, name_of, safe_name
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HOSTILE = (
     "Gleason 3/4",
     "../escaped",

@@ -98,7 +98,7 @@ def test_bad_input_is_one_clear_line(slides, tmp_path):
 
 
 def test_the_command(slides, tmp_path):
-    script = Path(__file__).resolve().parents[2] / "scripts" / "make_manifest.py"
+    script = Path(__file__).resolve().parents[3] / "scripts" / "make_manifest.py"
 
     def run(*arguments):
         return subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, check=False)

@@ -18,8 +18,8 @@ import pytest
 import torch
 from torch_geometric.loader import DataLoader
 
-from hmgdm_monai.data import whole_file
 from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.data.files import whole_file
 from hmgdm_monai.data.stores.graph_store import GraphStore, TileGraph, write_unit
 from hmgdm_monai.data.stores.ragged_store import TileInfo
 from hmgdm_monai.data.stores.ragged_unit import settings_key, unit_path

@@ -15,7 +15,7 @@ from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.encoders.graph_tile_encoder import GraphTileEncoder
 from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
 from hmgdm_monai.networks.encoders.tile_sample import TileToImage, cutter_of
-from hmgdm_monai.networks.encoders.vit_tile_encoder import ViTTileEncoder, read_out
+from hmgdm_monai.networks.encoders.vit_tile_encoder import read_out
 from hmgdm_monai.saving.encoder_file import load_pretrained, save_pretrained
 from hmgdm_monai.saving.tile_encoders import build_tile_encoder
 
@@ -162,7 +162,7 @@ def test_readouts(tiny):
     assert torch.equal(read_out(class_token, tokens, "mean"), tokens.mean(1))
     assert torch.equal(read_out(class_token, tokens, "both"), torch.cat((class_token, tokens.mean(1)), 1))
     with pytest.raises(ValueError, match="readout must be"):
-        ViTTileEncoder.build({**tiny.vit, "readout": "max"}, {"data": tiny.data})
+        build_tile_encoder("vit", {**tiny.vit, "readout": "max"}, {"data": tiny.data})
 
 
 def test_bad_files_and_settings_are_one_line(tiny, tmp_path):

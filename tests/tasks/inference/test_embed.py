@@ -19,12 +19,12 @@ from hmgdm_monai.data.files.features_file import read_features
 from hmgdm_monai.data.files.tile_embeddings_file import read_tile_embeddings
 from hmgdm_monai.data.stores.graph_store import GraphStore
 from hmgdm_monai.data.stores.latent_store import LatentStore
-from hmgdm_monai.engines import embed as embed_module
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.preparation.cohort import build_graph_stores
 from hmgdm_monai.preparation.encode import encode_stores
 from hmgdm_monai.preparation.recipe import recipe_of
 from hmgdm_monai.saving.encoder_file import load_pretrained
+from hmgdm_monai.tasks.inference import embed as embed_module
 from hmgdm_monai.tasks.inference.embed import CohortEmbedding, embed_slides
 
 

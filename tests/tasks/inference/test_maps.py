@@ -15,11 +15,11 @@ from hmgdm_monai.data.files.qupath_rules import check_feature_collection
 from hmgdm_monai.data.manifest.manifest import ManifestRow
 from hmgdm_monai.data.slides.slide import open_slide
 from hmgdm_monai.data.tiles.tiling import TileSpec
-from hmgdm_monai.engines import maps
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.classifiers.tile_classifier import GatedTileClassifier
 from hmgdm_monai.networks.encoders.tile_sample import TileToGraph, TileToImage
 from hmgdm_monai.preparation.recipe import noising_of
+from hmgdm_monai.tasks.inference import maps
 from hmgdm_monai.tasks.inference.embed import embed_slides
 from hmgdm_monai.tasks.inference.maps import Quantity, entity_attention, read_tile, write_entity_map
 from hmgdm_monai.transforms.superpixels import Superpixels

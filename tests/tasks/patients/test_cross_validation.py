@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from hmgdm_monai.data.files.features_file import write_features
-from hmgdm_monai.engines import survival_cross_validation
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.metrics.survival import harrell_c
 from hmgdm_monai.saving.survival_file import load_survival_model
 from hmgdm_monai.tasks.folds import Fold
+from hmgdm_monai.tasks.patients import cross_validation as survival_cross_validation
 from hmgdm_monai.tasks.patients.cross_validation import SurvivalCrossValidation
 from hmgdm_monai.tasks.patients.data import SurvivalData
 from hmgdm_monai.tasks.patients.fold import SurvivalTraining, development_side, predict, train_fold

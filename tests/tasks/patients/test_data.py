@@ -167,8 +167,8 @@ def test_all_faults_of_a_line_are_told(tmp_path: Path) -> None:
 
 def test_a_slide_that_is_no_slide_is_named_though_another_s_name_begins_like_it(tmp_path, monkeypatch) -> None:
     """t1 is a plain tile, and t10 a broken image."""
-    from hmgdm_monai.engines import embed
-    from hmgdm_monai.networks import pretrained
+    from hmgdm_monai.saving import encoder_file as pretrained
+    from hmgdm_monai.tasks.inference import embed
 
     path = write_manifest(tmp_path, features=["", "", *(f"s{n}.h5" for n in range(2, 24))])
     for name in ("t1.png", "t10.png"):

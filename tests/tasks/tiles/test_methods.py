@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.metrics.classification import classification_metrics
-from hmgdm_monai.networks.encoders.vit_tile_encoder import ViTTileEncoder
+from hmgdm_monai.saving.tile_encoders import build_tile_encoder
 from hmgdm_monai.tasks.folds import make_folds
 from hmgdm_monai.tasks.tiles.methods import LinearProbe, NearestNeighbours
 
@@ -19,7 +19,7 @@ METHODS = [LinearProbe(), NearestNeighbours()]
 
 
 VIT = {"image_px": 16, "patch_px": 8, "hidden_dim": 8, "num_layers": 1, "heads": 2}
-ENCODER = ViTTileEncoder.build({"vit": VIT, "readout": "mean"}, {})
+ENCODER = build_tile_encoder("vit", {"vit": VIT, "readout": "mean"}, {})
 
 
 def data_of(kind: str, classes: int = 3, number: int = 90) -> SimpleNamespace:
