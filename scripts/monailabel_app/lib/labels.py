@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from hmgdm_monai.errors import InputError
+from lib.regions import LARGEST_PX
 
 
 class TileLabel(NamedTuple):
@@ -58,7 +58,7 @@ def read_labels(
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"label {name}: cannot be read ({error.strerror}); submit it again") from error
-    except ValueError as error:  # UnicodeDecodeError is one, too
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError, too
         raise InputError(f"label {name}: is no JSON; {how}") from error
     if isinstance(content, dict) and "label" in content:
         return [TileLabel(_index(content["label"], classes, name), None)]
@@ -94,7 +94,7 @@ def _regions(path: Path | str, classes: Sequence[str], name: str) -> list[Region
 
 def _index(label: object, classes: Sequence[str], name: str) -> int:
     if label not in classes:
-        raise InputError(f"label {name}: {label!r} is no class of the model; choose one of {', '.join(classes)}")
+        raise InputError(f"label {name}: {label!r:.80} is no class of the model; choose one of {', '.join(classes)}")
     return list(classes).index(label)
 
 
@@ -103,8 +103,8 @@ def _location(value: object, name: str) -> tuple[float, float]:
         not isinstance(value, list)
         or len(value) != 2
         or not all(
-            isinstance(part, int | float) and not isinstance(part, bool) and math.isfinite(part) for part in value
+            isinstance(part, int | float) and not isinstance(part, bool) and abs(part) <= LARGEST_PX for part in value
         )
     ):
-        raise InputError(f"label {name}: location must be [x, y] in level-0 pixels, not {value!r}")
+        raise InputError(f"label {name}: location must be [x, y] in level-0 pixels, not {value!r:.80}")
     return float(value[0]), float(value[1])
