@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,25 @@ def test_whole_numbers_are_whole():
 def test_what_is_misspelt_is_told():
     with pytest.raises(InputError, match="--conf upload_MB: there is no such setting; there are: bundle, .*upload_mb"):
         read_limits({"upload_MB": "1"})
+
+
+@pytest.mark.parametrize("host", ["https://a.example", "a.example:8000", "a*", "*a.example", "a b", "a/b", "::1"])
+def test_hosts_are_names_without_port(host):
+    with pytest.raises(InputError, match="--conf hosts: .* is no host"):
+        read_limits({"hosts": host})
+
+
+@pytest.mark.parametrize("host", ["a.example", "*.a.example", "*", "192.0.2.7", "[2001:db8::1]", "my_pc"])
+def test_hosts_are_taken(host):
+    assert read_limits({"hosts": host}).hosts == (host,)
+
+
+def test_the_page_names_every_setting_with_its_default():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "monailabel.md").read_text()
+    told = dict(re.findall(r"^\| `(\w+)` \| (\S+) \|", page, re.MULTILINE))
+    assert told == {field.name: f"{field.default:g}" if field.default else "none" for field in fields(Limits)} | {
+        "slide_tiles": "100000"
+    }
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path):

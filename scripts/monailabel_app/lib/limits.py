@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,6 +14,7 @@ from hmgdm_monai.errors import InputError
 
 OTHER_SETTINGS = ("bundle", "server_mode")  # of the same command line, read elsewhere
 MEGABYTE = 2**20
+_HOST = re.compile(r"\*|(\*\.)?[\w.-]+|\[[0-9A-Fa-f:.]+\]")  # as Starlette compares it with the request's
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class Limits:
     """Settings of ``--conf NAME VALUE``.
 
     Attributes:
-        hosts: names or addresses under which other machines reach the server; none: only this machine reaches it.
+        hosts: names or addresses under which other machines reach the server, ``*`` for any; none: only this machine
+            reaches it.
         image_folders: folders outside of the studies folder from which images may be read.
         upload_mb: largest request with a file.
         label_mb: largest label file.
@@ -56,7 +59,7 @@ def read_limits(conf: Mapping[str, str]) -> Limits:
         The limits, with defaults for what is not set.
 
     Raises:
-        InputError: an unknown setting, a number out of range, or a folder that is not there.
+        InputError: an unknown setting, a number out of range, or a host or folder that is none.
     """
     defaults = {field.name: field.default for field in fields(Limits)}
     unknown = sorted(set(conf) - set(defaults) - set(OTHER_SETTINGS))
@@ -69,7 +72,7 @@ def read_limits(conf: Mapping[str, str]) -> Limits:
 def _value(name: str, text: str, default: Any) -> Any:
     """One setting, of the type of its default."""
     if name == "hosts":
-        return tuple(part.strip() for part in text.split(",") if part.strip())
+        return tuple(_host(part.strip()) for part in text.split(",") if part.strip())
     if name == "image_folders":
         return tuple(_folder(part) for part in text.split(os.pathsep) if part)
     kind = type(default)
@@ -80,6 +83,12 @@ def _value(name: str, text: str, default: Any) -> Any:
     if not (math.isfinite(number) and number > 0):
         raise InputError(f"--conf {name}: must be a number above 0, not {text!r}")
     return number
+
+
+def _host(text: str) -> str:
+    if not _HOST.fullmatch(text):
+        raise InputError(f"--conf hosts: {text!r} is no host; give names without port, for example slides.example.org")
+    return text
 
 
 def _folder(text: str) -> Path:
