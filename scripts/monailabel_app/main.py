@@ -64,6 +64,7 @@ class MyApp(MONAILabelApp):
             description="Classes of H&E tiles by a pretrained encoder. For research only, not for diagnosis",
             version="1",
         )
+        self._infers_threadpool = None  # lib.work decides how many requests work at once, and ends late ones
 
     def server_mode(self, mode: bool) -> None:
         """Called when the server starts: from now on the guarded routes answer in place of MONAI Label's.

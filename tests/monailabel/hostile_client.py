@@ -23,7 +23,7 @@ def files_of(site: SimpleNamespace) -> dict[str, str]:
 def refused(site, method: str, path: str, line: str = "", **more) -> requests.Response:
     """The answer is a 4xx, and one line of JSON with that in it; HEAD has none."""
     answer = requests.request(method, site.server.url + path, timeout=120, **more)
-    assert 400 <= answer.status_code < 500, (method, path, more, answer.status_code, answer.text[:300])
+    assert 400 <= answer.status_code < 500, (method, path, str(more)[:300], answer.status_code, answer.text[:300])
     if method != "HEAD":
         detail = answer.json()["detail"]
         assert isinstance(detail, str) and "\n" not in detail and line in detail, (method, path, detail)

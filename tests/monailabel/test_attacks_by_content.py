@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 import requests
-from hostile_client import SECONDS, refused
+from hostile_client import SECONDS, png, refused
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unharmed")]
 
@@ -68,7 +68,7 @@ def test_an_xml_bomb_is_refused(site):
     bomb = f'<!DOCTYPE x [<!ENTITY e0 "0123456789">{entities}]><x>&e9;</x>'
     label = {"label": ("a.xml", bomb)}
     start = time.monotonic()
-    refused(site, "PUT", "/datastore/label", "is no XML", params={"image": "large"}, files=label)
+    refused(site, "PUT", "/datastore/label", "has a document type", params={"image": "large"}, files=label)
     assert time.monotonic() - start < SECONDS / 2
 
 
@@ -121,9 +121,38 @@ def test_parameters_of_the_wrong_type_are_refused(site):
     refused(site, "POST", "/infer/tiny", "there is no image")
 
 
+def test_info_cannot_change_the_next_sample(site):
+    for info in ({"strategy": 5}, {"id": "other"}, {"path": "/etc/passwd"}):
+        image = {"image": "tile"}
+        refused(site, "PUT", "/datastore/image/info", "info of an image", params=image, data={"info": json.dumps(info)})
+        files = {"file": ("a.png", png(site))}
+        data = {"params": json.dumps(info)}
+        refused(site, "PUT", "/datastore/image", "info of an image", params={"image": "new"}, files=files, data=data)
+    data = {"info": json.dumps({"strategy": {}, "model": 5})}  # anything else may be kept
+    requests.put(f"{site.server.url}/datastore/image/info?image=tile", data=data, timeout=60).raise_for_status()
+    answer = requests.post(f"{site.server.url}/activelearning/first", timeout=60)
+    assert answer.json()["id"] in ("tile", "large")
+
+
+def test_a_client_writes_no_line_of_the_log(site):
+    line = "[2000-01-01 00:00:00,000] [INFO] a line of the client"
+    label = f"{site.server.url}/datastore/label"
+    for text in (f'{{"a":\n"{line}"\n}}', f"\n{line}"):
+        for value in (text, text.replace("\n", "\r")):
+            more = {"data": {"params": value}, "files": {"label": ("a.json", b"{}")}, "timeout": 60}
+            requests.put(label, params={"image": "tile", "tag": "final"}, **more)
+            requests.put(label, params={"image": value, "tag": value}, **more)
+            requests.post(f"{site.server.url}/infer/{value}", params={"image": value}, timeout=60)
+    log = site.server.log.read_text() + "".join(path.read_text() for path in site.app.glob("logs/*.log"))
+    assert "a line of the client" in log  # as part of the server's own lines
+    assert not any(one.lstrip('"').startswith("[2000-01-01") for one in log.splitlines())
+
+
 def test_routes_that_are_not_needed_are_closed(site):
     for path in ("/proxy/dicom/x", "/ohif/x", "/session/x", "/datastore/dataset", "/logs/gpu", "/static/ohif"):
         refused(site, "GET", path)
+    session = {"image": "tile", "session_id": "b5d3c9a0-0000-11ee-8000-000000000000"}
+    refused(site, "POST", "/infer/tiny", "keeps no sessions", params=session)
     refused(site, "PUT", "/session/?uncompress=true", files={"files": ("a.tar", b"")})
 
 

@@ -78,6 +78,7 @@ def test_polygons_of_asap_are_regions(tmp_path):
     ("content", "line"),
     [
         ("<a", "is no XML"),
+        ('<!DOCTYPE a [<!ENTITY e "e">]><a>&e;</a>', "has a document type"),
         ("<a/>", "has no annotation in it; give regions a class of normal, tumour"),
         (ASAP.format(""), "has no annotation in it"),
         (ASAP.format(POLYGON.format("Tumor")), "'Tumor' is no class of the model"),

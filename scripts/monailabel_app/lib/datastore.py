@@ -56,13 +56,25 @@ class CheckedDatastore(LocalDatastore):
         """Keep an image under a name of one file in the studies folder.
 
         Raises:
-            InputError: the name or the suffix is none of an image, or a link of that name leads elsewhere.
+            InputError: the name or the suffix is none of an image, a link of that name leads elsewhere, or see
+                :meth:`update_image_info`.
         """
         check_name(image_id, "image")
         check_upload(os.path.basename(image_filename), IMAGE_SUFFIXES, "image")
+        _check_info(image_info)
         with self.lock:
             self._check_place(self._datastore.image_path(), image_id, image_filename)
             return super().add_image(image_id, image_filename, image_info)
+
+    def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
+        """Keep what a client or a strategy says of an image.
+
+        Raises:
+            InputError: it would change which image the next sample is said to be.
+        """
+        _check_info(info)
+        with self.lock:
+            super().update_image_info(image_id, info)
 
     def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
         """Keep a label that passes the check.
@@ -134,7 +146,6 @@ class CheckedDatastore(LocalDatastore):
 
     remove_image = _one_at_a_time("remove_image")
     remove_label = _one_at_a_time("remove_label")
-    update_image_info = _one_at_a_time("update_image_info")
     update_label_info = _one_at_a_time("update_label_info")
     get_image_info = _one_at_a_time("get_image_info")
     get_label_info = _one_at_a_time("get_label_info")
@@ -145,3 +156,12 @@ class CheckedDatastore(LocalDatastore):
     json = _one_at_a_time("json")
     refresh = _one_at_a_time("refresh")
     _init_from_datastore_file = _one_at_a_time("_init_from_datastore_file")
+
+
+def _check_info(info: dict[str, Any]) -> None:
+    """MONAI Label lays this over the next sample it answers, and adds to its "strategy"."""
+    for name in ("id", "path"):
+        if name in info:
+            raise InputError(f"info of an image: {name!r} is what the server says; take another name")
+    if not isinstance(info.get("strategy", {}), dict):
+        raise InputError("info of an image: strategy must be an object; leave it out")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
+from xml.parsers import expat
 
 import numpy as np
 
@@ -72,10 +73,11 @@ def read_labels(
 
 def _regions(path: Path | str, classes: Sequence[str], name: str) -> list[RegionLabel]:
     try:
+        _check_no_entities(path, name)
         found = ElementTree.parse(path).getroot().findall("./Annotations/Annotation")
     except OSError as error:
         raise InputError(f"label {name}: cannot be read ({error.strerror}); submit it again") from error
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, expat.ExpatError) as error:
         raise InputError(f"label {name}: is no XML ({error}); submit ASAP annotations or JSON") from error
     if not found:
         raise InputError(f"label {name}: has no annotation in it; give regions a class of {', '.join(classes)}")
@@ -90,6 +92,18 @@ def _regions(path: Path | str, classes: Sequence[str], name: str) -> list[Region
             raise InputError(f"label {name}: annotation {number} is no polygon of three corners or more; draw it again")
         labels.append(RegionLabel(_index(annotation.get("Name"), classes, name), corners))
     return labels
+
+
+def _check_no_entities(path: Path | str, name: str) -> None:
+    """Refuse a document type: its entities can make a small file take all memory, and ASAP writes none."""
+
+    def refuse(*_: object) -> None:
+        raise InputError(f"label {name}: has a document type (<!DOCTYPE ...>); submit ASAP annotations without one")
+
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = refuse
+    with Path(path).open("rb") as file:
+        parser.ParseFile(file)
 
 
 def _index(label: object, classes: Sequence[str], name: str) -> int:

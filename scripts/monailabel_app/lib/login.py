@@ -40,7 +40,7 @@ def current_user(token: Annotated[str, Depends(auth.oauth2_scheme)]) -> auth.Use
             name=content.get(settings.MONAI_LABEL_AUTH_TOKEN_NAME),
             roles=_roles(content),
         )
-    except (jwt.InvalidTokenError, KeyError, ValueError) as error:
+    except (jwt.PyJWTError, KeyError, ValueError) as error:
         line = f"the token is not valid ({' '.join(str(error).split())[:200]}); log in again"
         raise HTTPException(401, line, {"WWW-Authenticate": "Bearer"}) from error
 

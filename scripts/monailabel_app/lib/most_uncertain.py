@@ -38,7 +38,8 @@ class MostUncertain(Strategy):
         super().__init__("Most uncertain tiles first: entropy or margin of the class probabilities")
         self.models = models
         self.limits = limits
-        self._seen: dict[tuple, tuple[np.ndarray, float, np.ndarray]] = {}
+        # Of each image the last answer, and what it depends on.
+        self._seen: dict[Path, tuple[tuple, tuple[np.ndarray, float, np.ndarray]]] = {}
 
     def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any] | None:
         """Choose an image.
@@ -69,17 +70,17 @@ class MostUncertain(Strategy):
             stop_if_late()
             try:
                 path = Path(datastore.get_image_uri(image))
-                key = (path, path.stat().st_mtime_ns, *model.stamp, max_tiles)
-                if key not in self._seen:
+                key = (path.stat().st_mtime_ns, *model.stamp, max_tiles)
+                if path not in self._seen or self._seen[path][0] != key:
                     if left == 0:
                         continue
                     left -= 1
-                    self._seen[key] = self._probabilities(model, image, path, max_tiles)
+                    self._seen[path] = key, self._probabilities(model, image, path, max_tiles)
             except (InputError, OSError) as error:
                 logger.warning(f"{image} is left out: {error}")
                 faults.append(str(error))
                 continue
-            locations, side, probabilities = self._seen[key]
+            locations, side, probabilities = self._seen[path][1]
             values = uncertainty(probabilities, measure)
             if image == only:
                 values[self._labelled(model, datastore, image, path, locations)] = -1

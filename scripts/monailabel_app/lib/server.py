@@ -34,7 +34,7 @@ from monailabel.interfaces.exception import MONAILabelException
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from hmgdm_monai.errors import input_error_in
-from lib.arguments import check_arguments
+from lib.arguments import checked_arguments
 from lib.guard import guards, too_large
 from lib.limits import Limits
 from lib.login import current_user
@@ -107,8 +107,8 @@ def _checked(path: str, endpoint: Callable[..., Any], work: Work, limits: Limits
     async def checked(**values: Any) -> Any:
         try:
             with _answered():
-                check_arguments(path, values, limits)
-                return await work.run(lambda: asyncio.run(endpoint(**values)))
+                arguments = checked_arguments(path, values, limits)
+                return await work.run(lambda: asyncio.run(endpoint(**arguments)))
         except BaseException:
             # FastAPI leaves out what was to be done after the answer: the removal of uploads.
             if values.get("background_tasks") is not None:
