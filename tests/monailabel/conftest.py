@@ -41,19 +41,20 @@ def write_bundle(tiny: Any) -> Callable[..., Path]:
     def write(folder: Path, mode: str = "linear", kind: str = "hmgdm") -> Path:
         encoder = tiny.encoder(kind, {**tiny.run, "recipe": recipe_settings(TILE_PX, TILE_MPP)})
         torch.manual_seed(0)
+        # What a nearest-neighbour classifier remembers is noise in place of tissue, of both classes alike.
+        images = torch.randint(0, 256, (4, 3, TILE_PX, TILE_PX))
+        with torch.inference_mode():
+            embeddings = encoder(images).clone()
+        size = embeddings.shape[1]
         settings = {
-            "linear": {"num_features": 16, "num_classes": 2},
-            "knn": {"num_features": 16, "num_classes": 2, "num_examples": 4, "neighbours": 3},
+            "linear": {"num_features": size, "num_classes": 2},
+            "knn": {"num_features": size, "num_classes": 2, "num_examples": 4, "neighbors": 3},
             "finetune": {"num_classes": 2},
         }[mode]
         network = build_classifier(encoder, mode, settings)
         if mode == "linear":
-            network.head.set(0.1 * torch.randn(2, 16), torch.zeros(2))
+            network.head.set(0.1 * torch.randn(2, size), torch.zeros(2))
         if mode == "knn":
-            # What it remembers is noise in place of tissue, of both classes alike.
-            images = torch.randint(0, 256, (4, 3, TILE_PX, TILE_PX))
-            with torch.inference_mode():
-                embeddings = encoder(images).clone()
             network.head.set(embeddings, torch.tensor([0, 1, 0, 1]), torch.tensor([1.0, 1.0]))
         (folder / "configs").mkdir(parents=True)
         (folder / "models").mkdir()
