@@ -55,6 +55,14 @@ class CheckedDatastore(LocalDatastore):
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
         """Keep an image under a name of one file in the studies folder.
 
+        Args:
+            image_id: name of the image.
+            image_filename: the file to copy.
+            image_info: what the client says of it.
+
+        Returns:
+            The name.
+
         Raises:
             InputError: the name or the suffix is none of an image, a link of that name leads elsewhere, or see
                 :meth:`update_image_info`.
@@ -69,6 +77,10 @@ class CheckedDatastore(LocalDatastore):
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
         """Keep what a client or a strategy says of an image.
 
+        Args:
+            image_id: name of the image.
+            info: is laid over what was kept.
+
         Raises:
             InputError: it would change which image the next sample is said to be.
         """
@@ -78,6 +90,15 @@ class CheckedDatastore(LocalDatastore):
 
     def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
         """Keep a label that passes the check.
+
+        Args:
+            image_id: name of the image.
+            label_filename: the file to copy.
+            label_tag: folder of such labels.
+            label_info: what the client says of it.
+
+        Returns:
+            Name of the label, which is that of the image.
 
         Raises:
             InputError: the tag is no name, the suffix none of a label, or a link leads elsewhere.
@@ -93,6 +114,9 @@ class CheckedDatastore(LocalDatastore):
     def get_image_uri(self, image_id: str) -> str:
         """Path of an image; empty where there is none.
 
+        Args:
+            image_id: name of the image.
+
         Raises:
             InputError: its file is a link out of the folders.
         """
@@ -102,6 +126,10 @@ class CheckedDatastore(LocalDatastore):
 
     def get_label_uri(self, label_id: str, label_tag: str) -> str:
         """Path of a label; empty where there is none.
+
+        Args:
+            label_id: name of its image.
+            label_tag: folder of such labels.
 
         Raises:
             InputError: its file is a link out of the studies folder.
@@ -113,7 +141,11 @@ class CheckedDatastore(LocalDatastore):
         return path
 
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
-        """Images with their labels, but for links out of the folders."""
+        """Images with their labels, but for links out of the folders.
+
+        Args:
+            full_path: give whole paths.
+        """
         with self.lock:
             pairs = super().datalist(full_path)
         return [

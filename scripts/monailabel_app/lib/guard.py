@@ -29,7 +29,13 @@ class LocalOnly:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on or refuse it."""
+        """Pass a request on or refuse it.
+
+        Args:
+            scope: of ASGI, likewise the two others.
+            receive: gives the request's body.
+            send: takes the answer.
+        """
         server = scope.get("server")
         if scope["type"] == "http" and server and not _loopback(server[0]):
             line = (
@@ -54,7 +60,13 @@ class KnownOrigins:
         self.origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on or refuse it."""
+        """Pass a request on or refuse it.
+
+        Args:
+            scope: of ASGI, likewise the two others.
+            receive: gives the request's body.
+            send: takes the answer.
+        """
         if scope["type"] == "http":
             headers = Headers(scope=scope)
             origin = headers.get("origin")
@@ -83,7 +95,13 @@ class BodyLimits:
         self._others = RequestBodyLimitMiddleware(app, int(limits.request_mb * MEGABYTE))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on or refuse it; without a length it is counted as it comes."""
+        """Pass a request on or refuse it; without a length it is counted as it comes.
+
+        Args:
+            scope: of ASGI, likewise the two others.
+            receive: gives the request's body.
+            send: takes the answer.
+        """
         headers = Headers(scope=scope) if scope["type"] == "http" else {}
         with_files = headers.get("content-type", "").lower().startswith("multipart/form-data")
         counted = self._files if with_files else self._others
@@ -95,7 +113,11 @@ class BodyLimits:
 
 
 def too_large(limits: Limits) -> str:
-    """The line that refuses a body."""
+    """The line that refuses a body.
+
+    Args:
+        limits: sizes of bodies.
+    """
     return (
         f"the request is too large; it may have {limits.upload_mb:g} MB with a file (setting upload_mb) and "
         f"{limits.request_mb:g} MB without (setting request_mb)"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -39,8 +38,6 @@ from lib.guard import guards, too_large
 from lib.limits import Limits
 from lib.login import current_user
 from lib.work import BusyError, Work
-
-logger = logging.getLogger(__name__)
 
 ROUTERS = (info, infer, wsi_infer, batch_infer, train, activelearning, scoring, datastore, logs, model)
 # Routes of these routers that stay closed: they write outside of the studies folder, or copy all slides to the disk.
@@ -83,10 +80,10 @@ def _add(server: FastAPI, router: APIRouter, slides: Work, others: Work, limits:
     for route in router.routes:
         if not isinstance(route, APIRoute) or any((route.path, method) in CLOSED for method in route.methods):
             continue
-        work = slides if route.path.startswith(SLIDES) and "POST" in route.methods else others
+        on_slides = route.path.startswith(SLIDES) and "POST" in route.methods
         server.add_api_route(
             settings.MONAI_LABEL_API_STR + route.path,
-            _checked(route.path, route.endpoint, work, limits),
+            _checked(route.path, route.endpoint, slides if on_slides else others, others, limits),
             methods=sorted(route.methods),
             response_model=route.response_model,
             summary=route.summary,
@@ -97,10 +94,13 @@ def _add(server: FastAPI, router: APIRouter, slides: Work, others: Work, limits:
         )
 
 
-def _checked(path: str, endpoint: Callable[..., Any], work: Work, limits: Limits) -> Callable[..., Awaitable[Any]]:
+def _checked(
+    path: str, endpoint: Callable[..., Any], work: Work, others: Work, limits: Limits
+) -> Callable[..., Awaitable[Any]]:
     """A function of the same arguments that checks them and then calls MONAI Label's in a thread.
 
     MONAI Label's functions are declared ``async`` but wait for nothing, so each of them would hold the event loop.
+    What they only start, in a process of its own (``run_sync`` false), needs no turn to work on slides.
     """
 
     @functools.wraps(endpoint)
@@ -108,7 +108,8 @@ def _checked(path: str, endpoint: Callable[..., Any], work: Work, limits: Limits
         try:
             with _answered():
                 arguments = checked_arguments(path, values, limits)
-                return await work.run(lambda: asyncio.run(endpoint(**arguments)))
+                here = work if values.get("run_sync", True) else others
+                return await here.run(lambda: asyncio.run(endpoint(**arguments)))
         except BaseException:
             # FastAPI leaves out what was to be done after the answer: the removal of uploads.
             if values.get("background_tasks") is not None:
