@@ -25,6 +25,7 @@ IDENTITY = (
     "optimizer",
     "lr_scheduler",
     "early_stop#patience",
+    "clock",
     "train#dataloader",
     "train#iteration",
     "train#trainer#amp",
