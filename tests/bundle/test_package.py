@@ -45,7 +45,9 @@ def test_configs_need_no_import_of_ours_and_are_copied_but_for_the_models(packag
         if path.name == "metadata.json":
             continue
         ours = json.loads(path.read_text())
-        assert not [line for name in ("imports", "+imports") for line in ours.get(name, []) if "hmgdm" in line], path.name
+        assert not [line for name in ("imports", "+imports") for line in ours.get(name, []) if "hmgdm" in line], (
+            path.name
+        )
         packed = json.loads((packaged() / "configs" / path.name).read_text())
         differing = {name for name in {**ours, **packed} if ours.get(name) != packed.get(name)}
         assert differing <= {"classifier", "demo_classifier"}, path.name

@@ -27,7 +27,11 @@ CASES = {
     "train": ("train", ("train.json",), TRAIN),
     "entities": ("train", ("train.json", "train_entities.json"), ENTITIES),
     "paper": ("train", ("train.json", "paper.json"), {**DATA, **NETWORK}),
-    "classify": ("train", ("classify.json",), {"mode": "linear", "n_folds": 2, "strengths": [1.0], "device": "cpu"}),
+    "classify": (
+        "train",
+        ("classify.json",),
+        {"mode": "linear", "n_folds": 2, "methods::linear::strengths": [1.0], "device": "cpu"},
+    ),
     "inference": ("infer", ("inference.json",), {**INFER, "survival_model": None}),
     "evaluate": ("infer", ("evaluate.json",), INFER),
 }
