@@ -50,7 +50,7 @@ def test_configs_need_no_import_of_ours_and_are_copied_but_for_the_models(packag
         )
         packed = json.loads((packaged() / "configs" / path.name).read_text())
         differing = {name for name in {**ours, **packed} if ours.get(name) != packed.get(name)}
-        assert differing <= {"classifier", "demo_classifier"}, path.name
+        assert differing <= {"classifier", "_demo_classifier"}, path.name
     packed = json.loads((packaged() / "configs/evaluate.json").read_text())
     assert packed["classifier"] == "$os.path.join(@bundle_root, 'models', 'classifier.pt')"
 

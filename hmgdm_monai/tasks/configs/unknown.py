@@ -79,8 +79,9 @@ def settings_without_effect(parser: ConfigParser) -> list[str]:
 def _settings_of(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Top-level items that something should refer to."""
     for name, value in config.items():
-        # An override sets to null what it leaves without effect; a component that nothing uses is never built.
-        if value is None or name.startswith(("_desc_", "_meta_")) or _is_program(value) or _is_component(value):
+        # An override sets to null what it leaves without effect; a component that nothing uses is never built; names
+        # that begin with _ are descriptions, or what a config keeps for its own expressions.
+        if value is None or name.startswith("_") or _is_program(value) or _is_component(value):
             continue
         yield name, value
 
