@@ -17,6 +17,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+import torch
 from package_parts.checkpoints import copy_checkpoint
 from package_parts.configs import PACKAGE, packed_configs, packed_metadata, write_config
 
@@ -52,7 +53,7 @@ def build(model: Path, classifier: Path, output: Path, name: str = NAME, url: st
     target = output / name
     if target.exists():
         raise InputError(f"{target} exists; remove it, or give another --output")
-    tile_size_px, classes = _checked(model, classifier)
+    shape = _checked(model, classifier)
     metadata = json.loads((ROOT / "bundle/configs/metadata.json").read_text())
     _check_version(metadata)
     output.mkdir(parents=True, exist_ok=True)
@@ -65,7 +66,7 @@ def build(model: Path, classifier: Path, output: Path, name: str = NAME, url: st
         del configs["metadata.json"]
         for file, config in packed_configs(configs).items():
             write_config(bundle / "configs" / file, config)
-        write_config(bundle / "configs/metadata.json", packed_metadata(metadata, tile_size_px, classes))
+        write_config(bundle / "configs/metadata.json", packed_metadata(metadata, *shape))
         for path in _sources(ROOT / PACKAGE, "*.py"):
             _copy(ROOT / PACKAGE / path, bundle / PACKAGE / path)
         copy_checkpoint(model, bundle / "models/model.pt")
@@ -79,8 +80,8 @@ def build(model: Path, classifier: Path, output: Path, name: str = NAME, url: st
     return target, output / archive.name
 
 
-def _checked(model: Path, classifier: Path) -> tuple[int, tuple[str, ...]]:
-    """Side of the tiles in px, and the classes, of two files that belong together."""
+def _checked(model: Path, classifier: Path) -> tuple[int, int, tuple[str, ...]]:
+    """Side of the tiles in px, size of an embedding, and the classes, of two files that belong together."""
     pretrained, trained = load_pretrained(model), load_classifier(classifier)
     ours, theirs = pretrained.run_settings["data"], trained.run_settings["data"]
     shaping = ("tile_size_px", "tile_mpp", "stain_method", "n_segments", "compactness", "merge_threshold")
@@ -89,7 +90,10 @@ def _checked(model: Path, classifier: Path) -> tuple[int, tuple[str, ...]]:
         raise InputError(
             f"{classifier}: was trained on other tiles than {model} ({', '.join(differing)}); give one of this model"
         )
-    return int(ours["tile_size_px"]), tuple(trained.classes)
+    side = int(ours["tile_size_px"])
+    with torch.inference_mode():
+        embedding = pretrained(torch.randint(0, 256, (1, 3, side, side)).float())
+    return side, embedding.shape[1], trained.classes
 
 
 def _check_version(metadata: dict) -> None:
