@@ -176,7 +176,7 @@ def region_data(encoder: TileEncoder, output: Path) -> DiRLData:
     from hmgdm_monai.tasks.pretraining.image_data import DiRLData
     from hmgdm_monai.transforms.cell_prior import NucleusPrior
 
-    return DiRLData(pretraining_data(encoder.run_settings["data"], output / "stores"), NucleusPrior())
+    return DiRLData(pretraining_data(encoder.run_settings, output / "stores"), NucleusPrior())
 
 
 def region_shares(superpixels: Any, regions: Any, vertices: int, names: int) -> Any:

@@ -25,7 +25,7 @@ class TileEncoder(nn.Module, ABC):
 
     Args:
         settings: what the networks were built from, as JSON knows it.
-        run_settings: of the run that trained them; ``run_settings["data"]`` says how tiles are made.
+        run_settings: of the run that trained them; ``run_settings["recipe"]`` says how tiles are made.
     """
 
     kind: ClassVar[str]
@@ -81,7 +81,7 @@ class TileEncoder(nn.Module, ABC):
         """Raise an InputError for images that are not (B, 3, S, S), S the side of the tiles of training."""
         if images.ndim != 4 or images.shape[1] != 3:
             raise InputError(f"tiles must be images (B, 3, S, S), got {tuple(images.shape)}")
-        side = self.run_settings.get("data", {}).get("tile_size_px")
+        side = self.run_settings.get("recipe", {}).get("tile_spec", {}).get("size_px")
         if side is not None and tuple(images.shape[2:]) != (side, side):
             raise InputError(
                 f"tiles must be of {side} x {side} px, as the encoder was trained, not {tuple(images.shape[2:])}; "

@@ -121,17 +121,8 @@ class ClassificationData:
     def cohort(self) -> CohortGraphs:
         """Graph stores of the labelled rows; what was left out is logged."""
         labelled = self._labelled()
-        recipe = recipe_of(self.pretrained.encoder.run_settings)
-        cohort = build_graph_stores(
-            labelled,
-            self.store_dir / "graphs",
-            recipe.tile_spec,
-            recipe.cutter,
-            recipe.stain,
-            self.max_tiles_per_slide,
-            self.num_workers,
-            self.seed,
-        )
+        recipe = recipe_of(self.pretrained.encoder.run_settings, self.max_tiles_per_slide, self.seed)
+        cohort = build_graph_stores(labelled, self.store_dir / "graphs", recipe, self.num_workers)
         logger.info("cohort %s: %s", self.manifest, cohort.summary())
         return cohort
 
