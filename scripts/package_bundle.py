@@ -83,14 +83,13 @@ def build(model: Path, classifier: Path, output: Path, name: str = NAME, url: st
 def _checked(model: Path, classifier: Path) -> tuple[int, int, tuple[str, ...]]:
     """Side of the tiles in px, size of an embedding, and the classes, of two files that belong together."""
     pretrained, trained = load_pretrained(model), load_classifier(classifier)
-    ours, theirs = pretrained.run_settings["data"], trained.run_settings["data"]
-    shaping = ("tile_size_px", "tile_mpp", "stain_method", "n_segments", "compactness", "merge_threshold")
-    differing = [key for key in shaping if ours.get(key) != theirs.get(key)]
+    ours, theirs = pretrained.run_settings["recipe"], trained.run_settings["recipe"]
+    differing = [key for key in ("tile_spec", "transforms") if ours.get(key) != theirs.get(key)]
     if differing:
         raise InputError(
             f"{classifier}: was trained on other tiles than {model} ({', '.join(differing)}); give one of this model"
         )
-    side = int(ours["tile_size_px"])
+    side = int(ours["tile_spec"]["size_px"])
     with torch.inference_mode():
         embedding = pretrained(torch.randint(0, 256, (1, 3, side, side)).float())
     return side, embedding.shape[1], trained.classes

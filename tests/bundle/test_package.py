@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from recipes import recipe_settings
 
 import hmgdm_monai
 from hmgdm_monai.data.files.checkpoint_file import read_checkpoint
@@ -152,11 +153,11 @@ def test_models_that_do_not_belong_together_are_refused(
 ) -> None:
     models = small_models("hmgdm")
     encoder = load_pretrained(models / "model.pt")
-    encoder.run_settings["data"]["n_segments"] = 13
+    encoder.run_settings["recipe"] = recipe_settings(n_segments=13)
     save_pretrained(tmp_path / "model.pt", encoder)
     given = ["--model", tmp_path / "model.pt", "--classifier", models / "classifier.pt", "--output", tmp_path / "dist"]
     assert packaging.main([str(part) for part in given]) == 2
-    assert "(n_segments)" in capsys.readouterr().err
+    assert "(transforms)" in capsys.readouterr().err
 
 
 def test_a_link_that_leaves_the_bundle_is_refused(packaging: Any, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from monai.bundle import ConfigParser
 from hmgdm_monai.data.files.json_tensor import tensor_to_json
 from hmgdm_monai.saving.classifier_file import load_classifier
 from hmgdm_monai.saving.encoder_file import load_pretrained
+from hmgdm_monai.tasks.configs.plain import plain_settings
 
 BUNDLE = Path(__file__).parents[2] / "bundle"
 MODEL, CLASSIFIER = BUNDLE / "models/model.pt", BUNDLE / "models/classifier.pt"
@@ -29,13 +30,13 @@ def test_they_are_small_and_name_no_folder() -> None:
 
 def test_the_encoder_is_of_our_training_command_with_its_defaults() -> None:
     parser = ConfigParser(ConfigParser.load_config_file(BUNDLE / "configs/train.json"))
-    expected, encoder = parser.get_parsed_content("settings"), load_pretrained(MODEL)
-    expected["data"]["manifest"] = "manifest.csv"
-    parts = {name: encoder.run_settings[name] for name in ("data", "entities", "hmgdm")}
-    for name, settings in parts.items():
-        cohort = {"cohort": settings["cohort"]} if "cohort" in settings else {}  # added in training
-        assert settings == expected[name] | cohort, name
-    assert encoder.settings == {"entities": parts["entities"], "hmgdm": parts["hmgdm"]["network"]}
+    parts = plain_settings(parser, ["recipe", "noising", "backbone_entities", "network_def"])
+    encoder = load_pretrained(MODEL)
+    assert {name: encoder.run_settings[name] for name in parts} == parts
+    network, entities = (parts[name] for name in ("network_def", "backbone_entities"))
+    own = {name: value for name, value in network.items() if name not in ("_target_", "latent_dim")}
+    assert encoder.settings["hmgdm"] == encoder.settings["hmgdm"] | own
+    assert encoder.settings["entities"]["settings"]["backbones"] == [entities["backbones"]]
 
 
 def test_the_classifier_is_of_this_encoder_and_classifies(stained) -> None:

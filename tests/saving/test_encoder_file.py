@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from recipes import recipe_settings
 
 from hmgdm_monai.data.files.checkpoint_file import write_checkpoint
 from hmgdm_monai.data.files.json_tensor import tensor_to_json
@@ -41,7 +42,7 @@ def test_the_description_names_format_and_both_parts(tiny_model: Path) -> None:
 @pytest.mark.parametrize("kind", ["hmgdm", "vit"])
 def test_a_network_takes_over_how_tiles_are_made_with_the_weights(kind: str, tiny: Any, tmp_path: Path) -> None:
     save_pretrained(tmp_path / "model.pt", tiny.encoder(kind))
-    other = tiny.encoder(kind, {"data": {**tiny.data, "n_segments": 5, "stain_method": "macenko"}})
+    other = tiny.encoder(kind, {"recipe": recipe_settings(n_segments=5, stain="macenko")})
     before = other.to_sample
     with torch.no_grad():
         next(other.parameters()).add_(1)

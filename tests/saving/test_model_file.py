@@ -148,7 +148,7 @@ def test_weights_keep_their_type_in_the_file(dtype: torch.dtype, tmp_path: Path)
 
 def test_a_rewritten_file_has_other_descriptions_and_the_same_weights(vit: Path, tmp_path: Path) -> None:
     def renamed(told: dict[str, Any]) -> dict[str, Any]:
-        return {**told, "run_settings": {"data": {"tile_size_px": 64, "manifest": "here.csv"}}}
+        return {**told, "run_settings": {**told["run_settings"], "data": {"manifest": "here.csv"}}}
 
     rewrite_model(vit, tmp_path / "new.pt", renamed)
     before, after = load_pretrained(vit), load_pretrained(tmp_path / "new.pt")

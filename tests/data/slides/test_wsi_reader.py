@@ -150,9 +150,7 @@ def test_a_slide_without_scale(levels: list[np.ndarray], write_tiff: Callable[..
 
 
 def test_what_cannot_be_read_is_refused(path: Path, tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError, match="by one of level, mpp and power, not by level and mpp; MONAI's patch"
-    ):
+    with pytest.raises(InputError, match="by one of level, mpp and power, not by level and mpp; MONAI's patch"):
         PatchWSIDataset([], patch_size=8, reader=TaggedWSIReader, mpp=1.0)  # MONAI's own would read level 0
     reader = TaggedWSIReader()
     with pytest.raises(InputError, match="no such file"):
