@@ -62,7 +62,7 @@ def test_no_path_of_a_person_is_left_and_what_shapes_tiles_stays(
 def test_the_metadata_tells_tiles_and_classes_of_the_models(packaged: Callable[..., Path]) -> None:
     data = json.loads((packaged() / "configs/metadata.json").read_text())["network_data_format"]
     assert data["inputs"]["image"]["spatial_shape"] == [64, 64] and data["inputs"]["image"]["num_channels"] == 3
-    assert data["outputs"]["pred"]["num_channels"] == 16  # the mean of states
+    assert data["outputs"]["pred"]["num_channels"] == 2 * (16 + 24)  # mean and deviation of states and latents
     scores = data["post_processed_outputs"]["scores"]
     assert scores["num_channels"] == 2 and scores["channel_def"] == {"0": "a", "1": "b"}
 

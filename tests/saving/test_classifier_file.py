@@ -16,7 +16,7 @@ HEADS = {
 
 @pytest.fixture
 def encoder(tiny):
-    return tiny.encoder(hidden_dim=8)
+    return tiny.encoder(hidden_dim=8, readout=["mean"])
 
 
 @pytest.mark.parametrize("mode", HEADS)

@@ -122,7 +122,7 @@ class TileEncoder(nn.Module, ABC):
             InputError: the weights are of an encoder with other settings.
         """
         told = tensor_to_json(state)
-        if (told["kind"], told["settings"]) != (self.kind, self.settings):
+        if (told.get("kind"), told.get("settings")) != (self.kind, self.settings):
             raise InputError(
                 "these weights are of an encoder with other settings; build the network from their own file, "
                 "by load_pretrained or load_classifier"
