@@ -59,13 +59,13 @@ def run_mode(
     from hmgdm_monai.tasks.tiles.cross_validation import CrossValidation
     from hmgdm_monai.tasks.tiles.data import ClassificationData, PretrainedFile
     from hmgdm_monai.tasks.tiles.finetuning import FineTuning
-    from hmgdm_monai.tasks.tiles.methods import LinearProbe, NearestNeighbours
+    from hmgdm_monai.tasks.tiles.methods import LinearProbe, NearestNeighbors
 
     folder = output / f"{mode}_seed_{seed}"
     data = ClassificationData(manifest, output / "stores", PretrainedFile(model), device=device)
     methods = {
         "linear": LinearProbe(),
-        "knn": NearestNeighbours(),
+        "knn": NearestNeighbors(),
         "finetune": FineTuning(folder, max_epochs, choose_by, seed=seed, device=device, amp=device != "cpu"),
     }
     settings = {"model": str(model), "mode": mode, "seed": seed, "n_folds": n_folds, "max_epochs": max_epochs}

@@ -9,7 +9,7 @@ from hmgdm_monai.saving.encoder_file import save_pretrained
 
 HEADS = {
     "linear": {"num_features": 8, "num_classes": 2},
-    "knn": {"num_features": 8, "num_classes": 2, "num_examples": 7, "neighbours": 3},
+    "knn": {"num_features": 8, "num_classes": 2, "num_examples": 7, "neighbors": 3},
     "finetune": {"num_classes": 2, "hidden": 6, "dropout": 0.1},
 }
 

@@ -1,4 +1,4 @@
-"""The run folder of a config: its settings are those of the config."""
+"""The run folder of a config: its settings are those of the config, overrides of the command line included."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from hmgdm_monai.tasks.configs.plain import plain_settings
 from hmgdm_monai.tasks.configs.running import running_config
 from hmgdm_monai.tasks.run_folder import RunFolder
 
-# Parts of a training that make one run another; a config has some of them.
-IDENTITY = (
+# Parts of a config that make one run another; each config has some of them.
+PRETRAINING = (
     "data",
     "recipe",
     "images",
@@ -31,32 +31,65 @@ IDENTITY = (
     "train#trainer#accumulation_steps",
     "num_threads",
 )
-# Settings that may change between runs into one folder.
-FREE = (
-    "output_dir",
-    "dataset_dir",
-    "ckpt_dir",
-    "bundle_root",
-    "device",
-    "max_epochs",
-    "val_interval",
-    "probe_interval",
-    "num_workers",
+CROSS_VALIDATION = (
+    "mode",
+    "manifest",
+    "model",
+    "pretrained",
+    "strict_manifest",
+    "max_tiles_per_slide",
+    "seed",
+    "n_folds",
+    "val_fraction",
+    "use_manifest_folds",
+    "site_column",
+    "methods",
+    "graph",
+    "network_def",
+    "loss",
+    "optimizer",
+    "lr_scheduler",
+    "best",
+    "fold_side",
+    "train#dataloader",
+    "train#sampler",
+    "train#iteration",
+    "train#trainer#max_epochs",
+    "train#trainer#amp",
+    "handlers#clip",
+    "num_threads",
 )
+# Settings that may change between runs into one folder.
+FREE = ("output_dir", "dataset_dir", "ckpt_dir", "bundle_root", "device", "num_workers")
+FREE_IN_PRETRAINING = (*FREE, "max_epochs", "val_interval", "probe_interval")
 
 
-def config_run_folder(path: Path | str, identity: Sequence[str] = IDENTITY, free: Sequence[str] = FREE) -> RunFolder:
-    """The output folder of the config that is running.
+def pretraining_run_folder(path: Path | str, identity: Sequence[str] = PRETRAINING) -> RunFolder:
+    """The output folder of a pretraining: more epochs continue a finished run.
 
     Args:
         path: of the folder.
-        identity: names of the parts of the config that make one run another. Overrides of the command line are in them,
-            whatever they change.
-        free: names of settings that may change between runs into one folder. They are recorded where they are plain
-            values, and do not count.
+        identity: names of the parts of the config that make one run another.
 
     Raises:
         InputError: no config is running.
     """
+    return _run_folder(path, identity, FREE_IN_PRETRAINING)
+
+
+def cross_validation_run_folder(path: Path | str, identity: Sequence[str] = CROSS_VALIDATION) -> RunFolder:
+    """The output folder of a cross-validation, or of an evaluation: another number of epochs is another run.
+
+    Args:
+        path: of the folder.
+        identity: names of the parts of the config that make one run another.
+
+    Raises:
+        InputError: no config is running.
+    """
+    return _run_folder(path, identity, FREE)
+
+
+def _run_folder(path: Path | str, identity: Sequence[str], free: Sequence[str]) -> RunFolder:
     parser = running_config()
     return RunFolder(path, plain_settings(parser, identity, free), plain_settings(parser, free))
