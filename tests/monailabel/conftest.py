@@ -30,7 +30,7 @@ def write_bundle(tiny: Any) -> Callable[..., Path]:
         torch.manual_seed(0)
         settings = {
             "linear": {"num_features": 16, "num_classes": 2},
-            "knn": {"num_features": 16, "num_classes": 2, "num_examples": 4, "neighbours": 3},
+            "knn": {"num_features": 16, "num_classes": 2, "num_examples": 4, "neighbors": 3},
             "finetune": {"num_classes": 2},
         }[mode]
         network = build_classifier(encoder, mode, settings)
