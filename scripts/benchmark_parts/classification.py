@@ -55,10 +55,11 @@ def run_mode(
     choose_by: str,
 ) -> dict[str, Any]:
     """``metrics.json`` of one cross-validation with ``cancer_auc``, the latter from its ``predictions.csv``."""
+    from common.fold_trainings import finetuning
+
     from hmgdm_monai.tasks.run_folder import RunFolder
     from hmgdm_monai.tasks.tiles.cross_validation import CrossValidation
     from hmgdm_monai.tasks.tiles.data import ClassificationData, PretrainedFile
-    from hmgdm_monai.tasks.tiles.finetuning import FineTuning
     from hmgdm_monai.tasks.tiles.methods import LinearProbe, NearestNeighbors
 
     folder = output / f"{mode}_seed_{seed}"
@@ -66,7 +67,9 @@ def run_mode(
     methods = {
         "linear": LinearProbe(),
         "knn": NearestNeighbors(),
-        "finetune": FineTuning(folder, max_epochs, choose_by, seed=seed, device=device, amp=device != "cpu"),
+        "finetune": finetuning(
+            data, folder, max_epochs=max_epochs, choose_by=choose_by, seed=seed, device=device, amp=device != "cpu"
+        ),
     }
     settings = {"model": str(model), "mode": mode, "seed": seed, "n_folds": n_folds, "max_epochs": max_epochs}
     settings |= {"choose_by": choose_by} if mode == "finetune" else {}

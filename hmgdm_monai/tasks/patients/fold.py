@@ -14,9 +14,27 @@ from torch_geometric.loader import DataLoader
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.losses.cox import CoxLoss
 from hmgdm_monai.saving.survival_file import SurvivalModel, breslow_baseline
+from hmgdm_monai.tasks.folds import Fold
 from hmgdm_monai.tasks.patients.bags import PatientBags
 
+EPOCH_SELECTIONS = ("fixed", "validation")
 _TILES_TO_FIT = 256  # of each patient, for the standardizer
+
+
+def training_side(fold: Fold, epoch_selection: str = "fixed") -> np.ndarray:
+    """Places of the patients that a fold trains on.
+
+    Args:
+        fold: of the cross-validation.
+        epoch_selection: "fixed" trains on all but the test patients, for all epochs; "validation" sets the inner
+            validation patients apart, and keeps the epoch of their lowest loss.
+
+    Raises:
+        InputError: another word.
+    """
+    if epoch_selection not in EPOCH_SELECTIONS:
+        raise InputError(f"epoch_selection must be 'fixed' or 'validation', not {epoch_selection!r}")
+    return np.asarray(fold.train, int) if epoch_selection == "validation" else fold.development
 
 
 def train_fold(parts: ConfigParser, bags: PatientBags) -> SurvivalModel:

@@ -89,4 +89,4 @@ def test_the_test_side_has_no_say(method):
 
 def test_settings_out_of_range():
     with pytest.raises(InputError, match="at least 1"):
-        NearestNeighbors(neighbours=(0, 5))
+        NearestNeighbors(neighbors=(0, 5))
