@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hmgdm_monai.data.files.checkpoint_file import read_checkpoint, write_checkpoint
 from hmgdm_monai.data.files.features_file import write_features
 from hmgdm_monai.errors import input_error_in
+from hmgdm_monai.saving.survival_file import load_survival_model, save_survival_model
 
 CONFIG = Path(__file__).resolve().parents[2] / "bundle" / "configs" / "survival.json"
 EVALUATION = (str(CONFIG), str(CONFIG.with_name("evaluate_survival.json")))
@@ -119,9 +119,9 @@ def test_a_model_that_has_seen_everybody_is_not_scored(
     monkeypatch.chdir(tmp_path)
     run(manifest, tmp_path / "run", baselines=[])
     model = tmp_path / "run" / "folds" / "fold_0.pt"
-    saved = read_checkpoint(model)
-    saved["about"]["patients"] = [f"p{n}" for n in range(24)]
-    write_checkpoint(model, saved)
+    saved = load_survival_model(model)
+    saved.about["patients"] = [f"p{n}" for n in range(24)]
+    save_survival_model(model, saved)
     with pytest.raises(RuntimeError) as raised:
         run(manifest, tmp_path / "new", EVALUATION, model=str(model))
     assert "0 patients are new to the model" in str(input_error_in(raised.value))

@@ -59,7 +59,8 @@ def write_bundle(tiny: Any) -> Callable[..., Path]:
         (folder / "configs").mkdir(parents=True)
         (folder / "models").mkdir()
         channels = {str(number): name for number, name in enumerate(CLASSES)}
-        metadata = {"version": "0.0.1", "network_data_format": {"outputs": {"pred": {"channel_def": channels}}}}
+        outputs = {"post_processed_outputs": {"scores": {"channel_def": channels}}}
+        metadata = {"version": "0.0.1", "network_data_format": outputs}
         (folder / "configs" / "metadata.json").write_text(json.dumps(metadata))
         save_classifier(folder / "models" / "classifier.pt", network, mode, settings, CLASSES, ["P1"], 0)
         return folder

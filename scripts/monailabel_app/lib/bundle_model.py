@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from hmgdm_monai.data.files.checkpoint_file import read_checkpoint
 from hmgdm_monai.data.files.safe_name import safe_name
 from hmgdm_monai.data.files.whole_file import write_whole
 from hmgdm_monai.data.tiles.tiling import TileSpec
@@ -103,8 +102,8 @@ class BundleModel:
             stamp = self.stamp
             if self._loaded is None or self._loaded[0] != stamp:
                 classifier = load_classifier(stamp[0])
-                outputs = self.metadata.get("network_data_format", {}).get("outputs", {})
-                channels = outputs.get("pred", {}).get("channel_def")
+                outputs = self.metadata.get("network_data_format", {}).get("post_processed_outputs", {})
+                channels = outputs.get("scores", {}).get("channel_def")
                 if channels and [channels.get(str(i)) for i in range(len(channels))] != list(classifier.classes):
                     raise InputError(
                         f"model {self.name!r}: its classes {list(classifier.classes)} are not those of its metadata, "
@@ -145,8 +144,7 @@ class BundleModel:
         base = load_classifier(self.packaged)
         base.network.to(self.device)
         before = self._logits(base.network, images).argmax(1).cpu().numpy()
-        settings = read_checkpoint(self.packaged)["settings"]
-        network, settings = refitted(base.network, base.mode, settings, images, labels, strength)
+        network, settings = refitted(base.network, base.mode, base.settings, images, labels, strength)
         after = self._logits(network, images).argmax(1).cpu().numpy()
         seen = sorted({*base.patients, *names})
         self._trained_folder.mkdir(parents=True, exist_ok=True)
