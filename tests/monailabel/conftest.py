@@ -26,7 +26,7 @@ def write_bundle(tiny: Any) -> Callable[..., Path]:
     from hmgdm_monai.saving.classifier_file import build_classifier, save_classifier
 
     def write(folder: Path, mode: str = "linear", kind: str = "hmgdm") -> Path:
-        encoder = tiny.encoder(kind, {**tiny.run, "recipe": recipe_settings(TILE_PX, TILE_MPP)})
+        encoder = tiny.encoder(kind, {**tiny.run, "recipe": recipe_settings(TILE_PX, TILE_MPP)}, readout=["mean"])
         torch.manual_seed(0)
         settings = {
             "linear": {"num_features": 16, "num_classes": 2},
