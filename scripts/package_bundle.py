@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 from package_parts.checkpoints import copy_checkpoint
-from package_parts.configs import PACKAGE, packed_configs, packed_metadata, write_config
+from package_parts.configs import PACKAGE, packed_config, packed_metadata, write_config
 
 import hmgdm_monai
 from hmgdm_monai.errors import InputError
@@ -62,10 +62,9 @@ def build(model: Path, classifier: Path, output: Path, name: str = NAME, url: st
         for path in _sources(ROOT / "bundle"):
             if path.suffix != ".json":
                 _copy(ROOT / "bundle" / path, bundle / path)
-        configs = {path.name: json.loads(path.read_text()) for path in sorted((ROOT / "bundle/configs").glob("*.json"))}
-        del configs["metadata.json"]
-        for file, config in packed_configs(configs).items():
-            write_config(bundle / "configs" / file, config)
+        for path in sorted((ROOT / "bundle/configs").glob("*.json")):
+            if path.name != "metadata.json":
+                write_config(bundle / "configs" / path.name, packed_config(json.loads(path.read_text())))
         write_config(bundle / "configs/metadata.json", packed_metadata(metadata, *shape))
         for path in _sources(ROOT / PACKAGE, "*.py"):
             _copy(ROOT / PACKAGE / path, bundle / PACKAGE / path)
@@ -84,7 +83,7 @@ def _checked(model: Path, classifier: Path) -> tuple[int, int, tuple[str, ...]]:
     """Side of the tiles in px, size of an embedding, and the classes, of two files that belong together."""
     pretrained, trained = load_pretrained(model), load_classifier(classifier)
     ours, theirs = pretrained.run_settings["recipe"], trained.run_settings["recipe"]
-    differing = [key for key in ("tile_spec", "transforms") if ours.get(key) != theirs.get(key)]
+    differing = [name for name in ("tile_spec", "transforms") if ours.get(name) != theirs.get(name)]
     if differing:
         raise InputError(
             f"{classifier}: was trained on other tiles than {model} ({', '.join(differing)}); give one of this model"
