@@ -39,7 +39,7 @@ def write_bundle(tiny: Any) -> Callable[..., Path]:
     from hmgdm_monai.saving.classifier_file import build_classifier, save_classifier
 
     def write(folder: Path, mode: str = "linear", kind: str = "hmgdm") -> Path:
-        encoder = tiny.encoder(kind, {**tiny.run, "recipe": recipe_settings(TILE_PX, TILE_MPP)}, readout=["mean"])
+        encoder = tiny.encoder(kind, {**tiny.run, "recipe": recipe_settings(TILE_PX, TILE_MPP)})
         torch.manual_seed(0)
         # What a nearest-neighbour classifier remembers is noise in place of tissue, of both classes alike.
         images = torch.randint(0, 256, (4, 3, TILE_PX, TILE_PX))
