@@ -17,6 +17,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+import torch
 from package_parts.checkpoints import copy_checkpoint
 from package_parts.configs import PACKAGE, packed_config, packed_metadata, write_config
 
@@ -52,7 +53,7 @@ def build(model: Path, classifier: Path, output: Path, name: str = NAME, url: st
     target = output / name
     if target.exists():
         raise InputError(f"{target} exists; remove it, or give another --output")
-    tile_size_px, classes = _checked(model, classifier)
+    shape = _checked(model, classifier)
     metadata = json.loads((ROOT / "bundle/configs/metadata.json").read_text())
     _check_version(metadata)
     output.mkdir(parents=True, exist_ok=True)
@@ -64,7 +65,7 @@ def build(model: Path, classifier: Path, output: Path, name: str = NAME, url: st
         for path in sorted((ROOT / "bundle/configs").glob("*.json")):
             if path.name != "metadata.json":
                 write_config(bundle / "configs" / path.name, packed_config(json.loads(path.read_text())))
-        write_config(bundle / "configs/metadata.json", packed_metadata(metadata, tile_size_px, classes))
+        write_config(bundle / "configs/metadata.json", packed_metadata(metadata, *shape))
         for path in _sources(ROOT / PACKAGE, "*.py"):
             _copy(ROOT / PACKAGE / path, bundle / PACKAGE / path)
         copy_checkpoint(model, bundle / "models/model.pt")
@@ -78,8 +79,8 @@ def build(model: Path, classifier: Path, output: Path, name: str = NAME, url: st
     return target, output / archive.name
 
 
-def _checked(model: Path, classifier: Path) -> tuple[int, tuple[str, ...]]:
-    """Side of the tiles in px, and the classes, of two files that belong together."""
+def _checked(model: Path, classifier: Path) -> tuple[int, int, tuple[str, ...]]:
+    """Side of the tiles in px, size of an embedding, and the classes, of two files that belong together."""
     pretrained, trained = load_pretrained(model), load_classifier(classifier)
     ours, theirs = pretrained.run_settings["recipe"], trained.run_settings["recipe"]
     differing = [name for name in ("tile_spec", "transforms") if ours.get(name) != theirs.get(name)]
@@ -87,7 +88,10 @@ def _checked(model: Path, classifier: Path) -> tuple[int, tuple[str, ...]]:
         raise InputError(
             f"{classifier}: was trained on other tiles than {model} ({', '.join(differing)}); give one of this model"
         )
-    return int(ours["tile_spec"]["size_px"]), tuple(trained.classes)
+    side = int(ours["tile_spec"]["size_px"])
+    with torch.inference_mode():
+        embedding = pretrained(torch.randint(0, 256, (1, 3, side, side)).float())
+    return side, embedding.shape[1], trained.classes
 
 
 def _check_version(metadata: dict) -> None:

@@ -24,11 +24,22 @@ def packed_config(value: Any) -> Any:
     return MODELS.get(value, value) if isinstance(value, str) else value
 
 
-def packed_metadata(metadata: dict[str, Any], tile_size_px: int, classes: tuple[str, ...]) -> dict[str, Any]:
-    """The metadata with what the network of inference.json takes and gives: tiles of a size, scores of classes."""
+def packed_metadata(
+    metadata: dict[str, Any], tile_size_px: int, embedding_size: int, classes: tuple[str, ...]
+) -> dict[str, Any]:
+    """The metadata with what the networks of inference.json take and give.
+
+    Args:
+        metadata: content of bundle/configs/metadata.json.
+        tile_size_px: side of the tiles.
+        embedding_size: S, channels that the encoder gives.
+        classes: names of those that the classifier scores.
+    """
     packed = json.loads(json.dumps(metadata))
-    packed["network_data_format"]["inputs"]["image"]["spatial_shape"] = [tile_size_px, tile_size_px]
-    packed["network_data_format"]["outputs"]["pred"] |= {
+    formats = packed["network_data_format"]
+    formats["inputs"]["image"]["spatial_shape"] = [tile_size_px, tile_size_px]
+    formats["outputs"]["pred"]["num_channels"] = embedding_size
+    formats["post_processed_outputs"]["scores"] |= {
         "num_channels": len(classes),
         "channel_def": {str(place): name for place, name in enumerate(classes)},
     }

@@ -208,7 +208,7 @@ class Outcome:
         self.folder = folder
         self.metrics = json.loads((folder / "metrics.json").read_text())
         saved = read_checkpoint(folder / name)
-        self.weights = saved["weights"]
+        self.weights = {name: value for name, value in saved.items() if not name.endswith("_extra_state")}
 
     def same_weights(self, other: Outcome) -> bool:
         return self.weights.keys() == other.weights.keys() and all(

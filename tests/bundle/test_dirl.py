@@ -21,9 +21,9 @@ DIRL = ("train.json", "dirl.json")
 
 
 def result(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    from hmgdm_monai.data.files.checkpoint_file import read_checkpoint
+    from hmgdm_monai.saving.encoder_file import load_pretrained
 
-    return json.loads((folder / "metrics.json").read_text()), read_checkpoint(folder / "model.pt")["weights"]
+    return json.loads((folder / "metrics.json").read_text()), load_pretrained(folder / "model.pt").weights()
 
 
 def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:

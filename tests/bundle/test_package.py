@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 import torch
+from recipes import recipe_settings
 
 import hmgdm_monai
 from hmgdm_monai.data.files.checkpoint_file import read_checkpoint
 from hmgdm_monai.saving.classifier_file import load_classifier
-from hmgdm_monai.saving.encoder_file import load_pretrained
+from hmgdm_monai.saving.encoder_file import load_pretrained, save_pretrained
+from hmgdm_monai.saving.model_file import DESCRIPTION, write_model
 
 ROOT = Path(__file__).parents[2]
 
@@ -76,8 +78,9 @@ def test_no_path_of_a_person_is_left_and_what_shapes_tiles_stays(
 def test_the_metadata_tells_tiles_and_classes_of_the_models(packaged: Callable[..., Path]) -> None:
     data = json.loads((packaged() / "configs/metadata.json").read_text())["network_data_format"]
     assert data["inputs"]["image"]["spatial_shape"] == [64, 64] and data["inputs"]["image"]["num_channels"] == 3
-    assert data["outputs"]["pred"]["num_channels"] == 2
-    assert data["outputs"]["pred"]["channel_def"] == {"0": "a", "1": "b"}
+    assert data["outputs"]["pred"]["num_channels"] == 2 * (16 + 24)  # mean and deviation of states and latents
+    scores = data["post_processed_outputs"]["scores"]
+    assert scores["num_channels"] == 2 and scores["channel_def"] == {"0": "a", "1": "b"}
 
 
 def test_the_same_models_make_the_same_zip(
@@ -107,8 +110,8 @@ class Trap:
     [
         (lambda given, folder: given | {"--model": folder / "none.pt"}, "none.pt: no pretrained model there"),
         (lambda given, folder: given | {"--classifier": folder / "none.pt"}, "none.pt: there is no such checkpoint"),
-        (lambda given, folder: given | {"--model": given["--classifier"]}, "is no pretrained model of format"),
-        (lambda given, folder: given | {"--classifier": given["--model"]}, "is no classifier of format"),
+        (lambda given, folder: given | {"--model": given["--classifier"]}, "another kind: classifier, not encoder"),
+        (lambda given, folder: given | {"--classifier": given["--model"]}, "another kind: encoder, not classifier"),
         (lambda given, folder: given | {"--name": "../elsewhere"}, "a bundle's name is of small letters"),
         (lambda given, folder: given | {"--name": "/tmp/x"}, "a bundle's name is of small letters"),
     ],
@@ -143,11 +146,11 @@ def test_a_checkpoint_that_is_not_right_is_refused_and_never_runs(
     if what == "cut short":
         bad.write_bytes((models / "model.pt").read_bytes()[:5000])
     elif what == "trap":
-        torch.save({**content, "run_settings": Trap(mark)}, bad)
+        torch.save({**content, DESCRIPTION: Trap(mark)}, bad)
     elif what == "version":
-        torch.save({**content, "format": 99}, bad)
+        write_model(bad, "encoder", content, {"format": 99})
     else:
-        torch.save({**content, "weights": {}}, bad)
+        torch.save({DESCRIPTION: content[DESCRIPTION]}, bad)
     assert (
         packaging.main(["--model", str(bad), "--classifier", str(models / "classifier.pt"), "--output", str(tmp_path)])
         == 2
@@ -164,10 +167,10 @@ def test_a_checkpoint_that_is_not_right_is_refused_and_never_runs(
 def test_models_that_do_not_belong_together_are_refused(
     packaging: Any, small_models: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    models, content = small_models("hmgdm"), read_checkpoint(small_models("hmgdm") / "model.pt")
-    cut = content["run_settings"]["recipe"]["transforms"]["transforms"][0]
-    cut["cutter"]["n_segments"] = 13
-    torch.save(content, tmp_path / "model.pt")
+    models = small_models("hmgdm")
+    encoder = load_pretrained(models / "model.pt")
+    encoder.run_settings["recipe"] = recipe_settings(n_segments=13)
+    save_pretrained(tmp_path / "model.pt", encoder)
     given = ["--model", tmp_path / "model.pt", "--classifier", models / "classifier.pt", "--output", tmp_path / "dist"]
     assert packaging.main([str(part) for part in given]) == 2
     assert "(transforms)" in capsys.readouterr().err
