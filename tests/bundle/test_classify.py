@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from recipes import recipe_settings
 
 from hmgdm_monai.data.stores.latent_store import LatentStore
 from hmgdm_monai.errors import input_error_in
@@ -23,7 +24,6 @@ from hmgdm_monai.tasks.tiles.finetuning import FineTuning
 from hmgdm_monai.tasks.tiles.methods import LinearProbe
 
 CONFIG = Path(__file__).parents[2] / "bundle/configs/classify.json"
-DATA = {"tile_size_px": 128, "tile_mpp": 1.0, "min_tissue": 0.2}  # and the rest as in other models in miniature
 MODES = ("linear", "knn", "finetune")
 
 
@@ -38,10 +38,10 @@ def _hook_and_threads_restored() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def given(tiny: Any, small_cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """``folder``, ``manifest`` of six slides, a patient each, in two classes, ``model``, and its settings ``data``."""
-    folder, data = tmp_path_factory.mktemp("classify"), {**tiny.data, **DATA}
-    save_pretrained(folder / "model.pt", tiny.encoder(run={"data": data}))
-    return SimpleNamespace(folder=folder, manifest=small_cohort, model=folder / "model.pt", data=data)
+    """``folder``, ``manifest`` of six slides, a patient each, in two classes, ``model`` and its ``recipe`` of tiles."""
+    folder, recipe = tmp_path_factory.mktemp("classify"), recipe_settings(128, 1.0, min_tissue=0.2)
+    save_pretrained(folder / "model.pt", tiny.encoder(run={**tiny.run, "recipe": recipe}))
+    return SimpleNamespace(folder=folder, manifest=small_cohort, model=folder / "model.pt", recipe=recipe)
 
 
 @pytest.fixture(scope="session")
@@ -106,7 +106,7 @@ def test_the_classifier_of_a_fold_gives_its_predictions_and_never_saw_its_patien
     for number in range(3):
         classifier = load_classifier(done(mode) / f"checkpoints/classifier_fold{number}.pt")
         assert classifier.classes == ("Gleason 3+4", "benign") and classifier.fold == number
-        assert classifier.run_settings["data"] == given.data
+        assert classifier.run_settings["recipe"] == given.recipe
         mine = [row for row in rows if row["fold"] == str(number)]
         assert not {row["patient"] for row in mine} & set(classifier.patients)
         assert {row["patient"] for row in mine} | set(classifier.patients) == {row["patient"] for row in rows}
@@ -232,7 +232,7 @@ def model_of(content: Any) -> Callable[[SimpleNamespace, Path], dict[str, str]]:
         (model_of({"format": 2}), "is a model file of format 2, this version reads format 4; train again"),
         (model_of({"format": 3}), "is a model file of format 3"),
         (model_of({"weights": {}}), "is no encoder, since it has no description"),
-        (lambda *_: {"neighbours": [0], "mode": "knn"}, "at least 1"),
+        (lambda *_: {"methods::knn::neighbors": [0], "mode": "knn"}, "at least 1"),
         (lambda *_: {"choose_by": "luck", "mode": "finetune"}, "balanced_accuracy, loss, not 'luck'"),
         (lambda *_: {"max_epochs": 0, "mode": "finetune"}, "max_epochs must be at least 1"),
     ],
@@ -251,7 +251,7 @@ def test_bad_input_is_one_line(
 
 def test_other_settings_do_not_get_into_a_folder(classify: Callable[..., Path], done: Callable[[str], Path]) -> None:
     with pytest.raises(RuntimeError) as caught:
-        classify(done("knn"), mode="knn", temperature=0.5)
+        classify(done("knn"), mode="knn", **{"methods::knn::temperature": 0.5})
     assert "0.5" in str(input_error_in(caught.value))
 
 

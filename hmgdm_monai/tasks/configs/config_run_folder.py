@@ -40,6 +40,7 @@ CROSS_VALIDATION = (
     "model",
     "pretrained",
     "strict_manifest",
+    "data#strict_manifest",
     "max_tiles_per_slide",
     "seed",
     "n_folds",

@@ -76,6 +76,7 @@ class CrossValidation:
         """
         folds = self.folds
         self._tell(folds)
+        self.method.check(folds[0])
         self.run_folder.claim()
         results = []
         with logging_redirect_tqdm(), tqdm(folds, desc=f"{self.method.mode}: folds", unit="fold") as bar:

@@ -55,6 +55,21 @@ class FineTuning:
     def __init__(self, config: FoldConfig) -> None:
         self.config = config
 
+    def check(self, fold: Fold) -> None:
+        """Build what can be built without training, so that a wrong setting is told before there is any work.
+
+        Args:
+            fold: any.
+
+        Raises:
+            InputError: there is no epoch to train, or nothing to choose it by.
+        """
+        get = self.config.parts(fold=fold).get_parsed_content
+        for part in ("best::score", "loss", "lr_scheduler"):
+            get(part)
+        if get("max_epochs") < 1:
+            raise InputError(f"finetune: max_epochs must be at least 1, not {get('max_epochs')}")
+
     def fit(self, data: ClassificationData, fold: Fold) -> FittedFold:
         """Train one fold, with progress on stderr and curves in MLflow; the network has its best epoch's weights.
 
@@ -63,14 +78,12 @@ class FineTuning:
             fold: their sides.
 
         Raises:
-            InputError: there is no epoch to train, or the loss becomes no number.
+            InputError: the loss becomes no number.
         """
         get = self.config.parts(fold=fold).get_parsed_content
         torch.manual_seed(get("fold_seed"))
         network = get("network")
         trainer, best = get("train#trainer"), get("best")
-        if trainer.state.max_epochs < 1:
-            raise InputError(f"finetune: max_epochs must be at least 1, not {trainer.state.max_epochs}")
         trainer.run()
         at_best = best.restore()
         chosen = {name: at_best[name] for name in ("epoch", "val_balanced_accuracy", "val_loss")}

@@ -42,6 +42,10 @@ class Method(Protocol):
 
     mode: str
 
+    def check(self, fold: Fold) -> None:
+        """Refuse wrong settings before there is any work."""
+        ...
+
     def fit(self, data: ClassificationData, fold: Fold) -> FittedFold:
         """Fit one fold."""
         ...
@@ -60,6 +64,9 @@ class LinearProbe:
 
     def __init__(self, strengths: Sequence[float] = STRENGTHS) -> None:
         self.strengths = tuple(strengths)
+
+    def check(self, fold: Fold) -> None:
+        """Nothing is left to refuse here."""
 
     def fit(self, data: ClassificationData, fold: Fold) -> FittedFold:
         """Fit one fold."""
@@ -93,6 +100,9 @@ class NearestNeighbors:
                 f"knn: neighbors {list(neighbors)} must be at least 1, and temperature {temperature} above 0"
             )
         self.neighbors, self.temperature = tuple(neighbors), temperature
+
+    def check(self, fold: Fold) -> None:
+        """Nothing is left to refuse here."""
 
     def fit(self, data: ClassificationData, fold: Fold) -> FittedFold:
         """Fit one fold."""
