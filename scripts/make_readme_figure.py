@@ -34,12 +34,12 @@ def draw(run: Path, tile: int = 0, seed: int = 0) -> Figure:
     from hmgdm_monai.entities.nearest_superpixels import NearestSuperpixels
     from hmgdm_monai.networks.methods.sampling import sample_hidden
     from hmgdm_monai.preparation.recipe import noising_of
-    from hmgdm_monai.saving.encoder_file import load_pretrained
+    from hmgdm_monai.saving.encoder_file import load_encoder
     from hmgdm_monai.visualize.denoising import hidden_pixels
     from hmgdm_monai.visualize.entity_graph import draw_entity_graph
     from hmgdm_monai.visualize.paint import paint_superpixels
 
-    model: Any = load_pretrained(run / "model.pt")
+    model: Any = load_encoder(run / "model.pt")
     superpixels = NearestSuperpixels.load(run / "superpixels.pt")
     data = pretraining_data(model.run_settings["data"], run / "stores")
     indices = data.tile_indices("validation")

@@ -23,7 +23,7 @@ from package_parts.configs import PACKAGE, packed_configs, packed_metadata, writ
 import hmgdm_monai
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.saving.classifier_file import load_classifier
-from hmgdm_monai.saving.encoder_file import load_pretrained
+from hmgdm_monai.saving.encoder_file import load_encoder
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = ROOT / "bundle/models"
@@ -81,7 +81,7 @@ def build(model: Path, classifier: Path, output: Path, name: str = NAME, url: st
 
 def _checked(model: Path, classifier: Path) -> tuple[int, tuple[str, ...]]:
     """Side of the tiles in px, and the classes, of two files that belong together."""
-    pretrained, trained = load_pretrained(model), load_classifier(classifier)
+    pretrained, trained = load_encoder(model), load_classifier(classifier)
     ours, theirs = pretrained.run_settings["data"], trained.run_settings["data"]
     shaping = ("tile_size_px", "tile_mpp", "stain_method", "n_segments", "compactness", "merge_threshold")
     differing = [key for key in shaping if ours.get(key) != theirs.get(key)]

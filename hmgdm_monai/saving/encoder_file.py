@@ -13,7 +13,7 @@ from hmgdm_monai.saving.tile_encoders import build_tile_encoder
 FORMAT = 3
 
 
-def save_pretrained(path: Path | str, encoder: TileEncoder) -> None:
+def save_encoder(path: Path | str, encoder: TileEncoder) -> None:
     """Write weights and settings, whole or not at all."""
     write_checkpoint(
         path,
@@ -27,8 +27,8 @@ def save_pretrained(path: Path | str, encoder: TileEncoder) -> None:
     )
 
 
-def load_pretrained(path: Path | str) -> TileEncoder:
-    """Build an encoder from a file of :func:`save_pretrained`, on the CPU, in evaluation mode.
+def load_encoder(path: Path | str) -> TileEncoder:
+    """Build an encoder from a file of :func:`save_encoder`, on the CPU, in evaluation mode.
 
     Args:
         path: of the file; or a folder in the layout of the hub, see :func:`hmgdm_monai.saving.hub.from_pretrained`.

@@ -36,9 +36,9 @@ def score_weights(model: Path, cohort: Cohort, seeds: Sequence[int] = (0, 1, 2))
     from reproduce_parts.scored_tiles import ScoredTiles
     from reproduce_parts.scoring import METRICS, mean_of_known, scores_by_fold
 
-    from hmgdm_monai.saving.encoder_file import load_pretrained
+    from hmgdm_monai.saving.encoder_file import load_encoder
 
-    encoder = load_pretrained(model)
+    encoder = load_encoder(model)
     with tempfile.TemporaryDirectory() as folder:
         manifest = write_manifest(cohort, Path(folder) / "manifest.csv")
         as_came = {**encoder.run_settings["data"], "manifest": manifest, "stain_method": None}

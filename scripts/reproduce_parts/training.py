@@ -62,7 +62,7 @@ def _save_untrained(work: Work, model: Path) -> None:
 
     from hmgdm_monai.networks.encoders.graph_tile_encoder import GraphTileEncoder
     from hmgdm_monai.networks.methods.build import build_trunk
-    from hmgdm_monai.saving.encoder_file import save_pretrained
+    from hmgdm_monai.saving.encoder_file import save_encoder
     from hmgdm_monai.saving.tile_encoders import build_tile_encoder
 
     config = work.config()
@@ -70,11 +70,11 @@ def _save_untrained(work: Work, model: Path) -> None:
     if work.method.family == "images":
         torch.manual_seed(work.seed)
         own = {"vit": config.get_parsed_content("vit_settings"), "readout": config.get_parsed_content("readout")}
-        save_pretrained(model, build_tile_encoder("vit", own, run_settings))
+        save_encoder(model, build_tile_encoder("vit", own, run_settings))
         return
     data, entities, settings = (config.get_parsed_content(name) for name in ("data", "entities", "trunk_settings"))
     data.encode(entities)
     torch.manual_seed(work.seed)
     trunk = build_trunk(**settings)
     trunk.standardizer.fit(data.sample_latents())  # the scale of latents is no training
-    save_pretrained(model, GraphTileEncoder(entities, trunk, {"trunk": settings}, run_settings))
+    save_encoder(model, GraphTileEncoder(entities, trunk, {"trunk": settings}, run_settings))

@@ -16,7 +16,7 @@ import torch
 import hmgdm_monai
 from hmgdm_monai.data.files.checkpoint_file import read_checkpoint
 from hmgdm_monai.saving.classifier_file import load_classifier
-from hmgdm_monai.saving.encoder_file import load_pretrained
+from hmgdm_monai.saving.encoder_file import load_encoder
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,9 +48,9 @@ def test_json_is_indented_by_four(packaged: Callable[..., Path]) -> None:
 def test_no_path_of_a_person_is_left_and_what_shapes_tiles_stays(
     packaged: Callable[..., Path], small_models: Callable[[str], Path]
 ) -> None:
-    bundle, before = packaged(), load_pretrained(small_models("hmgdm") / "model.pt")
+    bundle, before = packaged(), load_encoder(small_models("hmgdm") / "model.pt")
     assert not [p for p in bundle.rglob("*") if p.is_file() and b"somebody" in p.read_bytes()]
-    after, classifier = load_pretrained(bundle / "models/model.pt"), load_classifier(bundle / "models/classifier.pt")
+    after, classifier = load_encoder(bundle / "models/model.pt"), load_classifier(bundle / "models/classifier.pt")
     assert before.run_settings["data"]["manifest"].startswith("/home/somebody/")
     expected = {**before.run_settings["data"], "manifest": "cohort.csv"}
     assert after.run_settings["data"] == classifier.run_settings["data"] == expected

@@ -12,7 +12,7 @@ from monai.bundle import ConfigParser
 
 from hmgdm_monai.data.files.checkpoint_file import read_checkpoint
 from hmgdm_monai.saving.classifier_file import load_classifier
-from hmgdm_monai.saving.encoder_file import load_pretrained
+from hmgdm_monai.saving.encoder_file import load_encoder
 
 BUNDLE = Path(__file__).parents[2] / "bundle"
 MODEL, CLASSIFIER = BUNDLE / "models/model.pt", BUNDLE / "models/classifier.pt"
@@ -31,7 +31,7 @@ def test_they_are_small_and_name_no_folder() -> None:
 
 def test_the_encoder_is_of_our_training_command_with_its_defaults() -> None:
     parser = ConfigParser(ConfigParser.load_config_file(BUNDLE / "configs/train.json"))
-    expected, encoder = parser.get_parsed_content("settings"), load_pretrained(MODEL)
+    expected, encoder = parser.get_parsed_content("settings"), load_encoder(MODEL)
     expected["data"]["manifest"] = "manifest.csv"
     parts = {name: encoder.run_settings[name] for name in ("data", "entities", "hmgdm")}
     for name, settings in parts.items():
@@ -41,7 +41,7 @@ def test_the_encoder_is_of_our_training_command_with_its_defaults() -> None:
 
 
 def test_the_classifier_is_of_this_encoder_and_classifies(stained) -> None:
-    encoder, classifier = load_pretrained(MODEL), load_classifier(CLASSIFIER)
+    encoder, classifier = load_encoder(MODEL), load_classifier(CLASSIFIER)
     assert classifier.network.encoder.digest() == encoder.digest()
     assert classifier.classes == ("0_stroma_benign", "1_gleason3", "2_gleason4")
     tiles = torch.from_numpy(np.ascontiguousarray(stained(256, 256).transpose(2, 0, 1)))[None]

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from hmgdm_monai.data.manifest.manifest import OPTIONAL, read_manifest
-from hmgdm_monai.saving.encoder_file import save_pretrained
+from hmgdm_monai.saving.encoder_file import save_encoder
 from hmgdm_monai.saving.tile_encoders import build_tile_encoder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +31,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     vit = {"image_px": 32, "patch_px": 8, "hidden_dim": 8, "num_layers": 1, "heads": 2}
     data = {"tile_size_px": 32, "stain_method": None, "n_segments": 9, "compactness": 20.0, "merge_threshold": None}
     encoder = build_tile_encoder("vit", {"vit": vit, "readout": "mean"}, {"data": data})
-    save_pretrained(tmp_path / "runs" / "pretraining" / "model.pt", encoder)
+    save_encoder(tmp_path / "runs" / "pretraining" / "model.pt", encoder)
     monkeypatch.chdir(tmp_path)
 
     def run(script: str) -> int:

@@ -14,7 +14,7 @@ from skimage.io import imsave
 from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.data.stores.latent_store import latent_settings, write_latent_unit
 from hmgdm_monai.data.stores.ragged_unit import StoredTile
-from hmgdm_monai.saving.encoder_file import save_pretrained
+from hmgdm_monai.saving.encoder_file import save_encoder
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,7 +24,7 @@ def run(tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a small model where the documents look for it."""
     folder = tmp_path / "runs" / "mine"
     data = {name: value for name, value in tiny.data.items() if name != "tile_size_px"}  # of any size
-    save_pretrained(folder / "model.pt", tiny.encoder(run={"data": data}))
+    save_encoder(folder / "model.pt", tiny.encoder(run={"data": data}))
     monkeypatch.chdir(tmp_path)
     return folder
 

@@ -15,7 +15,7 @@ from hmgdm_monai.data.manifest.manifest import read_manifest
 from hmgdm_monai.data.slides.slide import open_slide
 from hmgdm_monai.data.tiles.tiling import TileSpec
 from hmgdm_monai.preparation.cohort import build_graph_stores
-from hmgdm_monai.saving.encoder_file import load_pretrained
+from hmgdm_monai.saving.encoder_file import load_encoder
 from hmgdm_monai.saving.hub import save_pretrained
 from hmgdm_monai.saving.tile_encoders import build_tile_encoder
 from hmgdm_monai.tasks.inference.embed import embed_slides
@@ -110,7 +110,7 @@ def test_a_real_slide_is_embedded_at_the_given_places(cohort: Path, tmp_path: Pa
     data |= {"n_segments": 50, "compactness": 20.0, "merge_threshold": None}
     vit = {"image_px": 256, "patch_px": 32, "hidden_dim": 16, "num_layers": 1, "heads": 2}
     encoder = build_tile_encoder("vit", {"vit": vit, "readout": "mean"}, {"data": data}).eval()
-    encoder = load_pretrained(save_pretrained(encoder, tmp_path / "encoder"))
+    encoder = load_encoder(save_pretrained(encoder, tmp_path / "encoder"))
     result = embed_slides(encoder, cohort, tmp_path / "e", progress=False)
     assert result.skipped == {}
     clam, trident, region = (read_features(result.slides[name]) for name in ("clam", "trident", "region"))

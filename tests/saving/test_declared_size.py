@@ -15,13 +15,13 @@ from hmgdm_monai.data.files.checkpoint_file import read_checkpoint, write_checkp
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.saving.classifier_file import build_classifier, load_classifier, save_classifier
 from hmgdm_monai.saving.declared_size import check_declared_size
-from hmgdm_monai.saving.encoder_file import load_pretrained, save_pretrained
+from hmgdm_monai.saving.encoder_file import load_encoder, save_encoder
 from hmgdm_monai.saving.entities_file import load_entities, save_entities
 from hmgdm_monai.saving.survival_file import SurvivalModel, build_loss, load_survival_model, save_survival_model
 
 
 def pretrained(path: Path, tiny: Any) -> list[str]:
-    save_pretrained(path, tiny.encoder())
+    save_encoder(path, tiny.encoder())
     return ["settings", "hmgdm", "hidden_dim"]
 
 
@@ -49,7 +49,7 @@ def survival(path: Path, tiny: Any) -> list[str]:
 
 
 FILES = {
-    load_pretrained: pretrained,
+    load_encoder: pretrained,
     load_entities: of_entities,
     load_classifier: classifier,
     load_survival_model: survival,

@@ -229,9 +229,9 @@ def test_fine_tuning_learns_and_comes_out_the_same_again(small_encoder, monkeypa
 def test_weights_are_scored_in_the_tables_way(small_encoder, manifest: Path, tmp_path: Path) -> None:
     from benchmark_parts.weights import score_weights
 
-    from hmgdm_monai.saving.encoder_file import save_pretrained
+    from hmgdm_monai.saving.encoder_file import save_encoder
 
-    save_pretrained(tmp_path / "model.pt", small_encoder)
+    save_encoder(tmp_path / "model.pt", small_encoder)
     scores = score_weights(tmp_path / "model.pt", cohorts.read_cohort(str(manifest)), seeds=(0, 1))
     assert set(scores) == {*probes.PROBES, *corruption.CORRUPTIONS}
     assert all(values.shape == (2,) for row in scores.values() for values in row.values())
