@@ -25,7 +25,7 @@ TINY = {
         "hidden_dim": 16,
         "num_layers": 2,
         "bottleneck_kl_weight": 0.1,
-        "backbone": {"name": "efficientnet_lite0", "blocks": [2]},
+        "backbone": {"name": "efficientnet_lite0", "blocks": [2], "resize_px": None},
     },
     "train_entities.json": {
         **DATA,

@@ -19,7 +19,12 @@ from hmgdm_monai.saving.entities_file import save_entities
 
 INFER = {"device": "cpu"}
 DATA = {"max_epochs": 1, "tile_size_px": 64, "n_segments": 12, "batch_size": 4, "device": "cpu"}
-TRAIN = {**DATA, "hidden_dim": 16, "num_layers": 1, "backbone": {"name": "efficientnet_lite0", "blocks": [2]}}
+TRAIN = {
+    **DATA,
+    "hidden_dim": 16,
+    "num_layers": 1,
+    "backbone": {"name": "efficientnet_lite0", "blocks": [2], "resize_px": None},
+}
 ENTITIES = {**DATA, "windows_per_tile": 8, "window_px": 8, "widths": [8], "latent_channels": 1}
 CASES = {
     "train": ("train", ("train.json",), TRAIN),

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
 from hmgdm_monai.saving.encoder_file import load_encoder
-from hmgdm_monai.saving.encoder_file import save_pretrained as save_model
+from hmgdm_monai.saving.encoder_file import save_encoder as save_model
 from hmgdm_monai.saving.hub import from_pretrained, save_pretrained
 
 MANIFEST = "/home/someone/patients/cohort.csv"

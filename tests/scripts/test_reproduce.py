@@ -149,7 +149,11 @@ def test_bad_input_is_one_line(arguments: list[str], told: str, capsys, tmp_path
 
 
 TINY = ["tile_size_px=64", "n_segments=12", "val_fraction=0.34", "device=cpu"]
-TINY += ["graphs:backbone={'name': 'efficientnet_lite0', 'blocks': [2]}", "graphs:hidden_dim=8", "graphs:num_layers=1"]
+TINY += [
+    "graphs:backbone={'name': 'efficientnet_lite0', 'blocks': [2], 'resize_px': None}",
+    "graphs:hidden_dim=8",
+    "graphs:num_layers=1",
+]
 TINY += ["images:view_px=32", "images:batch_size=4", "images:warmup_steps=2", "images:vit_settings::hidden_dim=16"]
 TINY += ["images:vit_settings::num_layers=1"]
 
@@ -199,7 +203,7 @@ def small_encoder():
     """An untrained encoder of tiles of 64 px."""
     from benchmark_parts.entities import configured_encoder
 
-    backbone = {"name": "efficientnet_lite0", "blocks": [2]}
+    backbone = {"name": "efficientnet_lite0", "blocks": [2], "resize_px": None}
     return configured_encoder(backbone=backbone, tile_size_px=64, n_segments=9, hidden_dim=8, num_layers=1)
 
 

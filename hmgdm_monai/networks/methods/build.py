@@ -7,7 +7,7 @@ from typing import Any
 
 from hmgdm_monai.networks.encoders.graph_embedder import GraphTrunk
 from hmgdm_monai.networks.encoders.graph_encoder import GraphEncoder
-from hmgdm_monai.networks.layers.readout import StatisticsReadout
+from hmgdm_monai.networks.layers.readout import DEFAULT_STATISTICS, StatisticsReadout
 from hmgdm_monai.networks.methods.graph_denoiser import GraphDenoiser
 from hmgdm_monai.networks.methods.graph_mae import GraphMAE
 from hmgdm_monai.networks.methods.hmgdm import HMGDM
@@ -15,17 +15,17 @@ from hmgdm_monai.networks.methods.hmgdm import HMGDM
 
 def build_hmgdm(
     latent_dim: int,
-    hidden_dim: int = 256,
-    num_layers: int = 3,
+    hidden_dim: int = 64,
+    num_layers: int = 2,
     heads: int = 4,
-    self_attention_depth: int = 2,
+    self_attention_depth: int = 1,
     mask_ratio: float = 0.6,
     edge_latents: bool = True,
     skip_connections: bool = True,
     hidden_entities: str = "token",
     use_positions: bool = True,
     bottleneck: bool = False,
-    readout: Sequence[str] = ("mean",),
+    readout: Sequence[str] = DEFAULT_STATISTICS,
     layer_differences: bool = False,
 ) -> HMGDM:
     """Encoder and denoiser of matching sizes.
@@ -70,12 +70,12 @@ def build_hmgdm(
 
 def build_trunk(
     latent_dim: int,
-    hidden_dim: int = 256,
-    num_layers: int = 3,
+    hidden_dim: int = 64,
+    num_layers: int = 2,
     edge_latents: bool = True,
     hidden_entities: str = "token",
     use_positions: bool = True,
-    readout: Sequence[str] = ("mean",),
+    readout: Sequence[str] = DEFAULT_STATISTICS,
     layer_differences: bool = False,
 ) -> GraphTrunk:
     """Encoder and readout alone, for encoders that another method than H-MGDM has trained, or none; see above."""

@@ -46,7 +46,7 @@ class HMGDM(GraphTrunk):
         encoder: sees visible entities only.
         denoiser: sees noisy hidden entities and the encoding.
         mask_ratio: share of vertices, and of edges, to hide in every graph.
-        readout: pools entity states for :meth:`embed`; their mean where None.
+        readout: pools states for :meth:`embed`; None is ``StatisticsReadout()``.
 
     Raises:
         ValueError: if encoder and denoiser do not match, or ``mask_ratio`` does not lie between 0 and 1.
