@@ -66,7 +66,7 @@ def draw(run: Path, tile: int = 0, seed: int = 0) -> Figure:
     panels = [
         (image, "tile"),
         (
-            draw_entity_graph(graph.image[0], graph, graph.label_map, scale=2),
+            draw_entity_graph(graph, scale=2),
             f"entity graph:\n{n_vertices} superpixels, {n_edges} edges",
         ),
         (within_hidden(np.full_like(image, GRAY)), f"{int((~vertex_visible).sum())} superpixels{edges_hidden}"),

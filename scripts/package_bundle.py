@@ -66,7 +66,7 @@ def build(model: Path, classifier: Path, output: Path, name: str = NAME, url: st
         for file, config in packed_configs(configs).items():
             write_config(bundle / "configs" / file, config)
         write_config(bundle / "configs/metadata.json", packed_metadata(metadata, tile_size_px, classes))
-        for path in _sources(ROOT / PACKAGE, "*.py"):
+        for path in (path for pattern in ("*.py", "*.pyi", "py.typed") for path in _sources(ROOT / PACKAGE, pattern)):
             _copy(ROOT / PACKAGE / path, bundle / PACKAGE / path)
         copy_checkpoint(model, bundle / "models/model.pt")
         copy_checkpoint(classifier, bundle / "models/classifier.pt")

@@ -43,6 +43,18 @@ class BackboneEntities(EntityEncoder):
 
     Raises:
         InputError: an unknown view, a number out of range, or a backbone that cannot be had.
+
+    Example:
+        >>> import numpy as np
+        >>> from hmgdm_monai import BackboneEntities, tile_to_graph
+        >>> graph = tile_to_graph(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8), n_segments=9)
+        >>> small = {"name": "efficientnet_lite0", "blocks": [2], "resize_px": None}
+        >>> entities = BackboneEntities(small, published=False)
+        >>> entities.latent_dim
+        24
+        >>> latents = entities.latent_graph(graph)
+        >>> tuple(latents.vertex_latents.shape) == (graph.num_vertices, 24)
+        True
     """
 
     kind = "backbone"

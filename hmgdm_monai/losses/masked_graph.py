@@ -20,6 +20,13 @@ class MaskedGraphLoss(nn.Module):
 
     Raises:
         ValueError: for a negative weight or a share outside [0, 1].
+
+    Example:
+        >>> import torch
+        >>> from hmgdm_monai import MaskedGraphLoss
+        >>> vertices, edges, kl = torch.ones(2, 8), torch.ones(3, 8), torch.tensor(0.0)
+        >>> MaskedGraphLoss()(vertices, 0 * vertices, edges, 3 * edges, kl)  # 0.5 * 1 + 0.5 * 4
+        tensor(2.5000)
     """
 
     def __init__(self, kl_weight: float = 0.0, edge_weight: float = 0.5) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from hmgdm_monai.data.files.checkpoint_file import read_checkpoint, write_checkpoint
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
+from hmgdm_monai.saving.bundle_files import bundle_file
 from hmgdm_monai.saving.declared_size import check_declared_size
 from hmgdm_monai.saving.tile_encoders import build_tile_encoder
 
@@ -14,7 +15,21 @@ FORMAT = 3
 
 
 def save_encoder(path: Path | str, encoder: TileEncoder) -> None:
-    """Write weights and settings, whole or not at all."""
+    """Write an encoder with its settings, whole or not at all.
+
+    Args:
+        path: of the file.
+        encoder: of any kind.
+
+    Raises:
+        InputError: the disk is full.
+
+    Example:
+        >>> from hmgdm_monai import load_encoder, save_encoder
+        >>> save_encoder("copy.pt", load_encoder())
+        >>> load_encoder("copy.pt").kind
+        'hmgdm'
+    """
     write_checkpoint(
         path,
         {
@@ -27,15 +42,23 @@ def save_encoder(path: Path | str, encoder: TileEncoder) -> None:
     )
 
 
-def load_encoder(path: Path | str) -> TileEncoder:
+def load_encoder(path: Path | str | None = None) -> TileEncoder:
     """Build an encoder from a file of :func:`save_encoder`, on the CPU, in evaluation mode.
 
     Args:
         path: of the file; or a folder in the layout of the hub, see :func:`hmgdm_monai.saving.hub.from_pretrained`.
+            None is the encoder that the bundle ships.
 
     Raises:
         InputError: no such file, a damaged one, or one of another kind or format.
+
+    Example:
+        >>> from hmgdm_monai import load_encoder
+        >>> encoder = load_encoder()
+        >>> encoder.run_settings["data"]["tile_mpp"]
+        1.0
     """
+    path = bundle_file("models/model.pt") if path is None else path
     if Path(path).is_dir():
         from hmgdm_monai.saving.hub import from_pretrained
 

@@ -18,7 +18,7 @@ BORDER, EDGE, VERTEX = (255, 0, 0), (0, 0, 0), (0, 0, 255)
 
 def draw(graph: EntityGraph, **options: object) -> np.ndarray:
     colours = {"border_colour": BORDER, "edge_colour": EDGE, "vertex_colour": VERTEX}
-    return draw_entity_graph(TILE, graph, **colours, **options).astype(int)
+    return draw_entity_graph(graph, TILE, **colours, **options).astype(int)
 
 
 def near(pixel: np.ndarray, colour: tuple[int, int, int]) -> bool:
@@ -53,9 +53,9 @@ def test_one_vertex_without_edges() -> None:
 def test_bad_input() -> None:
     graph = build_entity_graph(TILE, LABELS, keep_tile=False)
     with pytest.raises(InputError, match="uint8"):
-        draw_entity_graph(TILE.astype(float), graph)
+        draw_entity_graph(graph, TILE.astype(float))
     with pytest.raises(InputError, match="40 x 60"):
-        draw_entity_graph(TILE, graph, LABELS[:, :20])
+        draw_entity_graph(graph, TILE, LABELS[:, :20])
 
 
 def test_figure_names_sizes_and_data() -> None:

@@ -80,9 +80,21 @@ def read_features(path: str | os.PathLike[str]) -> Features:
 
     Half precision becomes float32, and a leading axis of 1, as some versions of these tools write it, is dropped.
 
+    Args:
+        path: of the HDF5 file of one slide.
+
     Raises:
         InputError: not an HDF5 file, damaged, no `features` in it, no tiles, shapes that do not match, what is no
             number or not finite, links to other files, or far more declared than the file can hold.
+
+    Example:
+        >>> import h5py, numpy as np
+        >>> from hmgdm_monai import read_features
+        >>> with h5py.File("slide.h5", "w") as file:  # as CLAM and TRIDENT write it
+        ...     file["features"], file["coords"] = np.ones((5, 16)), np.zeros((5, 2))
+        >>> slide = read_features("slide.h5")
+        >>> slide.features.shape, slide.coords.shape
+        ((5, 16), (5, 2))
     """
     with opened_hdf5(path, _WHAT, _ADVICE) as file:
         features = read_numbers(_features_of(file, path), "features")

@@ -25,6 +25,16 @@ class TileEncoder(nn.Module, ABC):
     Args:
         settings: what the networks were built from, as JSON knows it.
         run_settings: of the run that trained them; ``run_settings["data"]`` says how tiles are made.
+
+    Example:
+        >>> import torch
+        >>> from hmgdm_monai import load_encoder
+        >>> encoder = load_encoder()  # the one that the bundle ships; a TileEncoder
+        >>> side = encoder.run_settings["data"]["tile_size_px"]
+        >>> with torch.inference_mode():
+        ...     embeddings = encoder(torch.randint(0, 256, (2, 3, side, side)))
+        >>> len(embeddings)
+        2
     """
 
     kind: ClassVar[str]

@@ -44,6 +44,15 @@ def build_hmgdm(
         bottleneck: whether the encoder ends in a Gaussian bottleneck.
         readout: statistics that pool the states into the embedding.
         layer_differences: whether in each layer vertices also hear how their neighbors differ from them.
+
+    Raises:
+        ValueError: a setting out of its range.
+
+    Example:
+        >>> from hmgdm_monai import build_hmgdm
+        >>> network = build_hmgdm(latent_dim=424)  # of the default backbone
+        >>> network.encoder.hidden_dim, network.mask_ratio
+        (64, 0.6)
     """
     encoder = GraphEncoder(
         latent_dim,

@@ -50,6 +50,17 @@ class HMGDM(GraphTrunk):
 
     Raises:
         ValueError: if encoder and denoiser do not match, or ``mask_ratio`` does not lie between 0 and 1.
+
+    Example:
+        >>> import torch
+        >>> from hmgdm_monai import EntityGraph, GraphNoising, MaskedGraphLoss, build_hmgdm
+        >>> graph = EntityGraph(pos=torch.rand(4, 2), edge_index=torch.tensor([[0, 1, 2], [1, 2, 3]]))
+        >>> graph.vertex_latents, graph.edge_latents = torch.randn(4, 8), torch.randn(3, 8)
+        >>> network = build_hmgdm(latent_dim=8)  # an HMGDM
+        >>> loss = MaskedGraphLoss()(*network(graph, GraphNoising()))
+        >>> loss.backward()
+        >>> tuple(network.embed(graph).shape)  # mean and deviation of states (64) and of latents (8)
+        (1, 144)
     """
 
     def __init__(
