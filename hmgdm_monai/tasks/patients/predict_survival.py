@@ -33,18 +33,17 @@ def predict_survival(
             with other settings.
 
     Example:
-        >>> from pathlib import Path
-        >>> import numpy as np
+        >>> import h5py, numpy as np, pandas as pd
         >>> from hmgdm_monai import predict_survival
-        >>> from hmgdm_monai.data.files.features_file import write_features
-        >>> rows, rng = ["image,patient,time,event,features"], np.random.default_rng(0)
-        >>> for n in range(24):
-        ...     path = write_features(f"s{n}.h5", rng.normal(size=(4, 5)))
-        ...     rows.append(f"{path},p{n},{30 - n},{n % 4 // 2},{path}")
-        >>> manifest = Path("patients.csv")
-        >>> _ = manifest.write_text(chr(10).join(rows))
+        >>> files, rng = [f"s{n}.h5" for n in range(24)], np.random.default_rng(0)
+        >>> for name in files:  # 4 tiles a slide, 5 features a tile
+        ...     with h5py.File(name, "w") as file:
+        ...         file["features"] = rng.normal(size=(4, 5))
+        >>> outcome = {"time": range(1, 25), "event": [0, 0, 1, 1] * 6}
+        >>> table = {"image": files, "patient": files, "features": files, **outcome}
+        >>> pd.DataFrame(table).to_csv("patients.csv", index=False)
         >>> small = {"aggregator": "mean", "n_folds": 2, "max_epochs": 2, "num_bootstrap": 5, "device": "cpu"}
-        >>> metrics = predict_survival(manifest, "runs/survival", **small)
+        >>> metrics = predict_survival("patients.csv", "runs/survival", **small)
         >>> list(metrics["models"])
         ['mean', 'cox_pca']
     """
