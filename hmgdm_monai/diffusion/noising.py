@@ -91,7 +91,8 @@ class GraphNoising:
 
     def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """Noisy latents (N, D) from clean ones (N, D), noise (N, D) and the timestep of each entity (N,)."""
-        return self.scheduler.add_noise(latents, noise, timesteps)
+        noisy: Tensor = self.scheduler.add_noise(latents, noise, timesteps)
+        return noisy
 
     def target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """What the denoiser must predict, (N, D), by the scheduler's ``prediction_type``."""
@@ -100,14 +101,15 @@ class GraphNoising:
             return latents
         if kind == "epsilon":
             return noise
-        return self.scheduler.get_velocity(latents, noise, timesteps)
+        velocity: Tensor = self.scheduler.get_velocity(latents, noise, timesteps)
+        return velocity
 
     def predicted_latents(self, prediction: Tensor, noisy: Tensor, timesteps: Tensor) -> Tensor:
         """Clean latents (N, D) implied by a prediction (N, D) of whatever type, made on ``noisy`` (N, D)."""
         kind = self.scheduler.config.prediction_type
         if kind == "sample":
             return prediction
-        abar = self.scheduler.alphas_cumprod.to(noisy)[timesteps].unsqueeze(-1)
+        abar: Tensor = self.scheduler.alphas_cumprod.to(noisy)[timesteps].unsqueeze(-1)
         if kind == "epsilon":
             return (noisy - (1 - abar).sqrt() * prediction) / abar.sqrt()
         return abar.sqrt() * noisy - (1 - abar).sqrt() * prediction

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -145,4 +145,4 @@ class BackboneEntities(EntityEncoder):
         return torch.cat(latents) if latents else torch.zeros(0, self._channels, device=device)
 
     def _all(self) -> list[Backbone]:
-        return list(self.backbones)  # type: ignore[arg-type]
+        return cast(list[Backbone], list(self.backbones))

@@ -64,7 +64,8 @@ def write_features(
     """
     path, features = Path(path), np.asarray(features, np.float32)
     if features.ndim != 2 or (coords is not None and np.shape(coords) != (len(features), 2)):
-        raise ValueError(f"features of shape {features.shape} with coords of shape {np.shape(coords)}")
+        found = None if coords is None else np.shape(coords)
+        raise ValueError(f"features of shape {features.shape} with coords of shape {found}")
     with whole_hdf5(path) as (file, _):
         file["features"] = features
         if coords is not None:
@@ -156,7 +157,7 @@ def _features_of(file: h5py.File, path: str | os.PathLike[str]) -> h5py.Dataset:
     found = checked_dataset(file, "features")
     if found is None:
         raise InputError(f"{path}: holds no data set `features`; those there are {', '.join(file) or 'none'}")
-    shape = found.shape or ()
+    shape: tuple[int, ...] = found.shape or ()
     if not (len(shape) == 2 or (len(shape) == 3 and shape[0] == 1)) or 0 in shape:
         raise InputError(f"{path}: features must be tiles x channels with one tile at least, not {shape}")
     check_declared(found, "features")

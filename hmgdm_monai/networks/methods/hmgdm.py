@@ -109,21 +109,20 @@ class HMGDM(GraphTrunk):
         vertex_noise = draws.of_vertices(normal).to(vertices)
         vertex_times = timesteps[graph.vertex_batch]
         noisy_vertices = noising.add_noise(vertices, vertex_noise, vertex_times)
-        noisy_edges = edge_noise = edge_times = None
+        noisy_edges = edge_target = None
         if edges is not None:
             edge_noise = draws.of_edges(normal).to(edges)
             edge_times = timesteps[graph.edge_batch]
             noisy_edges = noising.add_noise(edges, edge_noise, edge_times)
+            gone = ~edge_visible
+            edge_target = noising.target(edges[gone], edge_noise[gone], edge_times[gone])
         vertex_prediction, edge_prediction = self.denoise(
             graph, noisy_vertices, noisy_edges, encoding, vertex_visible, edge_visible, timesteps
         )
         hidden = ~vertex_visible
         vertex_target = noising.target(vertices[hidden], vertex_noise[hidden], vertex_times[hidden])
-        edge_target = None
-        if edges is not None and edge_prediction is not None:
-            gone = ~edge_visible
-            edge_target = noising.target(edges[gone], edge_noise[gone], edge_times[gone])
-            edge_prediction = edge_prediction[gone]
+        if edge_prediction is not None:
+            edge_prediction = edge_prediction[~edge_visible]
         return MaskedDiffusionOutput(
             vertex_prediction[hidden], vertex_target, edge_prediction, edge_target, encoding.kl
         )
@@ -139,7 +138,7 @@ class HMGDM(GraphTrunk):
         timesteps: Tensor,
     ) -> tuple[Tensor, Tensor | None]:
         """Predict the target of hidden entities; see :meth:`GraphDenoiser.forward`."""
-        return self.denoiser(
+        predictions: tuple[Tensor, Tensor | None] = self.denoiser(
             noisy_vertices,
             noisy_edges,
             encoding,
@@ -150,3 +149,4 @@ class HMGDM(GraphTrunk):
             edge_visible,
             timesteps,
         )
+        return predictions
