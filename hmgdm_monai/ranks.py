@@ -41,6 +41,11 @@ def is_first_rank() -> bool:
     return rank() == 0
 
 
+def is_other_rank() -> bool:
+    """Whether this process leaves writing, logging and drawing to the first one."""
+    return not is_first_rank()
+
+
 def join() -> None:
     """Take part in what ``torchrun`` has started: NCCL where there is a GPU for the process, Gloo otherwise.
 

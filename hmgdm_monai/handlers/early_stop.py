@@ -8,32 +8,30 @@ from typing import Any
 from ignite.engine import Engine, Events
 from ignite.handlers import EarlyStopping
 
-from hmgdm_monai.handlers.validation_score import ValidationLoss
-
 
 class EarlyStop:
-    """End training once the validation loss has not improved for a number of epochs.
+    """End training once the validation loss has not improved for a number of validations.
 
     Ignite's handler wants the trainer when it is built, which in a config, where the trainer names its handlers, is
-    circular. This one builds it when it is attached.
+    circular. This one builds it when it is attached. It counts validations, not epochs: between two of them there is
+    no new loss.
 
     Args:
-        patience: epochs without improvement.
+        patience: validations without improvement.
         evaluator: whose ``val_loss`` counts.
     """
 
     def __init__(self, patience: int, evaluator: Engine) -> None:
-        self.patience = patience
-        self.score = ValidationLoss(evaluator, sign=-1.0)
+        self.patience, self.evaluator = patience, evaluator
         self._stopping: EarlyStopping | None = None
 
     def attach(self, engine: Engine) -> None:
-        """Register on the trainer, after validation."""
-        self._stopping = EarlyStopping(self.patience, self.score, engine)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self._stopping)
+        """Register on the evaluator; ``engine`` is the trainer that is to end."""
+        self._stopping = EarlyStopping(self.patience, lambda evaluator: -evaluator.state.metrics["val_loss"], engine)
+        self.evaluator.add_event_handler(Events.COMPLETED, self._stopping)
 
     def state_dict(self) -> dict[str, Any]:
-        """Epochs without improvement so far, and the best score."""
+        """Validations without improvement so far, and the best score."""
         return dict(self._attached().state_dict())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

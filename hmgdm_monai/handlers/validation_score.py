@@ -1,4 +1,4 @@
-"""What schedules and early stopping read of a validation."""
+"""What a learning-rate schedule reads of a validation."""
 
 from __future__ import annotations
 
@@ -6,16 +6,8 @@ from ignite.engine import Engine
 
 
 class ValidationLoss:
-    """The latest ``val_loss`` of an evaluator, for handlers that sit on the trainer and ask with the trainer's engine.
+    """The ``val_loss`` of the evaluator that a handler sits on: each validation moves the schedule once."""
 
-    Args:
-        evaluator: whose metrics to read.
-        sign: -1 where higher has to mean better, as early stopping wants it.
-    """
-
-    def __init__(self, evaluator: Engine, sign: float = 1.0) -> None:
-        self.evaluator, self.sign = evaluator, sign
-
-    def __call__(self, trainer: Engine) -> float:
-        """The signed loss; infinity, the worst there is, before the first validation."""
-        return self.sign * float(self.evaluator.state.metrics.get("val_loss", float("inf")))
+    def __call__(self, evaluator: Engine) -> float:
+        """The loss of the validation that has just ended."""
+        return float(evaluator.state.metrics["val_loss"])

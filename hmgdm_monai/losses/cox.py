@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -35,6 +37,8 @@ class CoxLoss(nn.Module):
         if ties not in ("efron", "breslow"):
             raise ValueError(f"ties must be 'efron' or 'breslow', not {ties!r}")
         self.ties = ties
+        # The arguments, as a model file keeps them.
+        self.settings: dict[str, Any] = {"name": "cox", "ties": ties}
 
     def forward(self, output: Tensor, time: Tensor, event: Tensor) -> Tensor:
         """Loss of B patients.

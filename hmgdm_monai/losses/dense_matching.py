@@ -109,7 +109,7 @@ class DenseDINOLoss(DINOLoss):
         num_prototypes: K, number of logits.
         student_temperature: of the student's softmax.
         teacher_temperature: of the teacher's softmax.
-        centre_momentum: share of the centre that stays at each step.
+        center_momentum: share of the centre that stays at each step.
     """
 
     def forward(  # type: ignore[override]  # regions have validity, images have none

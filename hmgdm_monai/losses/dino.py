@@ -27,7 +27,7 @@ class DINOLoss(nn.Module):
         num_prototypes: K, number of logits.
         student_temperature: of the student's softmax.
         teacher_temperature: of the teacher's softmax; lower sharpens its targets.
-        centre_momentum: share of the centre that stays at each step, in [0, 1].
+        center_momentum: share of the centre that stays at each step, in [0, 1].
 
     Raises:
         ValueError: a setting out of its range, or (on calling) tensors that do not match.
@@ -38,7 +38,7 @@ class DINOLoss(nn.Module):
         num_prototypes: int,
         student_temperature: float = 0.1,
         teacher_temperature: float = 0.04,
-        centre_momentum: float = 0.9,
+        center_momentum: float = 0.9,
     ) -> None:
         super().__init__()
         if num_prototypes < 1 or student_temperature <= 0 or teacher_temperature <= 0:
@@ -46,10 +46,10 @@ class DINOLoss(nn.Module):
                 f"need num_prototypes >= 1 and temperatures above 0, got {num_prototypes}, {student_temperature} and "
                 f"{teacher_temperature}"
             )
-        if not 0 <= centre_momentum <= 1:
-            raise ValueError(f"centre_momentum must lie in [0, 1], not {centre_momentum}")
+        if not 0 <= center_momentum <= 1:
+            raise ValueError(f"center_momentum must lie in [0, 1], not {center_momentum}")
         self.student_temperature, self.teacher_temperature = student_temperature, teacher_temperature
-        self.centre_momentum = centre_momentum
+        self.center_momentum = center_momentum
         self.centre: Tensor
         self.register_buffer("centre", torch.zeros(num_prototypes))
 
@@ -87,7 +87,7 @@ class DINOLoss(nn.Module):
         weights = logits.new_ones(len(logits)) if weights is None else weights.to(logits).flatten()
         # One sum over processes for both: the weighted logits, and the weights behind them.
         sums = total(torch.cat((weights @ logits, weights.sum()[None])))
-        moved = torch.lerp(sums[:-1] / _divisor(sums[-1]), self.centre, self.centre_momentum)
+        moved = torch.lerp(sums[:-1] / _divisor(sums[-1]), self.centre, self.center_momentum)
         self.centre.copy_(torch.where(sums[-1] > 0, moved, self.centre))
 
     def _cross_entropy(self, teacher: Tensor, student: Tensor, dtype: torch.dtype) -> Tensor:

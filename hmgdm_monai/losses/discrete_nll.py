@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -33,6 +35,11 @@ class DiscreteTimeNLL(nn.Module):
             raise ValueError(f"cuts must ascend, not {cuts.tolist()}")
         self.cuts: Tensor
         self.register_buffer("cuts", cuts)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The arguments, as a model file keeps them."""
+        return {"name": "discrete", "cuts": self.cuts.tolist()}
 
     @property
     def num_outputs(self) -> int:

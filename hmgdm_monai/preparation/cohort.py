@@ -13,13 +13,10 @@ from tqdm import tqdm
 
 from hmgdm_monai.data.manifest.manifest import Manifest, ManifestRow, read_manifest
 from hmgdm_monai.data.stores.graph_store import GraphStore
-from hmgdm_monai.data.tiles.tiling import TileSpec
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.preparation.graph_recipe import GraphRecipe
 from hmgdm_monai.preparation.graph_unit import GraphUnit, UnitOutcome, build_unit, plan_units, stored_rows
 from hmgdm_monai.preparation.processes import run_all
-from hmgdm_monai.transforms.entity_cutter import EntityCutter
-from hmgdm_monai.transforms.stain import NormalizeStain
+from hmgdm_monai.preparation.tile_recipe import TileRecipe
 
 
 @dataclass(frozen=True)
@@ -78,12 +75,8 @@ class CohortGraphs:
 def build_graph_stores(
     manifest: Manifest | str | os.PathLike[str],
     folder: str | os.PathLike[str],
-    tile_spec: TileSpec,
-    cutter: EntityCutter,
-    stain: NormalizeStain | None = None,
-    max_tiles_per_slide: int | None = None,
+    recipe: TileRecipe,
     num_workers: int = 0,
-    seed: int = 0,
     progress: bool = True,
 ) -> CohortGraphs:
     """Build the entity graphs of all slides and tiles of a manifest, once.
@@ -98,12 +91,8 @@ def build_graph_stores(
     Args:
         manifest: the cohort, or the path of its CSV.
         folder: of the stores; made where missing.
-        tile_spec: size, scale and choice of tiles.
-        cutter: cuts a tile into entities.
-        stain: normalises each tile before that.
-        max_tiles_per_slide: draws that many tiles, spread evenly over the tissue, of a slide that has more.
+        recipe: how tiles are chosen, and what is made of each.
         num_workers: processes, each building one unit at a time; 0 builds in this one. The result is the same.
-        seed: of the draw of tiles.
         progress: show a bar over units on stderr.
 
     Returns:
@@ -113,12 +102,11 @@ def build_graph_stores(
         InputError: the manifest cannot be used, a setting is out of range, no image could be used (all reasons in one
             message, a line each), or the disk is full.
     """
-    for name, value, least in (("max_tiles_per_slide", max_tiles_per_slide, 1), ("num_workers", num_workers, 0)):
+    for name, value, least in (("max_tiles_per_slide", recipe.max_tiles, 1), ("num_workers", num_workers, 0)):
         if value is not None and value < least:
             raise InputError(f"cohort: {name} must be at least {least}, not {value}")
     if not isinstance(manifest, Manifest):
         manifest = read_manifest(manifest)
-    recipe = GraphRecipe(tile_spec, cutter, stain, max_tiles_per_slide, seed)
     units, reasons = plan_units(manifest.rows, Path(folder), recipe)
     outcomes = _build_all(units, num_workers, progress)
 

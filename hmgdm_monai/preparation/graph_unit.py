@@ -23,10 +23,10 @@ from hmgdm_monai.data.tiles.row_cells import RowCells
 from hmgdm_monai.data.tiles.row_locations import row_locations
 from hmgdm_monai.data.tiles.tiling import SINGLE_TILE, TileSpec
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.preparation.graph_recipe import GraphRecipe
 from hmgdm_monai.preparation.processes import raise_if_stopped
+from hmgdm_monai.preparation.tile_recipe import TileRecipe
 from hmgdm_monai.transforms.entity_cutter import NoEntitiesError
-from hmgdm_monai.transforms.entity_graph import build_entity_graph
+from hmgdm_monai.transforms.tile_transforms import tile_graph
 
 TILES_AT_ONCE = 64  # read together; bounds the memory that a slide takes
 
@@ -47,7 +47,7 @@ class GraphUnit:
     name: str
     rows: tuple[ManifestRow, ...]
     folder: Path
-    recipe: GraphRecipe
+    recipe: TileRecipe
     settings: dict[str, Any]
 
     @property
@@ -73,9 +73,7 @@ class _NoUnitError(Exception):
     """Ends the writing of a unit of which nothing, or only a part of a slide, could be read."""
 
 
-def plan_units(
-    rows: Sequence[ManifestRow], folder: Path, recipe: GraphRecipe
-) -> tuple[list[GraphUnit], dict[str, str]]:
+def plan_units(rows: Sequence[ManifestRow], folder: Path, recipe: TileRecipe) -> tuple[list[GraphUnit], dict[str, str]]:
     """Which units a cohort has: one for each slide, one for all plain tiles of each patient.
 
     Plain tiles are PNG, JPEG and the like, and TIFFs without tiles and pyramid of no more than 1.5 tiles a side.
@@ -93,7 +91,7 @@ def plan_units(
     skipped: dict[str, str] = {}
     for row in rows:
         try:
-            identity = _identity(row, recipe.cutter.reads_cells)
+            identity = _identity(row, recipe.reads_cells)
             is_tile = _is_plain_tile(row, recipe.tile_spec)
         except InputError as error:
             skipped[row.id] = reason_of(error, row)
@@ -146,7 +144,7 @@ def build_unit(unit: GraphUnit) -> UnitOutcome:
     return UnitOutcome(len(counted), skipped)
 
 
-def image_tiles(row: ManifestRow, recipe: GraphRecipe, notes: list[str] | None = None) -> Iterator[TileGraph]:
+def image_tiles(row: ManifestRow, recipe: TileRecipe, notes: list[str] | None = None) -> Iterator[TileGraph]:
     """The tiles of one image with their graphs, read a few at a time; tiles without an entity are left out.
 
     Args:
@@ -159,24 +157,20 @@ def image_tiles(row: ManifestRow, recipe: GraphRecipe, notes: list[str] | None =
     """
     spec, empty = recipe.tile_spec, 0
     with closing(open_slide(row.image, mpp=row.mpp)) as slide:
-        cells = RowCells(slide, row, spec.mpp) if recipe.cutter.reads_cells else None
+        cells = RowCells(slide, row, spec.mpp) if recipe.reads_cells else None
         locations = thin(row_locations(slide, row, spec), recipe.max_tiles, recipe.seed, row.id)
         mpp = None if slide.mpp is None else spec.mpp
         for start in range(0, len(locations), TILES_AT_ONCE):
             part = locations[start : start + TILES_AT_ONCE]
             for (x, y), pixels in zip(part.tolist(), slide.read_regions(part, spec.size_px, spec.mpp), strict=True):
                 raise_if_stopped()
-                image = pixels.transpose(2, 0, 1)
-                if recipe.stain is not None:
-                    image = recipe.stain(image)
                 outlines = None if cells is None else cells.outlines((x, y), spec.size_px)
                 try:
-                    label_map, edge_index = recipe.cutter.cut(image, mpp, outlines)
+                    graph = tile_graph(recipe.transforms, pixels.transpose(2, 0, 1), mpp, outlines)
                 except NoEntitiesError:
                     empty += 1
                     continue
-                graph = build_entity_graph(image, label_map, edge_index=edge_index, mpp=mpp)
-                yield TileGraph(graph, row.id, (x, y), mpp, image.transpose(1, 2, 0))
+                yield TileGraph(graph, row.id, (x, y), mpp, graph.image[0].numpy().transpose(1, 2, 0))
     if empty == len(locations):
         raise InputError(f"{row.image}: {no_cells(empty, empty)}")
     if notes is not None:

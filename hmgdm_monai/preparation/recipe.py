@@ -1,4 +1,4 @@
-"""How a pretrained model wants its tiles: read from the settings that it was trained with."""
+"""How a pretrained model wants its tiles, and the noise of its training: read from the settings in its file."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 from hmgdm_monai.data.tiles.tiling import TileSpec
 from hmgdm_monai.diffusion.noising import GraphNoising
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.networks.encoders.tile_sample import cutter_of, stain_of
-from hmgdm_monai.preparation.graph_recipe import GraphRecipe
+from hmgdm_monai.networks.encoders.tile_sample import transforms_of
+from hmgdm_monai.preparation.tile_recipe import TileRecipe
 
 
-def recipe_of(run_settings: Mapping[str, Any], max_tiles_per_slide: int | None = None, seed: int = 0) -> GraphRecipe:
+def recipe_of(run_settings: Mapping[str, Any], max_tiles_per_slide: int | None = None, seed: int = 0) -> TileRecipe:
     """Tiles and graphs as in training, but for their number: of every slide all, or ``max_tiles_per_slide``.
 
     Args:
@@ -24,35 +24,31 @@ def recipe_of(run_settings: Mapping[str, Any], max_tiles_per_slide: int | None =
         InputError: the settings lack one that shapes a tile or its graph, or there were no tiles.
     """
     try:
-        data = run_settings["data"]
-        spec = TileSpec(data["tile_size_px"], data["tile_mpp"], data["tile_overlap_px"], data["min_tissue"])
-    except KeyError as error:
+        spec = {name: value for name, value in run_settings["recipe"]["tile_spec"].items() if name != "_target_"}
+        tile_spec = TileSpec(**spec)
+    except (KeyError, TypeError) as error:
         raise InputError(
-            f"the model's settings lack {error}, so its tiles cannot be made; give a run's model.pt"
+            f"the model's settings do not tell how its tiles are made ({error}); give a run's model.pt"
         ) from None
-    return GraphRecipe(spec, cutter_of(run_settings), stain_of(run_settings), max_tiles_per_slide, seed)
+    return TileRecipe(tile_spec, transforms_of(run_settings), max_tiles_per_slide, seed)
 
 
 def noising_of(run_settings: Mapping[str, Any]) -> GraphNoising:
     """The forward process that a model was trained with.
 
+    Args:
+        run_settings: of a pretrained model.
+
     Raises:
-        InputError: the settings lack one that shapes it.
+        InputError: the settings do not tell.
     """
     from diffusers import DDPMScheduler
 
     try:
-        settings = run_settings["hmgdm"]
-        scheduler = DDPMScheduler(
-            num_train_timesteps=settings["num_timesteps"],
-            beta_start=settings["beta_start"],
-            beta_end=settings["beta_end"],
-            beta_schedule="sigmoid",
-            prediction_type=settings["prediction_type"],
-            clip_sample=False,
-        )
-        return GraphNoising(scheduler, settings["noise_intensity"])
-    except KeyError as error:
+        settings = run_settings["noising"]
+        scheduler = {name: value for name, value in settings["scheduler"].items() if name != "_target_"}
+        return GraphNoising(DDPMScheduler(**scheduler), settings["noise_intensity"])
+    except (KeyError, TypeError) as error:
         raise InputError(
-            f"the model's settings lack {error}, so its noise is unknown; give a model.pt of train.json"
+            f"the model's settings do not tell the noise of its training ({error}); give a model.pt of train.json"
         ) from None

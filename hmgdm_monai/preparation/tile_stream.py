@@ -16,15 +16,15 @@ from hmgdm_monai.data.slides.slide import Slide, open_slide
 from hmgdm_monai.data.tiles.row_cells import RowCells
 from hmgdm_monai.data.tiles.row_locations import row_locations
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.preparation.graph_recipe import GraphRecipe
 from hmgdm_monai.preparation.graph_unit import no_cells, reason_of, thin
+from hmgdm_monai.preparation.tile_recipe import TileRecipe
 from hmgdm_monai.transforms.entity_cutter import NoEntitiesError
 
 logger = logging.getLogger(__name__)
 
 
 def stream_slide(
-    row: ManifestRow, recipe: GraphRecipe, to_sample: Callable[..., Data], batch_tiles: int = 32, num_workers: int = 0
+    row: ManifestRow, recipe: TileRecipe, to_sample: Callable[..., Data], batch_tiles: int = 32, num_workers: int = 0
 ) -> Iterator[tuple[Batch, np.ndarray, dict[str, Any]]]:
     """A slide's tiles, a batch at a time; tiles without an entity are left out.
 
@@ -55,7 +55,7 @@ def stream_slide(
             "level0_height_px": int(slide.dimensions_px[1]),
             "tiles": len(locations),
         }
-        cells = RowCells(slide, row, spec.mpp) if recipe.cutter.reads_cells else None
+        cells = RowCells(slide, row, spec.mpp) if recipe.reads_cells else None
         dataset, found = _SlideTiles(slide, locations, recipe, to_sample, batch_tiles, cells), 0
         for batch in DataLoader(dataset, batch_size=None, num_workers=num_workers):
             if isinstance(batch, InputError):
@@ -82,7 +82,7 @@ class _SlideTiles(Dataset):
         self,
         slide: Slide,
         locations: np.ndarray,
-        recipe: GraphRecipe,
+        recipe: TileRecipe,
         to_sample: Callable[..., Data],
         batch_tiles: int,
         cells: RowCells | None,
@@ -124,7 +124,7 @@ class PlainTiles(Dataset):
     """Batches of plain tiles: (samples, row ids, places, row id -> why it cannot be used)."""
 
     def __init__(
-        self, rows: list[ManifestRow], recipe: GraphRecipe, to_sample: Callable[..., Data], batch_tiles: int
+        self, rows: list[ManifestRow], recipe: TileRecipe, to_sample: Callable[..., Data], batch_tiles: int
     ) -> None:
         self.rows, self.recipe, self.to_sample, self.batch_tiles = rows, recipe, to_sample, batch_tiles
 
@@ -140,7 +140,7 @@ class PlainTiles(Dataset):
                 with closing(open_slide(row.image, mpp=row.mpp)) as image:
                     spec = self.recipe.tile_spec
                     where = thin(row_locations(image, row, spec), self.recipe.max_tiles, self.recipe.seed, row.id)
-                    cells = RowCells(image, row, spec.mpp) if self.recipe.cutter.reads_cells else None
+                    cells = RowCells(image, row, spec.mpp) if self.recipe.reads_cells else None
                     pixels = image.read_regions(where, spec.size_px, spec.mpp)
                 found, kept = _samples(pixels, where, self.to_sample, cells)
                 if not found:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from hmgdm_monai.data.files.checkpoint_file import read_checkpoint, write_checkpoint
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.networks.classifiers.embedding_heads import LinearHead, NearestNeighbourHead
+from hmgdm_monai.networks.classifiers.embedding_heads import LinearHead, NearestNeighborHead
 from hmgdm_monai.networks.classifiers.tile_classifier import GatedTileClassifier, TileClassifier
 from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
 from hmgdm_monai.saving.bundle_files import bundle_file
@@ -77,7 +77,7 @@ def build_classifier(encoder: TileEncoder, mode: str, settings: Mapping[str, Any
     check_mode(mode)
     if mode == "finetune":
         return GatedTileClassifier(encoder, **settings)
-    head = LinearHead if mode == "linear" else NearestNeighbourHead
+    head = LinearHead if mode == "linear" else NearestNeighborHead
     return TileClassifier(encoder, head(**settings))
 
 

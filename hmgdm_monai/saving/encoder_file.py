@@ -55,8 +55,8 @@ def load_encoder(path: Path | str | None = None) -> TileEncoder:
     Example:
         >>> from hmgdm_monai import load_encoder
         >>> encoder = load_encoder()
-        >>> encoder.run_settings["data"]["tile_mpp"]
-        1.0
+        >>> encoder.tile_size_px, encoder.tile_mpp
+        (256, 1.0)
     """
     path = bundle_file("models/model.pt") if path is None else path
     if Path(path).is_dir():

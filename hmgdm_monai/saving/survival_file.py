@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,12 @@ from hmgdm_monai.data.files.checkpoint_file import read_checkpoint, write_checkp
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.losses.cox import CoxLoss
 from hmgdm_monai.losses.discrete_nll import DiscreteTimeNLL
+from hmgdm_monai.losses.survival_loss import build_loss
 from hmgdm_monai.networks.aggregators.bag_aggregator import BagAggregator
 from hmgdm_monai.networks.aggregators.build import build_aggregator
 from hmgdm_monai.saving.declared_size import check_declared_size
 
 FORMAT = 1
-LOSSES = ("cox", "discrete")
 
 
 @dataclass
@@ -70,13 +69,6 @@ def breslow_baseline(risk: np.ndarray, time: np.ndarray, event: np.ndarray) -> t
     with np.errstate(divide="ignore"):  # no hazard before the first death
         log_hazard = np.log(found.cum_baseline_hazard_.y) - shift
     return torch.from_numpy(np.array(found.cum_baseline_hazard_.x)), torch.from_numpy(log_hazard)
-
-
-def build_loss(settings: Mapping[str, Any]) -> CoxLoss | DiscreteTimeNLL:
-    """The loss that settings name: {"name": "cox", "ties": ...} or {"name": "discrete", "cuts": [...]}."""
-    if settings["name"] not in LOSSES:
-        raise InputError(f"no survival loss is called {settings['name']!r}; there are {', '.join(LOSSES)}")
-    return CoxLoss(settings["ties"]) if settings["name"] == "cox" else DiscreteTimeNLL(settings["cuts"])
 
 
 def save_survival_model(path: Path | str, model: SurvivalModel) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigWorkflow
 
-from hmgdm_monai.errors import InputError, input_error_in
+from hmgdm_monai.errors import input_error_in
 from hmgdm_monai.saving.bundle_files import bundle_file
 
 ConfigFiles = str | Path | Sequence[str | Path]
@@ -42,7 +41,6 @@ def run_bundle(
     meta_file = bundle_file("configs/metadata.json", root)
     names = [config_file] if isinstance(config_file, str | Path) else config_file
     files = [str(name if Path(name).is_file() else bundle_file(f"configs/{name}", root)) for name in names]
-    _check_names(given, ConfigParser.load_config_files(files), names)
     hook, threads = sys.excepthook, torch.get_num_threads()
     try:
         workflow = ConfigWorkflow(
@@ -72,13 +70,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path | torch.device):
         return str(value)
     return list(value) if isinstance(value, tuple) else value
-
-
-def _check_names(given: Mapping[str, Any], config: Mapping[str, Any], names: Sequence[str | Path]) -> None:
-    """MONAI adds a setting that no config reads without a word: a mistyped one would train with the default."""
-    for name in given:
-        first = name.replace("#", "::").partition("::")[0]
-        if first not in config:
-            close = difflib.get_close_matches(first, list(config), 1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            raise InputError(f"{', '.join(map(str, names))}: has no setting {first!r}{hint}")

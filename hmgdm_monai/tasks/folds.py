@@ -27,6 +27,11 @@ class Fold:
     test: np.ndarray
     number: int
 
+    @property
+    def development(self) -> np.ndarray:
+        """All that is not tested: training and inner validation, sorted."""
+        return np.sort(np.concatenate((np.asarray(self.train, int), np.asarray(self.val, int).reshape(-1))))
+
 
 def make_folds(
     labels: Sequence[object] | np.ndarray,

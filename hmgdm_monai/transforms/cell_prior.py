@@ -78,7 +78,7 @@ class NucleusPrior(Transform):
     """
 
     backend = [TransformBackends.NUMPY]
-    names = (*TISSUE_NAMES, "cell")
+    names: tuple[str, ...] = (*TISSUE_NAMES, "cell")
 
     def __init__(self, **settings: float) -> None:
         self.segment = SegmentNuclei(**settings)

@@ -36,6 +36,7 @@ class Cells(Transform):
     """
 
     backend = [TransformBackends.NUMPY]
+    kind = "cells"
     reads_cells = True
 
     def __init__(

@@ -31,10 +31,12 @@ class EntityCutter(Protocol):
     """Cuts tiles into entities and says which of them are joined by an edge. Picklable.
 
     Attributes:
+        kind: what the entities are, in the plural.
         reads_cells: whether entities are cells: then tiles must tell their scale, and outlines of the manifest's column
             ``cells`` are taken where there are any.
     """
 
+    kind: str
     reads_cells: bool
 
     def settings(self) -> dict[str, Any]:

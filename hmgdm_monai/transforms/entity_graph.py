@@ -144,11 +144,11 @@ class BuildEntityGraph(Transform):
 
 
 class BuildEntityGraphd(MapTransform):
-    """Dictionary version of :class:`BuildEntityGraph`.
+    """Dictionary version of :class:`BuildEntityGraph`; reads ``edge_index`` and ``mpp`` where they are there.
 
     Args:
         keys: keys of the tiles, (3, H, W) uint8.
-        superpixels_keys: keys of their label maps, one for each of ``keys``.
+        label_map_keys: keys of their label maps, one for each of ``keys``.
         graph_keys: key under which each graph is put, one for each of ``keys``.
         allow_missing_keys: pass over keys that are not there.
         keep_tile: whether graphs keep image and label map.
@@ -159,21 +159,21 @@ class BuildEntityGraphd(MapTransform):
     def __init__(
         self,
         keys: KeysCollection,
-        superpixels_keys: KeysCollection = "superpixels",
+        label_map_keys: KeysCollection = "label_map",
         graph_keys: KeysCollection = "graph",
         allow_missing_keys: bool = False,
         keep_tile: bool = True,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.superpixels_keys = one_key_each(self.keys, superpixels_keys, "superpixels_keys")
+        self.label_map_keys = one_key_each(self.keys, label_map_keys, "label_map_keys")
         self.graph_keys = one_key_each(self.keys, graph_keys, "graph_keys")
         self.build = BuildEntityGraph(keep_tile)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """A copy of the dictionary with the graph of each tile added."""
         d = dict(data)
-        for key, superpixels_key, graph_key in self.key_iterator(d, self.superpixels_keys, self.graph_keys):
-            d[graph_key] = self.build(d[key], d[superpixels_key])
+        for key, label_map_key, graph_key in self.key_iterator(d, self.label_map_keys, self.graph_keys):
+            d[graph_key] = self.build(d[key], d[label_map_key], d.get("edge_index"), d.get("mpp"))
         return d
 
 

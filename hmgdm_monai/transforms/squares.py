@@ -27,6 +27,7 @@ class Squares(Transform):
     """
 
     backend = [TransformBackends.NUMPY]
+    kind = "squares"
     reads_cells = False
 
     def __init__(self, n_segments: int = 50) -> None:

@@ -40,6 +40,7 @@ class Superpixels(Transform):
     """
 
     backend = [TransformBackends.NUMPY]
+    kind = "superpixels"
     reads_cells = False
 
     def __init__(
@@ -132,7 +133,7 @@ class Superpixelsd(MapTransform):
 
     Args:
         keys: keys of the tiles, (3, H, W) uint8.
-        superpixels_keys: key under which each label map is put, one for each of ``keys``.
+        label_map_keys: key under which each label map is put, one for each of ``keys``.
         allow_missing_keys: pass over keys that are not there.
         **settings: arguments of :class:`Superpixels`.
     """
@@ -142,19 +143,19 @@ class Superpixelsd(MapTransform):
     def __init__(
         self,
         keys: KeysCollection,
-        superpixels_keys: KeysCollection = "superpixels",
+        label_map_keys: KeysCollection = "label_map",
         allow_missing_keys: bool = False,
         **settings: Any,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.superpixels_keys = one_key_each(self.keys, superpixels_keys, "superpixels_keys")
+        self.label_map_keys = one_key_each(self.keys, label_map_keys, "label_map_keys")
         self.superpixels = Superpixels(**settings)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """A copy of the dictionary with the superpixels of each tile added."""
         d = dict(data)
-        for key, superpixels_key in self.key_iterator(d, self.superpixels_keys):
-            d[superpixels_key] = self.superpixels(d[key])
+        for key, label_map_key in self.key_iterator(d, self.label_map_keys):
+            d[label_map_key] = self.superpixels(d[key])
         return d
 
 

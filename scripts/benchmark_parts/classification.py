@@ -55,18 +55,21 @@ def run_mode(
     choose_by: str,
 ) -> dict[str, Any]:
     """``metrics.json`` of one cross-validation with ``cancer_auc``, the latter from its ``predictions.csv``."""
+    from common.fold_trainings import finetuning
+
     from hmgdm_monai.tasks.run_folder import RunFolder
     from hmgdm_monai.tasks.tiles.cross_validation import CrossValidation
     from hmgdm_monai.tasks.tiles.data import ClassificationData, PretrainedFile
-    from hmgdm_monai.tasks.tiles.finetuning import FineTuning
-    from hmgdm_monai.tasks.tiles.methods import LinearProbe, NearestNeighbours
+    from hmgdm_monai.tasks.tiles.methods import LinearProbe, NearestNeighbors
 
     folder = output / f"{mode}_seed_{seed}"
     data = ClassificationData(manifest, output / "stores", PretrainedFile(model), device=device)
     methods = {
         "linear": LinearProbe(),
-        "knn": NearestNeighbours(),
-        "finetune": FineTuning(folder, max_epochs, choose_by, seed=seed, device=device, amp=device != "cpu"),
+        "knn": NearestNeighbors(),
+        "finetune": finetuning(
+            data, folder, max_epochs=max_epochs, choose_by=choose_by, seed=seed, device=device, amp=device != "cpu"
+        ),
     }
     settings = {"model": str(model), "mode": mode, "seed": seed, "n_folds": n_folds, "max_epochs": max_epochs}
     settings |= {"choose_by": choose_by} if mode == "finetune" else {}

@@ -101,20 +101,17 @@ def pretraining_data(settings: Mapping[str, Any], store_dir: Path) -> Pretrainin
     """The data that a model was pretrained on, without degraded views.
 
     Args:
-        settings: ``run_settings["data"]`` of the model.
+        settings: ``run_settings`` of the model.
         store_dir: where the run's stores are.
     """
     from hmgdm_monai.preparation.recipe import recipe_of
     from hmgdm_monai.tasks.pretraining.graph_data import PretrainingData
 
-    recipe = recipe_of({"data": settings})
+    data, recipe = settings["data"], settings["recipe"]
     return PretrainingData(
-        settings["manifest"],
+        data["manifest"],
         store_dir,
-        recipe.tile_spec,
-        recipe.cutter,
-        recipe.stain,
-        val_fraction=settings["val_fraction"],
-        max_tiles_per_slide=settings["max_tiles_per_slide"],
-        seed=settings["seed"],
+        recipe_of(settings, recipe["max_tiles"], recipe["seed"]),
+        val_fraction=data["val_fraction"],
+        seed=data["seed"],
     )

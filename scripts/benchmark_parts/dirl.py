@@ -135,11 +135,11 @@ def gate_measured(
     Every tile is measured by a gate that has not seen its biopsy.
     """
     import torch
+    from common.fold_trainings import finetuning
 
     from hmgdm_monai.metrics.attention_metrics import AttentionMetrics
     from hmgdm_monai.tasks.folds import make_folds
     from hmgdm_monai.tasks.tiles.data import ClassificationData, PretrainedFile
-    from hmgdm_monai.tasks.tiles.finetuning import FineTuning
 
     pretrained = PretrainedFile(run / "model.pt")
     data = region_data(pretrained.encoder, output)
@@ -150,7 +150,7 @@ def gate_measured(
     classified = ClassificationData(manifest, output / "gate_stores", pretrained)
     classified.prepare()
     by_id = {data.tiles.cohort.tile_rows[place].id: place for place in places}
-    fit = FineTuning(output / "gate", max_epochs=GATE_EPOCHS, encoder_learning_rate=0.0, seed=0)
+    fit = finetuning(classified, output / "gate", max_epochs=GATE_EPOCHS, encoder_learning_rate=0.0)
     metric = AttentionMetrics(data.prior.names)
     store = data.tiles.cohort.store(tiles=False)
     for fold in make_folds(classified.labels, classified.patients, GATE_FOLDS):
@@ -176,7 +176,7 @@ def region_data(encoder: TileEncoder, output: Path) -> DiRLData:
     from hmgdm_monai.tasks.pretraining.image_data import DiRLData
     from hmgdm_monai.transforms.cell_prior import NucleusPrior
 
-    return DiRLData(pretraining_data(encoder.run_settings["data"], output / "stores"), NucleusPrior())
+    return DiRLData(pretraining_data(encoder.run_settings, output / "stores"), NucleusPrior())
 
 
 def region_shares(superpixels: Any, regions: Any, vertices: int, names: int) -> Any:

@@ -96,7 +96,7 @@ def run_features(run: Path, labels: Mapping[Path, ProstateTile], seed: int) -> t
     from hmgdm_monai.saving.encoder_file import load_encoder
 
     model = load_encoder(run / "model.pt")
-    data = pretraining_data(model.run_settings["data"], run.parent / "stores")
+    data = pretraining_data(model.run_settings, run.parent / "stores")
     data.encode(model.entities)
     found = [(i, labels[row.image]) for i, row in enumerate(data.cohort.tile_rows) if row.image in labels]
     graphs = Subset(data.latents(), [i for i, _ in found])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -14,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 _ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(_ROOT / "tests" / "real"))
 
 
 def measure_survival(
@@ -26,17 +24,17 @@ def measure_survival(
         data: folder of real data with `survival/`.
         cohorts: of it.
         seeds: of the runs.
-        **training: settings of :class:`hmgdm_monai.tasks.patients.fold.SurvivalTraining`, e.g. ``aggregator``.
+        **training: overrides of survival.json, e.g. ``aggregator``.
 
     Returns:
         C-index by cohort and model; for the seed, the share of concordant pairs within test folds.
     """
-    from survival_cohort import convert_survival_cohort
+    from common.fold_trainings import survival_config
+    from common.survival_cohort import convert_survival_cohort
 
     from hmgdm_monai.metrics.survival import score_folds
     from hmgdm_monai.tasks.patients.cross_validation import SurvivalCrossValidation
     from hmgdm_monai.tasks.patients.data import SurvivalData
-    from hmgdm_monai.tasks.patients.fold import SurvivalTraining
     from hmgdm_monai.transforms.tile_graph import TileGraph
 
     found: dict[str, dict[str, list[float]]] = {}
@@ -46,13 +44,14 @@ def measure_survival(
             # These features have no coords.
             cohort_data = SurvivalData(manifest, clinical_columns=("age",), graph=TileGraph(spatial_k=0))
             for seed in seeds:
+                output = Path(folder) / cohort / f"seed_{seed}"
                 run = SurvivalCrossValidation(
                     cohort_data,
-                    SurvivalTraining(**training),
-                    Path(folder) / cohort / f"seed_{seed}",
+                    survival_config(cohort_data, output, seed=seed, **training),
+                    training.get("aggregator", "amil"),
+                    output,
                     seed=seed,
                     baselines=("cox_clinical", "cox_pca"),
-                    progress=False,
                 )
                 for name, folds in run.run().items():
                     scores = score_folds([fold.outcome for fold in folds], num_bootstrap=0)
@@ -65,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cohorts", nargs="+", default=["kirc", "lihc"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--training", type=json.loads, default={}, help="JSON settings of SurvivalTraining")
+    parser.add_argument("--training", type=json.loads, default={}, help="JSON overrides of survival.json")
     given = parser.parse_args()
     data = Path(os.environ.get("HMGDM_REAL_DATA") or _ROOT.parent / "shared" / "data")
     start = time.perf_counter()

@@ -62,7 +62,7 @@ def scored_latents(
     from hmgdm_monai.preparation.recipe import recipe_of
 
     recipe = recipe_of(run_settings)
-    to_graph = TileToGraph(recipe.cutter, recipe.stain, recipe.tile_spec.mpp)
+    to_graph = TileToGraph(recipe.transforms, recipe.tile_spec.mpp)
     source = {"tiles": tiles.key, "corruption": kind, **recipe.settings()}
     settings = latent_settings(source, entities.digest(), edge_latents=entities.edge_latents)
 

@@ -58,10 +58,10 @@ def _nearest(train: np.ndarray, labels: np.ndarray, test: np.ndarray, classes: n
     import torch
 
     from hmgdm_monai.losses.class_weights import class_weights
-    from hmgdm_monai.networks.classifiers.embedding_heads import NearestNeighbourHead
+    from hmgdm_monai.networks.classifiers.embedding_heads import NearestNeighborHead
 
     known, codes = np.unique(labels, return_inverse=True)
-    head = NearestNeighbourHead(train.shape[1], len(known), len(train), NEIGHBORS)
+    head = NearestNeighborHead(train.shape[1], len(known), len(train), NEIGHBORS)
     head.set(torch.from_numpy(train).float(), torch.from_numpy(codes), class_weights(codes, len(known)))
     found = np.zeros((len(test), len(classes)))
     found[:, np.searchsorted(classes, known)] = head(torch.from_numpy(test).float()).exp().numpy()

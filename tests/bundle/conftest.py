@@ -79,7 +79,7 @@ def small_models(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Callabl
     def folder(kind: str) -> Path:
         if kind not in made:
             made[kind] = tmp_path_factory.mktemp(f"small_{kind}")
-            run = {"data": {"manifest": "/home/somebody/slides/cohort.csv", **tiny.data}, "hmgdm": tiny.noise}
+            run = {"data": {"manifest": "/home/somebody/slides/cohort.csv"}, **tiny.run}
             encoder = tiny.encoder(kind, run)
             save_encoder(made[kind] / "model.pt", encoder)
             network = build_classifier(encoder, "finetune", {"num_classes": 2})

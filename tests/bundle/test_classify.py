@@ -18,7 +18,7 @@ from hmgdm_monai.data.stores.latent_store import LatentStore
 from hmgdm_monai.errors import input_error_in
 from hmgdm_monai.saving.classifier_file import load_classifier
 from hmgdm_monai.saving.encoder_file import save_encoder
-from hmgdm_monai.tasks.tiles.data import LabelledSamples, predict_probabilities
+from hmgdm_monai.tasks.tiles.data import LabeledSamples, predict_probabilities
 from hmgdm_monai.tasks.tiles.finetuning import FineTuning
 from hmgdm_monai.tasks.tiles.methods import LinearProbe
 
@@ -102,7 +102,7 @@ def test_the_classifier_of_a_fold_gives_its_predictions_and_never_saw_its_patien
     latents = LatentStore(sorted((given.folder / "stores/latents").glob("*.h5")))
     infos = [latents.tile_info(i) for i in range(len(latents))]
     where = {(info.row_id, *info.location_px): i for i, info in enumerate(infos)}
-    graphs = LabelledSamples(latents, np.zeros(len(latents)))
+    graphs = LabeledSamples(latents, np.zeros(len(latents)))
     for number in range(3):
         classifier = load_classifier(done(mode) / f"checkpoints/classifier_fold{number}.pt")
         assert classifier.classes == ("Gleason 3+4", "benign") and classifier.fold == number

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from recipes import NOISING, recipe_settings
 from torch_geometric.data import Data
 
 from hmgdm_monai.entities.cell_channels import SHAPE_CHANNELS
@@ -23,7 +24,7 @@ PAGE = (ROOT / "docs/entities.md").read_text()
 
 def test_the_page_embeds_graphs(tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    run = {"data": {**tiny.data, "entity_kind": "graphs"}, "hmgdm": dict(tiny.noise)}
+    run = {"recipe": {**recipe_settings(), "transforms": None}, "noising": NOISING}
     save_encoder(
         tmp_path / "runs/graphs/model.pt", tiny.encoder(run=run, entities=GivenEntities(3), edge_latents=False)
     )

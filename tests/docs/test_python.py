@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from bundle_in_miniature import bundle_in_miniature
 from skimage.io import imread, imsave
 
 import hmgdm_monai
@@ -35,10 +36,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory, stained: Any) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def bundle(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bundle_in_miniature(tmp_path_factory.mktemp("bundle"), tiny)
+
+
 @pytest.fixture
-def run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, Any]]:
+def run(bundle: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, Any]]:
     """Function that runs the first block that imports a public name, and gives the names that it leaves."""
     monkeypatch.chdir(folder)
+    monkeypatch.setattr("hmgdm_monai.saving.bundle_files._BESIDE", bundle)
 
     def block(name: str) -> dict[str, Any]:
         names: dict[str, Any] = {}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from recipes import recipe_settings
 
 from hmgdm_monai.data.manifest.manifest import OPTIONAL, read_manifest
 from hmgdm_monai.saving.encoder_file import save_encoder
@@ -29,8 +30,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     vit = {"image_px": 32, "patch_px": 8, "hidden_dim": 8, "num_layers": 1, "heads": 2}
-    data = {"tile_size_px": 32, "stain_method": None, "n_segments": 9, "compactness": 20.0, "merge_threshold": None}
-    encoder = build_tile_encoder("vit", {"vit": vit, "readout": "mean"}, {"data": data})
+    encoder = build_tile_encoder("vit", {"vit": vit, "readout": "mean"}, {"recipe": recipe_settings(32)})
     save_encoder(tmp_path / "runs" / "pretraining" / "model.pt", encoder)
     monkeypatch.chdir(tmp_path)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from recipes import recipe_settings
 from skimage.io import imsave
 
 from hmgdm_monai.data.entity_graph import EntityGraph
@@ -23,8 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def run(tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a small model where the documents look for it."""
     folder = tmp_path / "runs" / "mine"
-    data = {name: value for name, value in tiny.data.items() if name != "tile_size_px"}  # of any size
-    save_encoder(folder / "model.pt", tiny.encoder(run={"data": data}))
+    save_encoder(folder / "model.pt", tiny.encoder(run={**tiny.run, "recipe": recipe_settings(None)}))
     monkeypatch.chdir(tmp_path)
     return folder
 

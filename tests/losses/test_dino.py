@@ -112,8 +112,8 @@ def test_large_logits_stay_finite(dtype: torch.dtype) -> None:
 def test_bad_arguments() -> None:
     with pytest.raises(ValueError, match="temperatures"):
         DINOLoss(K, teacher_temperature=0)
-    with pytest.raises(ValueError, match="centre_momentum"):
-        DINOLoss(K, centre_momentum=1.5)
+    with pytest.raises(ValueError, match="center_momentum"):
+        DINOLoss(K, center_momentum=1.5)
     with pytest.raises(ValueError, match="four tensors of one shape"):
         DINOLoss(K + 1)(*logits())
     with pytest.raises(ValueError, match="weights of shape"):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from recipes import recipe_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 # Where MONAI Label finds the app's own modules, as `lib`.
@@ -25,7 +26,7 @@ def write_bundle(tiny: Any) -> Callable[..., Path]:
     from hmgdm_monai.saving.classifier_file import build_classifier, save_classifier
 
     def write(folder: Path, mode: str = "linear", kind: str = "hmgdm") -> Path:
-        encoder = tiny.encoder(kind, {"data": {**tiny.data, "tile_size_px": TILE_PX, "tile_mpp": TILE_MPP}})
+        encoder = tiny.encoder(kind, {**tiny.run, "recipe": recipe_settings(TILE_PX, TILE_MPP)})
         torch.manual_seed(0)
         settings = {
             "linear": {"num_features": 16, "num_classes": 2},

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from recipes import NOISING, recipe_settings
 from torch_geometric.data import Batch
 
 from hmgdm_monai.data.files.features_file import read_features
@@ -21,11 +22,13 @@ from hmgdm_monai.networks.encoders.graph_tile_encoder import GraphTileEncoder
 from hmgdm_monai.preparation.cohort import CohortGraphs, build_graph_stores
 from hmgdm_monai.preparation.encode import encode_stores
 from hmgdm_monai.preparation.recipe import recipe_of
+from hmgdm_monai.preparation.tile_recipe import TileRecipe
 from hmgdm_monai.saving.classifier_file import build_classifier
 from hmgdm_monai.tasks.inference.embed import embed_slides
 from hmgdm_monai.tasks.inference.maps import Quantity, entity_attention, read_tile, write_entity_map
 from hmgdm_monai.transforms.build_cutter import build_cutter
 from hmgdm_monai.transforms.cells import Cells
+from hmgdm_monai.transforms.tile_transforms import cutter_in, graph_transforms
 from hmgdm_monai.visualize.paint import paint_superpixels
 
 SPEC = TileSpec(64, 0.5, min_tissue=0.0)
@@ -65,7 +68,9 @@ def manifest(folder: Path, *rows: str) -> Path:
 
 def build(folder: Path, *rows: str, **settings: Any) -> CohortGraphs:
     cutter = Cells(**{"max_edge_um": 30.0, **settings})
-    return build_graph_stores(manifest(folder, *rows), folder / "graphs", SPEC, cutter, progress=False)
+    return build_graph_stores(
+        manifest(folder, *rows), folder / "graphs", TileRecipe(SPEC, graph_transforms(cutter)), progress=False
+    )
 
 
 def test_outlines_and_label_maps_give_the_same_graphs(folder: Path) -> None:
@@ -109,11 +114,10 @@ def test_other_cells_make_another_file(folder: Path) -> None:
     assert build(folder, "a.tif,p0,,").paths != before
     Image.fromarray(label_map()[::-1].copy()).save(folder / "a_cells.png")
     assert build(folder, row).paths != before
-    superpixels = build_graph_stores(
-        manifest(folder, row), folder / "g", SPEC, build_cutter(n_segments=9), progress=False
-    )
+    recipe = TileRecipe(SPEC, graph_transforms(build_cutter(n_segments=9)))
+    superpixels = build_graph_stores(manifest(folder, row), folder / "g", recipe, progress=False)
     (folder / "a_cells.png").write_bytes(b"no longer a label map")  # which superpixels do not read
-    again = build_graph_stores(manifest(folder, row), folder / "g", SPEC, build_cutter(n_segments=9), progress=False)
+    again = build_graph_stores(manifest(folder, row), folder / "g", recipe, progress=False)
     assert again.paths == superpixels.paths
 
 
@@ -131,16 +135,16 @@ def test_images_whose_scale_or_cells_cannot_be_used_are_named(folder: Path, stai
 @pytest.fixture
 def encoder(tiny: Any) -> GraphTileEncoder:
     """A model in miniature of cells, with their shapes."""
-    data = {**tiny.data, "tile_size_px": 64, "tile_mpp": 0.5, "min_tissue": 0.0}
-    data |= {"entity_kind": "cells", "cell_edges": "knn", "cell_neighbors": 3, "max_edge_um": 30.0}
-    return tiny.encoder(run={"data": data, "hmgdm": dict(tiny.noise)}, entities=tiny.entities(shape_channels=True))
+    cells = {"_target_": "hmgdm_monai.transforms.cells.Cells", "edges": "knn", "neighbors": 3, "max_edge_um": 30.0}
+    run = {"recipe": recipe_settings(64, 0.5, cutter=cells, min_tissue=0.0), "noising": NOISING}
+    return tiny.encoder(run=run, entities=tiny.entities(shape_channels=True))
 
 
 def test_slides_embed_as_their_stored_graphs_do(folder: Path, encoder: GraphTileEncoder) -> None:
     recipe = recipe_of(encoder.run_settings)
-    assert recipe.cutter.settings() == Cells("knn", 3, 30.0).settings()
+    assert cutter_in(recipe.transforms).settings() == Cells("knn", 3, 30.0).settings()
     path = manifest(folder, "a.tif,p0,,a_cells.png", "b.tif,p1,,", "c.tif,p2,,")
-    cohort = build_graph_stores(path, folder / "graphs", recipe.tile_spec, recipe.cutter, progress=False)
+    cohort = build_graph_stores(path, folder / "graphs", recipe, progress=False)
     latents = LatentStore(encode_stores(encoder.entities, cohort.paths, folder / "latents", progress=False))
     with torch.inference_mode():
         expected = encoder.embed(Batch.from_data_list([latents[index] for index in range(len(latents))])).numpy()

@@ -20,9 +20,10 @@ from hmgdm_monai.data.tiles.tiling import TileSpec
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.preparation import graph_unit
 from hmgdm_monai.preparation.cohort import build_graph_stores
-from hmgdm_monai.preparation.graph_unit import GraphRecipe, plan_units, thin
+from hmgdm_monai.preparation.graph_unit import TileRecipe, plan_units, thin
 from hmgdm_monai.transforms.stain import NormalizeStain
 from hmgdm_monai.transforms.superpixels import Superpixels
+from hmgdm_monai.transforms.tile_transforms import graph_transforms
 
 SPEC = TileSpec(size_px=64, mpp=0.5)
 CUT = Superpixels(n_segments=12)
@@ -33,8 +34,11 @@ def build(tmp_path):
     """Build with small tiles into tmp_path/graphs."""
 
     def run(manifest, folder="graphs", **kwargs):
-        kwargs = {"tile_spec": SPEC, "cutter": CUT, "progress": False, **kwargs}
-        return build_graph_stores(manifest, tmp_path / folder, **kwargs)
+        own = {name: kwargs.pop(name) for name in ("num_workers",) if name in kwargs}
+        stain = kwargs.pop("stain", None)
+        cutter, spec = kwargs.pop("cutter", CUT), kwargs.pop("tile_spec", SPEC)
+        recipe = TileRecipe(spec, graph_transforms(cutter, stain), kwargs.pop("max_tiles_per_slide", None), **kwargs)
+        return build_graph_stores(manifest, tmp_path / folder, recipe, progress=False, **own)
 
     return run
 
@@ -334,7 +338,7 @@ def test_a_thousand_tiles_of_a_patient_are_one_unit_with_a_name_that_fits(tmp_pa
     for number in range(1, 1000):
         os.link(tmp_path / "t0000.png", tmp_path / f"t{number:04}.png")
     rows = [{"image": f"t{number:04}.png", "patient": patient} for number in range(1000)]
-    recipe = GraphRecipe(TileSpec(8, 1.0), CUT)
+    recipe = TileRecipe(TileSpec(8, 1.0), graph_transforms(CUT))
     units, skipped = plan_units(read_manifest(write_manifest(rows)).rows, tmp_path / "graphs", recipe)
     assert len(units) == 1
     assert skipped == {}
@@ -370,14 +374,16 @@ def build_slowly(manifest, folder, num_workers):
     tqdm.set_lock(threading.RLock())  # killed, the process would take the lock that it shares with its parent along
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell may have switched off
     os.setsid()
-    build = graph_unit.build_entity_graph
+    build = graph_unit.tile_graph
 
     def slowly(*args, **kwargs):
         time.sleep(0.1)
         return build(*args, **kwargs)
 
-    graph_unit.build_entity_graph = slowly
-    build_graph_stores(manifest, folder, SPEC, CUT, num_workers=num_workers, progress=False)
+    graph_unit.tile_graph = slowly
+    build_graph_stores(
+        manifest, folder, TileRecipe(SPEC, graph_transforms(CUT)), num_workers=num_workers, progress=False
+    )
 
 
 def wait_for(condition, seconds=60.0):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from recipes import NOISING, recipe_settings
 from torch_geometric.data import Data
 
 from hmgdm_monai.data.tiles.tiling import TileSpec
@@ -17,11 +18,13 @@ from hmgdm_monai.errors import InputError
 from hmgdm_monai.preparation.cohort import build_graph_stores
 from hmgdm_monai.preparation.given_graphs import build_given_graphs
 from hmgdm_monai.preparation.recipe import recipe_of
+from hmgdm_monai.preparation.tile_recipe import TileRecipe
 from hmgdm_monai.saving.encoder_file import load_encoder, save_encoder
 from hmgdm_monai.tasks.inference.embed_graphs import embed_given_graphs
 from hmgdm_monai.tasks.pretraining.given_entities import given_entities
 from hmgdm_monai.tasks.pretraining.graph_data import PretrainingData
 from hmgdm_monai.transforms.superpixels import Superpixels
+from hmgdm_monai.transforms.tile_transforms import graph_transforms
 
 D = 3
 
@@ -53,7 +56,9 @@ def write(folder: Path, *rows: str, header: str = "graphs,patient,label") -> Pat
 
 
 def data(folder: Path, **settings: Any) -> PretrainingData:
-    return PretrainingData(folder / "m.csv", folder / "stores", TileSpec(), None, val_fraction=0.25, **settings)
+    return PretrainingData(
+        folder / "m.csv", folder / "stores", TileRecipe(TileSpec(), None), val_fraction=0.25, **settings
+    )
 
 
 def test_graphs_of_all_files_in_the_order_of_the_manifest(folder: Path) -> None:
@@ -118,7 +123,7 @@ def test_pretraining_reads_them_without_encoding(folder: Path, edges: bool) -> N
     assert len(train) + len(given.latent_graphs("validation")) == 9
     assert ("edge_latents" in train[0]) == edges
     assert given.sample_latents().shape[1] == D
-    assert [row.label for row in given.labelled_tiles()[1]] == ["x"] * 9
+    assert [row.label for row in given.labeled_tiles()[1]] == ["x"] * 9
 
 
 def test_what_such_graphs_cannot_do_is_told(folder: Path, tiny: Any) -> None:
@@ -131,12 +136,14 @@ def test_what_such_graphs_cannot_do_is_told(folder: Path, tiny: Any) -> None:
     mixed.encode(given_entities(mixed, False))  # some files with latents of edges, some without
     assert not any("edge_latents" in graph for graph in mixed.latent_graphs())
     with pytest.raises(InputError, match="holds graphs, and their image is not named"):
-        build_graph_stores(folder / "m.csv", folder / "g", TileSpec(), Superpixels(), progress=False)
+        build_graph_stores(
+            folder / "m.csv", folder / "g", TileRecipe(TileSpec(), graph_transforms(Superpixels())), progress=False
+        )
 
 
 @pytest.mark.parametrize("edges", [True, False])
 def test_a_model_of_graphs_embeds_graphs_alone(folder: Path, tiny: Any, edges: bool) -> None:
-    run = {"data": {**tiny.data, "entity_kind": "graphs"}, "hmgdm": dict(tiny.noise)}
+    run = {"recipe": {**recipe_settings(), "transforms": None}, "noising": NOISING}
     made = tiny.encoder(run=run, entities=GivenEntities(D, edges), edge_latents=edges)
     save_encoder(folder / "model.pt", made)
     encoder = load_encoder(folder / "model.pt")

@@ -56,7 +56,7 @@ EXPECTED = {"a": PLACES, "b": [[0, 0], [64, 0]], "d": [[x, y] for y in (0, 64, 1
 
 def test_stores_and_embeddings_have_the_same_tiles(tmp_path, cohort, tiny_pretrained):
     recipe = recipe_of(tiny_pretrained.run_settings)
-    graphs = build_graph_stores(cohort, tmp_path / "g", recipe.tile_spec, recipe.cutter, progress=False)
+    graphs = build_graph_stores(cohort, tmp_path / "g", recipe, progress=False)
     result = embed_slides(tiny_pretrained, cohort, tmp_path / "e", batch_tiles=2, progress=False)
     store = graphs.store(tiles=False)
     stored: dict[str, list[list[int]]] = {}
@@ -73,7 +73,7 @@ def test_pixels_are_those_at_the_given_places(tmp_path, cohort, tiny_pretrained)
     from hmgdm_monai.data.slides.slide import open_slide
 
     recipe = recipe_of(tiny_pretrained.run_settings)
-    graphs = build_graph_stores(cohort, tmp_path / "g", recipe.tile_spec, recipe.cutter, progress=False)
+    graphs = build_graph_stores(cohort, tmp_path / "g", recipe, progress=False)
     store = graphs.store(tiles=False)
     pixels = open_slide(tmp_path / "a.tif").read_region(70, 9, 64, 64)
     np.testing.assert_array_equal(store.image(1), pixels)

@@ -21,8 +21,10 @@ from hmgdm_monai.errors import InputError
 from hmgdm_monai.preparation import region_stores
 from hmgdm_monai.preparation.cohort import build_graph_stores
 from hmgdm_monai.preparation.region_stores import build_region_stores
+from hmgdm_monai.preparation.tile_recipe import TileRecipe
 from hmgdm_monai.transforms.cell_prior import ImportedPrior, NucleusPrior, SuperpixelPrior
 from hmgdm_monai.transforms.superpixels import Superpixels
+from hmgdm_monai.transforms.tile_transforms import graph_transforms
 
 SIZE_PX = 64
 
@@ -50,7 +52,10 @@ def cohort(tmp_path, stained, write_tiff):
             writer.writerows({**row, **(cells or {}).get(number, {})} for number, row in enumerate(rows))
         spec = TileSpec(SIZE_PX, 0.5, min_tissue=0)
         return build_graph_stores(
-            tmp_path / "cohort.csv", tmp_path / "graphs", spec, Superpixels(n_segments=12), progress=False
+            tmp_path / "cohort.csv",
+            tmp_path / "graphs",
+            TileRecipe(spec, graph_transforms(Superpixels(n_segments=12))),
+            progress=False,
         )
 
     return build

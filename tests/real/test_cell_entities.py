@@ -11,7 +11,9 @@ from PIL import Image
 
 from hmgdm_monai.data.tiles.tiling import TileSpec
 from hmgdm_monai.preparation.cohort import build_graph_stores
+from hmgdm_monai.preparation.tile_recipe import TileRecipe
 from hmgdm_monai.transforms.build_cutter import build_cutter
+from hmgdm_monai.transforms.tile_transforms import graph_transforms
 
 
 @pytest.mark.parametrize("mpp", [0.25, 0.5])
@@ -25,7 +27,9 @@ def test_annotated_nuclei_are_the_vertices(real_data: Path, tmp_path: Path, mpp:
     (tmp_path / "m.csv").write_text("\n".join(["image,patient,mpp,cells", *rows]) + "\n")
     spec = TileSpec(250, mpp, min_tissue=0.0)
     cutter = build_cutter("cells", max_edge_um=30.0)
-    cohort = build_graph_stores(tmp_path / "m.csv", tmp_path / "graphs", spec, cutter, progress=False)
+    cohort = build_graph_stores(
+        tmp_path / "m.csv", tmp_path / "graphs", TileRecipe(spec, graph_transforms(cutter)), progress=False
+    )
     store = cohort.store()
     assert not cohort.skipped and len(store) == 2 * (1000 * 0.25 / mpp / 250) ** 2
     labels = {name: np.asarray(Image.open(folder / "labels" / f"{name}.png")) for name in names}

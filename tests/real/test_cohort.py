@@ -10,7 +10,9 @@ import numpy as np
 
 from hmgdm_monai.data.tiles.tiling import TileSpec
 from hmgdm_monai.preparation.cohort import build_graph_stores
+from hmgdm_monai.preparation.tile_recipe import TileRecipe
 from hmgdm_monai.transforms.superpixels import Superpixels
+from hmgdm_monai.transforms.tile_transforms import graph_transforms
 
 
 def test_a_cohort_of_real_slides_and_tiles(real_data: Path, tmp_path: Path) -> None:
@@ -30,7 +32,10 @@ def test_a_cohort_of_real_slides_and_tiles(real_data: Path, tmp_path: Path) -> N
         with (tmp_path / "cohort.csv").open("w", newline="") as file:
             csv.writer(file).writerows([("image", "patient", "label", "mpp"), *rows])
         return build_graph_stores(
-            tmp_path / "cohort.csv", tmp_path / "graphs", TileSpec(256, 1.0), Superpixels(), progress=False
+            tmp_path / "cohort.csv",
+            tmp_path / "graphs",
+            TileRecipe(TileSpec(256, 1.0), graph_transforms(Superpixels())),
+            progress=False,
         )
 
     without = build("")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from recipes import recipe_settings
 from skimage.io import imread
 
 from hmgdm_monai.data.entity_graph import entity_latents
@@ -19,7 +20,7 @@ from hmgdm_monai.saving.tile_encoders import build_tile_encoder
 
 SHIPPED = Path(__file__).parents[2] / "bundle/models/classifier.pt"
 
-DATA = {"tile_size_px": 256, "stain_method": None, "n_segments": 50, "compactness": 20.0, "merge_threshold": None}
+RUN = {"recipe": recipe_settings(256, 1.0, 50)}
 HMGDM = {"hidden_dim": 32, "num_layers": 3, "readout": ["mean", "std"]}
 VIT = {"vit": {"image_px": 256, "patch_px": 32, "hidden_dim": 32, "num_layers": 2}, "readout": "mean"}
 
@@ -28,11 +29,11 @@ def untrained(kind: str, tiles: list[torch.Tensor]) -> TileClassifier:
     """A network that nobody trained; that of graphs on entities of the published backbone."""
     torch.manual_seed(0)
     if kind == "vit":
-        encoder = build_tile_encoder(kind, VIT, {"data": DATA}).eval()
+        encoder = build_tile_encoder(kind, VIT, RUN).eval()
     else:
         entities = BackboneEntities({"name": "efficientnet_lite0", "blocks": [4, 7], "resize_px": 384})
         settings = {**HMGDM, "latent_dim": entities.latent_dim}
-        encoder = GraphTileEncoder(entities, build_hmgdm(**settings), {"hmgdm": settings}, {"data": DATA}).eval()
+        encoder = GraphTileEncoder(entities, build_hmgdm(**settings), {"hmgdm": settings}, RUN).eval()
         with torch.no_grad():
             latents = [entity_latents(encoder.prepare(encoder.to_sample(tile))) for tile in tiles]
         encoder.hmgdm.standardizer.fit(torch.cat(latents))

@@ -8,6 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from recipes import recipe_settings
 
 from hmgdm_monai.data.files.features_file import read_features
 from hmgdm_monai.data.files.qupath_rules import check_feature_collection
@@ -15,12 +16,14 @@ from hmgdm_monai.data.manifest.manifest import read_manifest
 from hmgdm_monai.data.slides.slide import open_slide
 from hmgdm_monai.data.tiles.tiling import TileSpec
 from hmgdm_monai.preparation.cohort import build_graph_stores
+from hmgdm_monai.preparation.tile_recipe import TileRecipe
 from hmgdm_monai.saving.encoder_file import load_encoder
 from hmgdm_monai.saving.hub import save_pretrained
 from hmgdm_monai.saving.tile_encoders import build_tile_encoder
 from hmgdm_monai.tasks.inference.embed import embed_slides
 from hmgdm_monai.tasks.inference.maps import Quantity, write_slide_maps
 from hmgdm_monai.transforms.superpixels import Superpixels
+from hmgdm_monai.transforms.tile_transforms import graph_transforms
 
 PLACES = [[401, 803], [657, 803], [1303, 1777]]  # two contours, each with a grid of its own, as CLAM's
 RING = [[200, 600], [1400, 600], [1400, 2400], [200, 2400], [200, 600]]
@@ -55,7 +58,8 @@ def cohort(real_data: Path, tmp_path: Path) -> Path:
 
 
 def test_stores_hold_the_given_tiles_of_a_real_slide(cohort: Path, tmp_path: Path) -> None:
-    built = build_graph_stores(cohort, tmp_path / "g", TileSpec(256, 0.5), Superpixels(), progress=False)
+    recipe = TileRecipe(TileSpec(256, 0.5), graph_transforms(Superpixels()))
+    built = build_graph_stores(cohort, tmp_path / "g", recipe, progress=False)
     assert built.skipped == []
     counts = dict(built.done)
     assert counts["clam"] == counts["trident"] == len(PLACES)
@@ -73,7 +77,8 @@ def test_stores_hold_the_given_tiles_of_a_real_slide(cohort: Path, tmp_path: Pat
 
 
 def test_tiles_of_another_size_are_told_and_the_rest_goes_on(cohort: Path, tmp_path: Path) -> None:
-    built = build_graph_stores(cohort, tmp_path / "g", TileSpec(256, 1.0), Superpixels(), progress=False)
+    recipe = TileRecipe(TileSpec(256, 1.0), graph_transforms(Superpixels()))
+    built = build_graph_stores(cohort, tmp_path / "g", recipe, progress=False)
     assert [what for what, _ in built.skipped] == ["clam.svs", "trident.svs"]
     for _, why in built.skipped:
         assert "are 127.7 um wide, ours 256 um; train with tile_size_px 256 and tile_mpp 0.499" in why
@@ -106,10 +111,8 @@ def test_maps_of_given_tiles_lie_where_they_are(cohort: Path, tmp_path: Path) ->
 
 
 def test_a_real_slide_is_embedded_at_the_given_places(cohort: Path, tmp_path: Path) -> None:
-    data = {"tile_size_px": 256, "tile_mpp": 0.5, "tile_overlap_px": 0, "min_tissue": 0.5, "stain_method": None}
-    data |= {"n_segments": 50, "compactness": 20.0, "merge_threshold": None}
     vit = {"image_px": 256, "patch_px": 32, "hidden_dim": 16, "num_layers": 1, "heads": 2}
-    encoder = build_tile_encoder("vit", {"vit": vit, "readout": "mean"}, {"data": data}).eval()
+    encoder = build_tile_encoder("vit", {"vit": vit, "readout": "mean"}, {"recipe": recipe_settings(256, 0.5)}).eval()
     encoder = load_encoder(save_pretrained(encoder, tmp_path / "encoder"))
     result = embed_slides(encoder, cohort, tmp_path / "e", progress=False)
     assert result.skipped == {}

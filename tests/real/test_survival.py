@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from common.fold_trainings import survival_config
 
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.metrics.survival import score_folds
 from hmgdm_monai.tasks.patients.cross_validation import SurvivalCrossValidation
 from hmgdm_monai.tasks.patients.data import SurvivalData
-from hmgdm_monai.tasks.patients.fold import SurvivalTraining
 
 sys.path.insert(0, str(Path(__file__).parent))
-from survival_cohort import convert_survival_cohort  # noqa: E402
+from common.survival_cohort import convert_survival_cohort  # noqa: E402
 
 
 @pytest.fixture(scope="module", params=["kirc", "lihc"])
@@ -40,8 +40,9 @@ def test_cohorts_are_read_whole_and_coded_rightly(manifest: Path) -> None:
 def test_a_linear_model_on_mean_features_beats_chance_on_lihc(manifest: Path, tmp_path: Path) -> None:
     if manifest.parent.name.startswith("kirc"):
         pytest.skip("in folds of this half of KIRC no model here is far from chance")
-    training = SurvivalTraining(aggregator="mean", max_epochs=15, learning_rate=1e-3)
-    run = SurvivalCrossValidation(SurvivalData(manifest), training, tmp_path, progress=False)
+    data = SurvivalData(manifest)
+    config = survival_config(data, tmp_path, aggregator="mean", max_epochs=15, learning_rate=1e-3)
+    run = SurvivalCrossValidation(data, config, "mean", tmp_path)
     scores = {
         name: score_folds([fold.outcome for fold in folds], num_bootstrap=0)["harrell_c"]["value"]
         for name, folds in run.run().items()

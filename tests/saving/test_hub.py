@@ -32,7 +32,7 @@ def build(tiny) -> Callable[[str], TileEncoder]:
 
     def encoder(kind: str) -> TileEncoder:
         settings = {} if kind == "vit" else {"readout": ["mean", "std"]}
-        return tiny.encoder(kind, {"data": {"manifest": MANIFEST, **tiny.data}}, **settings)
+        return tiny.encoder(kind, {"data": {"manifest": MANIFEST}, **tiny.run}, **settings)
 
     return encoder
 
@@ -91,7 +91,7 @@ def test_commands_take_the_folder_in_place_of_the_file(encoder, tiles, tmp_path)
 
 def test_nothing_tells_of_the_machine_that_trained(encoder, tiny, tmp_path):
     folder = save_pretrained(encoder, tmp_path / "encoder")
-    assert from_pretrained(folder).run_settings == {"data": {**tiny.data, "manifest": "cohort.csv"}}
+    assert from_pretrained(folder).run_settings == {"data": {"manifest": "cohort.csv"}, **tiny.run}
     for path in folder.iterdir():
         assert b"someone" not in path.read_bytes()
 

@@ -6,18 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from recipes import recipe_settings
 
 from hmgdm_monai.saving.classifier_file import build_classifier, save_classifier
 from hmgdm_monai.saving.tile_encoders import build_tile_encoder
 
 VIT = {"vit": {"image_px": 64, "patch_px": 16, "hidden_dim": 16, "num_layers": 1, "heads": 2}, "readout": "mean"}
 
-DATA = {"tile_size_px": 64, "stain_method": None, "n_segments": 9, "compactness": 20.0, "merge_threshold": None}
-
 
 @pytest.fixture
 def classifier(tmp_path: Path) -> Path:
-    encoder = build_tile_encoder("vit", VIT, {"data": DATA})
+    encoder = build_tile_encoder("vit", VIT, {"recipe": recipe_settings(64)})
     network = build_classifier(encoder, "finetune", {"num_classes": 2})
     save_classifier(tmp_path / "classifier.pt", network, "finetune", {"num_classes": 2}, ["a", "b"], [], 0)
     return tmp_path / "classifier.pt"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import copy
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from recipes import NOISING, recipe_settings
 
 if TYPE_CHECKING:
     from hmgdm_monai.entities.entity_encoder import EntityEncoder
@@ -18,23 +21,7 @@ class TinyModels:
     backbone = {"name": "efficientnet_lite0", "blocks": [2], "resize_px": None}
     hmgdm = {"latent_dim": 24, "hidden_dim": 16, "num_layers": 2, "heads": 2, "readout": ["mean"]}
     vit = {"vit": {"image_px": 64, "patch_px": 16, "hidden_dim": 16, "num_layers": 2, "heads": 2}, "readout": "mean"}
-    data = {
-        "tile_size_px": 64,
-        "tile_mpp": 0.5,
-        "tile_overlap_px": 0,
-        "min_tissue": 0.5,
-        "stain_method": None,
-        "n_segments": 12,
-        "compactness": 20.0,
-        "merge_threshold": None,
-    }
-    noise = {
-        "num_timesteps": 100,
-        "beta_start": 1e-7,
-        "beta_end": 0.02,
-        "prediction_type": "sample",
-        "noise_intensity": "dynamic",
-    }
+    run: ClassVar[dict[str, Any]] = {"recipe": recipe_settings(), "noising": NOISING}
 
     def entities(self, kind: str = "backbone", **settings: Any) -> EntityEncoder:
         """An entity encoder of a kind: "backbone" (D = 24) or "window_autoencoder" (windows of 8 px, D = 64)."""
@@ -65,7 +52,7 @@ class TinyModels:
 
         Args:
             kind: "hmgdm" or "vit".
-            run: its run settings; ``data`` and ``noise`` where None.
+            run: its run settings; those of the class where None.
             entities: of an encoder of graphs; the one of a backbone where None.
             settings: of the network of graphs, other than those of ``hmgdm``.
         """
@@ -75,7 +62,7 @@ class TinyModels:
         from hmgdm_monai.networks.methods.build import build_hmgdm
         from hmgdm_monai.saving.tile_encoders import build_tile_encoder
 
-        run = {"data": dict(self.data), "hmgdm": dict(self.noise)} if run is None else run
+        run = copy.deepcopy(self.run) if run is None else run
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             if kind == "vit":

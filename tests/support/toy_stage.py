@@ -73,6 +73,7 @@ def toy_stage(tmp_path: Path) -> Callable[..., SimpleNamespace]:
             iteration_update=iteration.validate,
             key_val_metric={"val_loss": MeanLoss()},
             metric_cmp_fn=lambda new, best: new < best,
+            val_handlers=[LrScheduleHandler(schedule, print_lr=False, step_transform=ValidationLoss())],
             amp=amp,
         )
         sampler = torch.utils.data.DistributedSampler(graphs[:12], 1, 0, shuffle=True, seed=seed)
@@ -84,10 +85,7 @@ def toy_stage(tmp_path: Path) -> Callable[..., SimpleNamespace]:
             optimizer=optimizer,
             loss_function=iteration.loss,
             iteration_update=iteration,
-            train_handlers=[
-                ValidationHandler(val_interval, evaluator),
-                LrScheduleHandler(schedule, print_lr=False, step_transform=ValidationLoss(evaluator)),
-            ],
+            train_handlers=[ValidationHandler(val_interval, evaluator)],
             amp=amp,
             accumulation_steps=accumulation_steps,
         )

@@ -87,8 +87,8 @@ def test_dictionary_version(tile: np.ndarray) -> None:
     assert out["other_labels"].shape == (1, 64, 64)
     with pytest.raises(KeyError):
         Superpixelsd("absent")(data)
-    assert "superpixels" not in Superpixelsd("absent", allow_missing_keys=True)(data)
-    with pytest.raises(ValueError, match="superpixels_keys"):
+    assert "label_map" not in Superpixelsd("absent", allow_missing_keys=True)(data)
+    with pytest.raises(ValueError, match="label_map_keys"):
         Superpixelsd(["image", "other"])
 
 

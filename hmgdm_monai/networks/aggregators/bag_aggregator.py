@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 from torch import Tensor, nn
 from torch_geometric.data import Data
@@ -17,16 +18,21 @@ class BagAggregator(nn.Module, ABC):
     :class:`hmgdm_monai.tasks.patients.bags.PatientBags`. Bags may be of any sizes; none sees another.
 
     Args:
-        in_channels: D. channels: C, of tile states. num_outputs: K. dropout: of the pooled state.
+        in_channels: D.
+        channels: C, of tile states.
+        num_outputs: K.
+        dropout: of the pooled state.
 
     Attributes:
         standardizer: of the input channels; fit it on training tiles.
+        settings: name and arguments that it was built from, as a model file keeps them.
     """
 
     uses_graph = False  # whether batches need ``edge_index``
 
     def __init__(self, in_channels: int, channels: int, num_outputs: int, dropout: float) -> None:
         super().__init__()
+        self.settings: dict[str, Any] = {}
         self.standardizer = LatentStandardizer(in_channels)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(channels, num_outputs)

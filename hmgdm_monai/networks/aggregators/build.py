@@ -30,6 +30,18 @@ def aggregator_class(name: str) -> type[BagAggregator]:
     return AGGREGATORS[name]
 
 
+def needs_no_graph(name: str) -> bool:
+    """Whether an aggregator does without a tile graph.
+
+    Args:
+        name: of :data:`AGGREGATORS`.
+
+    Raises:
+        InputError: no aggregator is called so.
+    """
+    return not aggregator_class(name).uses_graph
+
+
 def build_aggregator(name: str, in_channels: int, num_outputs: int = 1, **settings: Any) -> BagAggregator:
     """An aggregator with its own settings (``hidden_dim``, ``dropout``, ...).
 
@@ -38,6 +50,8 @@ def build_aggregator(name: str, in_channels: int, num_outputs: int = 1, **settin
     """
     chosen = aggregator_class(name)
     try:
-        return chosen(in_channels, num_outputs, **settings)
+        aggregator = chosen(in_channels, num_outputs, **settings)
     except TypeError as error:
         raise InputError(f"aggregator {name!r} does not take these settings: {error}") from error
+    aggregator.settings = {"name": name, "in_channels": int(in_channels), "settings": dict(settings)}
+    return aggregator

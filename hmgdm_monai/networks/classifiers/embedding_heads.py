@@ -33,8 +33,8 @@ class LinearHead(nn.Module):
         return F.linear(embeddings, self.weight, self.bias)
 
 
-class NearestNeighbourHead(nn.Module):
-    """Weighted k nearest neighbours among standardised embeddings, by cosine.
+class NearestNeighborHead(nn.Module):
+    """Weighted k nearest neighbors among standardised embeddings, by cosine.
 
     Each neighbour votes for its class with ``exp(cosine / temperature)`` (Wu et al., CVPR 2018, as DINO's evaluation
     has it), times the weight of its class; departs from both in that weight, without which the largest class wins.
@@ -43,15 +43,15 @@ class NearestNeighbourHead(nn.Module):
         num_features: S.
         num_classes: K.
         num_examples: N, how many embeddings are remembered.
-        neighbours: k; all of them where there are fewer.
+        neighbors: k; all of them where there are fewer.
         temperature: of the votes; low values make the nearest ones count.
     """
 
     def __init__(
-        self, num_features: int, num_classes: int, num_examples: int, neighbours: int, temperature: float = 0.07
+        self, num_features: int, num_classes: int, num_examples: int, neighbors: int, temperature: float = 0.07
     ) -> None:
         super().__init__()
-        self.neighbours, self.temperature = min(neighbours, num_examples), temperature
+        self.neighbors, self.temperature = min(neighbors, num_examples), temperature
         self.mean: Tensor
         self.scale: Tensor
         self.examples: Tensor
@@ -61,7 +61,7 @@ class NearestNeighbourHead(nn.Module):
         self.register_buffer("examples", torch.zeros(num_examples, num_features))
         self.register_buffer("votes", torch.zeros(num_examples, num_classes))
 
-    def set(self, embeddings: Tensor, labels: Tensor, class_weights: Tensor) -> NearestNeighbourHead:
+    def set(self, embeddings: Tensor, labels: Tensor, class_weights: Tensor) -> NearestNeighborHead:
         """Remember embeddings (N, S) with labels (N,); class_weights (K,)."""
         scale = embeddings.std(0, correction=0)
         self.mean.copy_(embeddings.mean(0))
@@ -73,7 +73,7 @@ class NearestNeighbourHead(nn.Module):
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """Logarithm of the shares (B, K) of the votes, for embeddings (B, S)."""
-        cosine, nearest = (self._direction(embeddings) @ self.examples.T).topk(self.neighbours, dim=1)
+        cosine, nearest = (self._direction(embeddings) @ self.examples.T).topk(self.neighbors, dim=1)
         # Relative to the nearest: the shares are the same, and nothing overflows.
         strength = ((cosine - cosine[:, :1]) / self.temperature).exp().unsqueeze(-1)
         shares = (strength * self.votes[nearest]).sum(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
@@ -59,6 +61,8 @@ class GatedTileClassifier(TileClassifier):
             nn.Linear(hidden // 2, num_classes),
         )
         super().__init__(encoder, head)
+        # The arguments, as a model file keeps them.
+        self.settings = {"num_classes": int(num_classes), "hidden": hidden, "dropout": float(dropout)}
         self.pooling = GatedAttentionPooling(channels, hidden)
         for parameter in (*self.encoder.trainable_parameters(), *self.head_parameters()):
             parameter.requires_grad_(True)
@@ -75,6 +79,21 @@ class GatedTileClassifier(TileClassifier):
     def attention(self, prepared: Data) -> Tensor:
         """Weight (N,) of each entity, summing to 1 in each tile: what paints superpixels or patches."""
         return self.pool(prepared)[1]
+
+    def parameter_groups(self, learning_rate: float, encoder_learning_rate: float) -> list[dict[str, Any]]:
+        """Groups for an optimizer: gate and head, and the pretrained encoder with a rate of its own.
+
+        Args:
+            learning_rate: of gate and head.
+            encoder_learning_rate: of the encoder; 0 keeps it as it is.
+        """
+        encoder = self.encoder.trainable_parameters()
+        for parameter in encoder:
+            parameter.requires_grad_(encoder_learning_rate > 0)
+        return [
+            {"params": self.head_parameters(), "lr": learning_rate},
+            {"params": encoder, "lr": encoder_learning_rate},
+        ]
 
     def head_parameters(self) -> list[nn.Parameter]:
         """What pretraining did not train: gate and head."""

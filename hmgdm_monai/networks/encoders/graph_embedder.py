@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,12 @@ class GraphTrunk(nn.Module):
         self.standardizer = LatentStandardizer(encoder.latent_dim)
         self.encoder = encoder
         self.readout = StatisticsReadout() if readout is None else readout
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What encoder and readout were built from, as values that JSON knows."""
+        own = {name: value for name, value in self.encoder.settings.items() if name != "bottleneck"}
+        return {**own, "readout": list(self.readout.statistics)}
 
     def trunk(self) -> GraphTrunk:
         """A copy of this part alone, with weights of its own."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -69,6 +69,17 @@ class GraphEncoder(nn.Module):
         if hidden_entities not in HIDDEN_ENTITIES:
             raise ValueError(f"hidden_entities must be one of {HIDDEN_ENTITIES}, got {hidden_entities!r}")
         self.latent_dim, self.hidden_dim, self.num_layers = latent_dim, hidden_dim, num_layers
+        # The arguments, as values that JSON knows.
+        self.settings: dict[str, Any] = {
+            "latent_dim": int(latent_dim),
+            "hidden_dim": int(hidden_dim),
+            "num_layers": int(num_layers),
+            "edge_latents": bool(edge_latents),
+            "hidden_entities": hidden_entities,
+            "use_positions": bool(use_positions),
+            "bottleneck": bool(bottleneck),
+            "layer_differences": bool(layer_differences),
+        }
         self.hidden_entities = hidden_entities
         self.edge_latents = edge_latents
         self.vertex_in = nn.Linear(latent_dim, hidden_dim)

@@ -13,7 +13,7 @@ from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.entities.entity_encoder import EntityEncoder
 from hmgdm_monai.networks.encoders.graph_embedder import GraphTrunk, num_graphs
 from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
-from hmgdm_monai.networks.encoders.tile_sample import TileToGraph, cutter_of, stain_of
+from hmgdm_monai.networks.encoders.tile_sample import TileToGraph, transforms_of
 
 
 class GraphTileEncoder(TileEncoder):
@@ -50,8 +50,8 @@ class GraphTileEncoder(TileEncoder):
         Raises:
             InputError: the settings do not tell how, or they came without tiles.
         """
-        settings = self.run_settings
-        return TileToGraph(cutter_of(settings), stain_of(settings), settings["data"].get("tile_mpp"))
+        spec = self.run_settings.get("recipe", {}).get("tile_spec", {})
+        return TileToGraph(transforms_of(self.run_settings), spec.get("mpp"))
 
     @property
     def state_dim(self) -> int:

@@ -46,6 +46,15 @@ class TileViT(nn.Module):
                 f"patches of {patch_px} px must divide images of {image_px} px, and 4 and {heads} heads must divide "
                 f"hidden_dim {hidden_dim}"
             )
+        # The arguments, as values that JSON knows.
+        self.settings: dict[str, Any] = {
+            "image_px": int(image_px),
+            "patch_px": int(patch_px),
+            "hidden_dim": int(hidden_dim),
+            "num_layers": int(num_layers),
+            "heads": int(heads),
+            "mlp_ratio": int(mlp_ratio),
+        }
         self.patch_px, self.hidden_dim, self.grid = patch_px, hidden_dim, image_px // patch_px
         self.vit = ViT(
             in_channels=3,

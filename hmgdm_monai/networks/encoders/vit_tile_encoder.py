@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
-from hmgdm_monai.networks.encoders.tile_sample import TileToImage, stain_of
+from hmgdm_monai.networks.encoders.tile_sample import TileToImage, transforms_of
 from hmgdm_monai.networks.encoders.tile_vit import TileViT
+from hmgdm_monai.transforms.tile_transforms import image_transforms
 
 READOUTS = ("mean", "cls", "both")
 
@@ -43,7 +44,8 @@ class ViTTileEncoder(TileEncoder):
     @cached_property
     def to_sample(self) -> TileToImage:
         """Makes the images that the network was trained on."""
-        return TileToImage(self.vit.patch_px, stain_of(self.run_settings))
+        transforms = image_transforms(transforms_of(self.run_settings))
+        return TileToImage(self.vit.patch_px, transforms if len(transforms) else None)
 
     @property
     def state_dim(self) -> int:
@@ -51,8 +53,8 @@ class ViTTileEncoder(TileEncoder):
         return self.vit.hidden_dim
 
     def samples(self, images: Tensor) -> Data:
-        """See the base class. Without stain normalisation by tensors alone, so that it can be traced and exported."""
-        if self.to_sample.stain is not None:
+        """See the base class. Where nothing changes the image, by tensors alone: it can be traced and exported."""
+        if self.to_sample.transforms is not None:
             return super().samples(images)
         self.check_images(images)
         return Data(image=images.round().clamp(0, 255))

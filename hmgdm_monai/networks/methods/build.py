@@ -1,9 +1,8 @@
-"""Networks of graphs from plain settings, for configs and checkpoints."""
+"""Networks of graphs from plain settings, for configs and checkpoints; defaults are those of train.json."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from hmgdm_monai.networks.encoders.graph_embedder import GraphTrunk
 from hmgdm_monai.networks.encoders.graph_encoder import GraphEncoder
@@ -100,13 +99,33 @@ def build_trunk(
     return GraphTrunk(encoder, StatisticsReadout(readout))
 
 
-def build_graph_mae(trunk: Mapping[str, Any], mask_ratio: float = 0.5, decoder_layers: int = 1) -> GraphMAE:
+def build_graph_mae(
+    latent_dim: int,
+    hidden_dim: int = 64,
+    num_layers: int = 2,
+    edge_latents: bool = True,
+    hidden_entities: str = "token",
+    use_positions: bool = True,
+    readout: Sequence[str] = DEFAULT_STATISTICS,
+    layer_differences: bool = False,
+    mask_ratio: float = 0.5,
+    decoder_layers: int = 1,
+) -> GraphMAE:
     """A masked autoencoder of graphs.
 
     Args:
-        trunk: arguments of :func:`build_trunk`.
+        latent_dim: Z, size of vertex and edge latents.
+        hidden_dim: D.
+        num_layers: L, of the encoder.
+        edge_latents: whether edges carry latents.
+        hidden_entities: see :func:`build_hmgdm`.
+        use_positions: whether the encoder sees positions.
+        readout: statistics that pool the states into the embedding.
+        layer_differences: see :func:`build_hmgdm`.
         mask_ratio: share of the vertices to hide.
         decoder_layers: graph layers of the decoder.
     """
-    parts = build_trunk(**trunk)
+    parts = build_trunk(
+        latent_dim, hidden_dim, num_layers, edge_latents, hidden_entities, use_positions, readout, layer_differences
+    )
     return GraphMAE(parts.encoder, mask_ratio, decoder_layers, parts.readout)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
@@ -111,6 +111,12 @@ class GraphDenoiser(nn.Module):
         super().__init__()
         self.latent_dim, self.hidden_dim, self.num_layers = latent_dim, hidden_dim, num_layers
         self.edge_latents = edge_latents
+        # Of the arguments those that the encoder has not, as values that JSON knows.
+        self.settings: dict[str, Any] = {
+            "heads": int(heads),
+            "self_attention_depth": int(self_attention_depth),
+            "skip_connections": bool(skip_connections),
+        }
         self.skip_connections = skip_connections
         self.vertex_in = nn.Linear(latent_dim, hidden_dim)
         self.edge_in = nn.Linear(latent_dim, hidden_dim) if edge_latents else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -79,6 +79,12 @@ class HMGDM(GraphTrunk):
             raise ValueError(f"mask_ratio must lie between 0 and 1, exclusive, got {mask_ratio}")
         self.denoiser = denoiser
         self.mask_ratio = mask_ratio
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What it was built from, arguments of :func:`~hmgdm_monai.networks.methods.build.build_hmgdm`."""
+        readout = {"mask_ratio": float(self.mask_ratio), "readout": list(self.readout.statistics)}
+        return {**self.encoder.settings, **self.denoiser.settings, **readout}
 
     def split(self, graph: EntityGraph, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Visible vertices (V,) and edges (E,) of a fresh complementary split of every graph in the batch."""

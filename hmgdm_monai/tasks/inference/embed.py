@@ -25,9 +25,9 @@ from hmgdm_monai.data.files.tile_embeddings_file import stored_ids, write_tile_e
 from hmgdm_monai.data.manifest.manifest import Manifest, ManifestRow, read_manifest
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
-from hmgdm_monai.preparation.graph_recipe import GraphRecipe
 from hmgdm_monai.preparation.graph_unit import GraphUnit, plan_units, reason_of
 from hmgdm_monai.preparation.recipe import recipe_of
+from hmgdm_monai.preparation.tile_recipe import TileRecipe
 from hmgdm_monai.preparation.tile_stream import PlainTiles, stream_slide
 from hmgdm_monai.saving.classifier_file import Classifier
 
@@ -96,7 +96,7 @@ class CohortEmbedding(Dataset):
     def __init__(
         self,
         encoder: TileEncoder,
-        recipe: GraphRecipe,
+        recipe: TileRecipe,
         manifest: Manifest | Path | str,
         folder: Path | str,
         batch_tiles: int = 32,

@@ -20,7 +20,7 @@ def embed_tile(image: ArrayLike, encoder: TileEncoder | Path | str | None = None
 
     Args:
         image: (H, W, 3) uint8 RGB, of the size and at the scale that the encoder was trained on:
-            ``encoder.run_settings["data"]`` has ``tile_size_px`` and ``tile_mpp``; 256 px at 1 um a pixel by default.
+            ``encoder.tile_size_px`` and ``encoder.tile_mpp``; 256 px at 1 um a pixel by default.
         encoder: a loaded one, which runs where it is, or the path of a ``model.pt``, which is read at each call; None
             is the encoder that the bundle ships, read once.
 

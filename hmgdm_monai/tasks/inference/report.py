@@ -213,7 +213,7 @@ class InferenceReport:
                 latent,
                 seed=self.seed,
                 note=self.note,
-                entities=encoder.run_settings["data"].get("entity_kind", "superpixels"),
+                entities=recipe.entity_kind,
             )
         finally:
             encoder.to(self.device)

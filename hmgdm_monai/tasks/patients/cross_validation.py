@@ -18,10 +18,11 @@ import torch
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.metrics.survival import FoldOutcome, follow_up_horizon
 from hmgdm_monai.saving.survival_file import load_survival_model, save_survival_model
+from hmgdm_monai.tasks.configs.fold_config import FoldConfig
 from hmgdm_monai.tasks.folds import Fold
 from hmgdm_monai.tasks.patients.cox_baselines import CoxPrediction, cox_on_columns, cox_on_pca, mean_features
 from hmgdm_monai.tasks.patients.data import SurvivalData
-from hmgdm_monai.tasks.patients.fold import SurvivalTraining, development_side, predict, train_fold
+from hmgdm_monai.tasks.patients.fold import predict, train_fold
 from hmgdm_monai.tasks.run_folder import write_json
 
 logger = logging.getLogger(__name__)
@@ -59,18 +60,26 @@ class SurvivalCrossValidation:
 
     Args:
         data: the cohort.
-        training: of the aggregator.
+        config: trains the aggregator in each fold; see :func:`~hmgdm_monai.tasks.patients.fold.train_fold`.
+        name: of the aggregator, in the report.
         folder: of the files.
-        n_folds: how many. seed: of folds, weights, order and dropout. use_manifest_folds: see :class:`SurvivalData`.
+        n_folds: how many.
+        seed: of the folds.
+        use_manifest_folds: see :meth:`SurvivalData.folds`.
         baselines: any of "cox_clinical" (needs clinical columns in ``data``) and "cox_pca".
-        pca_components, cox_ridge: of the baselines.
-        device: of the network. progress: show bars.
+        pca_components: of the baseline "cox_pca", at most.
+        cox_ridge: penalty of the baselines.
+        device: of the network.
+
+    Raises:
+        InputError: an unknown baseline, or one whose columns are not named.
     """
 
     def __init__(
         self,
         data: SurvivalData,
-        training: SurvivalTraining,
+        config: FoldConfig,
+        name: str,
         folder: Path | str,
         n_folds: int = 5,
         seed: int = 0,
@@ -79,7 +88,6 @@ class SurvivalCrossValidation:
         pca_components: int = 16,
         cox_ridge: float = 1.0,
         device: torch.device | str = "cpu",
-        progress: bool = True,
     ) -> None:
         if unknown := set(baselines) - set(BASELINES):
             raise InputError(
@@ -87,10 +95,10 @@ class SurvivalCrossValidation:
             )
         if "cox_clinical" in baselines and not data.clinical_columns:
             raise InputError("baseline 'cox_clinical' needs columns of the manifest; name them in clinical_columns")
-        self.data, self.training, self.folder = data, training, Path(folder)
+        self.data, self.config, self.name, self.folder = data, config, name, Path(folder)
         self.n_folds, self.seed, self.use_manifest_folds = n_folds, seed, use_manifest_folds
         self.baselines, self.pca_components, self.cox_ridge = tuple(baselines), pca_components, cox_ridge
-        self.device, self.progress = device, progress
+        self.device = device
 
     @cached_property
     def folds(self) -> list[Fold]:
@@ -112,7 +120,7 @@ class SurvivalCrossValidation:
             InputError: the data or the settings can not be used.
         """
         folds = self.folds
-        results = {self.training.aggregator: [self._aggregate(fold) for fold in folds]}
+        results = {self.name: [self._aggregate(fold) for fold in folds]}
         if "cox_clinical" in self.baselines:
             results["cox_clinical"] = [self._baseline(fold, "cox_clinical", None) for fold in folds]
         if "cox_pca" in self.baselines:
@@ -128,21 +136,13 @@ class SurvivalCrossValidation:
         bags, key = self.data.bags, self._key(fold)
         times, result = self._times(fold), self.folder / f"fold_{fold.number}.json"
         if (found := _read_result(result, key)) is None or not self.model_path(fold).exists():
-            checkpoint = self.folder / f"fold_{fold.number}_{key[:12]}.epochs.pt"
-            model = train_fold(
-                bags,
-                fold,
-                self.training,
-                checkpoint,
-                seed=self.seed * 1000 + fold.number,
-                device=self.device,
-                progress=f"fold {fold.number}" if self.progress else None,
-            )
-            patients = [bags.patients[place].id for place in development_side(fold)]
+            parts = self.config.parts(fold=fold, fold_key=key[:12])
+            model = train_fold(parts, bags)
+            patients = [bags.patients[place].id for place in fold.development]
             graph = None if bags.graph is None else dataclasses.asdict(bags.graph)
             model.about |= {"fold": fold.number, "seed": self.seed, "patients": patients, "graph": graph}
             # For scoring on new data: the distribution of censoring is the training side's.
-            train = development_side(fold)
+            train = fold.development
             model.about |= {"train_time": bags.times[train].tolist(), "train_event": bags.events[train].tolist()}
             model.about["times"] = times.tolist()
             save_survival_model(self.model_path(fold), model)
@@ -159,13 +159,15 @@ class SurvivalCrossValidation:
                 "survival": model.survival(output, times).tolist(),
             }
             write_json(result, found)
-            checkpoint.unlink(missing_ok=True)  # the model stands; the optimizer's state is of no more use
+            parts.get_parsed_content("checkpoint").path.unlink(
+                missing_ok=True
+            )  # the model stands; the optimizer's state is of no more use
         else:
             logger.info("fold %d is done", fold.number)
         return self._prediction(fold, np.array(found["risk"]), found["median_risk"], np.array(found["survival"]), times)
 
     def _baseline(self, fold: Fold, name: str, features: np.ndarray | None) -> FoldPrediction:
-        bags, train, times = self.data.bags, development_side(fold), self._times(fold)
+        bags, train, times = self.data.bags, fold.development, self._times(fold)
         sides = (bags.times, bags.events, train, np.asarray(fold.test), times)
         found: CoxPrediction
         if features is None:
@@ -177,7 +179,7 @@ class SurvivalCrossValidation:
     def _prediction(
         self, fold: Fold, risk: np.ndarray, median: float, survival: np.ndarray, times: np.ndarray
     ) -> FoldPrediction:
-        bags, train, test = self.data.bags, development_side(fold), np.asarray(fold.test)
+        bags, train, test = self.data.bags, fold.development, np.asarray(fold.test)
         outcome = FoldOutcome(
             bags.times[test], bags.events[test], risk, bags.times[train], bags.events[train], survival, times
         )
@@ -186,7 +188,7 @@ class SurvivalCrossValidation:
 
     def _times(self, fold: Fold) -> np.ndarray:
         """Times of survival curves: over the training side's deaths, to the horizon of follow-up."""
-        train = development_side(fold)
+        train = fold.development
         time, event = self.data.bags.times[train], self.data.bags.events[train]
         deaths = time[(event == 1) & (time <= follow_up_horizon(time))]
         return np.unique(np.quantile(deaths if len(deaths) else time, np.linspace(0, 1, _GRID)))
@@ -207,7 +209,7 @@ class SurvivalCrossValidation:
             ]
 
         content = {
-            "training": dataclasses.asdict(self.training),
+            "training": self.config.settings,
             "graph": None if bags.graph is None else dataclasses.asdict(bags.graph),
             "seed": self.seed,
             "sides": [side(np.asarray(places).reshape(-1)) for places in (fold.train, fold.val, fold.test)],

@@ -17,18 +17,16 @@ from torch.utils.data import Dataset, Subset
 from hmgdm_monai.data.entity_graph import EntityGraph, entity_latents
 from hmgdm_monai.data.manifest.manifest import ManifestRow, read_manifest
 from hmgdm_monai.data.stores.latent_store import LatentStore
-from hmgdm_monai.data.tiles.tiling import TileSpec
 from hmgdm_monai.entities.entity_encoder import EntityEncoder
 from hmgdm_monai.entities.nearest_superpixels import NearestSuperpixels
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.preparation.cohort import CohortGraphs, build_graph_stores
 from hmgdm_monai.preparation.encode import encode_stores
 from hmgdm_monai.preparation.given_graphs import build_given_graphs
+from hmgdm_monai.preparation.tile_recipe import TileRecipe
 from hmgdm_monai.ranks import first_rank_first, is_first_rank
 from hmgdm_monai.transforms.degrade import RandDegrade
-from hmgdm_monai.transforms.entity_cutter import EntityCutter
 from hmgdm_monai.transforms.entity_windows import graph_windows
-from hmgdm_monai.transforms.stain import NormalizeStain
 
 logger = logging.getLogger(__name__)
 
@@ -43,14 +41,12 @@ class PretrainingData:
     Args:
         manifest: CSV of the cohort.
         store_dir: folder of the stores; may be shared between runs, since every file is keyed by what shaped it.
-        tile_spec: size, scale and choice of tiles.
-        cutter: how tiles become entities; None for graphs of another program, which the manifest names and which come
-            with their latents and without tiles.
-        stain: stain normalisation, or None.
+        recipe: how tiles are chosen, and what is made of each. Where it has no transforms, the manifest names graphs of
+            another program, which come with their latents and without tiles.
         val_fraction: share of patients held out for validation, at least one.
-        max_tiles_per_slide: draw that many tiles of a slide that has more; None for all.
         strict_manifest: refuse a manifest with any faulty row, instead of leaving such rows out and naming them.
-        seed: of the split and of the draw of tiles. num_workers: processes that build graphs.
+        seed: of the split.
+        num_workers: processes that build graphs.
         degraded_views: K, how many degraded views of each tile are encoded beside the tile as it is.
         degrade: how tiles are degraded for them.
 
@@ -62,11 +58,8 @@ class PretrainingData:
         self,
         manifest: Path | str,
         store_dir: Path | str,
-        tile_spec: TileSpec,
-        cutter: EntityCutter | None = None,
-        stain: NormalizeStain | None = None,
+        recipe: TileRecipe,
         val_fraction: float = 0.2,
-        max_tiles_per_slide: int | None = None,
         strict_manifest: bool = False,
         seed: int = 0,
         num_workers: int = 0,
@@ -77,11 +70,10 @@ class PretrainingData:
             raise InputError(f"val_fraction must lie between 0 and 1, exclusive, got {val_fraction}")
         if degraded_views < 0:
             raise InputError(f"degraded_views must not be negative, got {degraded_views}")
-        if cutter is None and degraded_views:
+        if recipe.transforms is None and degraded_views:
             raise InputError("entity_kind graphs: there is no image that could be degraded; set degraded_views 0")
         self.manifest, self.store_dir = Path(manifest), Path(store_dir)
-        self.tile_spec, self.cutter, self.stain = tile_spec, cutter, stain
-        self.val_fraction, self.max_tiles_per_slide = val_fraction, max_tiles_per_slide
+        self.recipe, self.val_fraction = recipe, val_fraction
         self.strict_manifest, self.seed, self.num_workers = strict_manifest, seed, num_workers
         self.degraded_views, self.degrade = degraded_views, degrade or RandDegrade()
         self.cpu_s = 0.0  # CPU time, in seconds, that encoding has taken in this process
@@ -91,7 +83,7 @@ class PretrainingData:
     @property
     def has_tiles(self) -> bool:
         """Whether there are images behind the graphs."""
-        return self.cutter is not None
+        return self.recipe.transforms is not None
 
     @property
     def cohort(self) -> CohortGraphs:
@@ -104,20 +96,11 @@ class PretrainingData:
 
     def _build(self) -> CohortGraphs:
         manifest = read_manifest(self.manifest, strict=self.strict_manifest)
-        if self.cutter is None:
-            folder, most = self.store_dir / "given", self.max_tiles_per_slide
-            return build_given_graphs(manifest, folder, most, self.seed, is_first_rank())
-        return build_graph_stores(
-            manifest,
-            self.store_dir / "graphs",
-            self.tile_spec,
-            self.cutter,
-            self.stain,
-            self.max_tiles_per_slide,
-            self.num_workers,
-            self.seed,
-            progress=is_first_rank(),
-        )
+        if not self.has_tiles:
+            folder, recipe = self.store_dir / "given", self.recipe
+            return build_given_graphs(manifest, folder, recipe.max_tiles, recipe.seed, is_first_rank())
+        folder = self.store_dir / "graphs"
+        return build_graph_stores(manifest, folder, self.recipe, self.num_workers, progress=is_first_rank())
 
     def prepare(self) -> None:
         """Build what is missing of the graph stores."""
@@ -233,7 +216,7 @@ class PretrainingData:
                 break
         return NearestSuperpixels(torch.cat(latents)[:superpixels], torch.cat(windows)[:superpixels])
 
-    def labelled_tiles(self, most: int = 2000) -> tuple[list[int], list[ManifestRow]]:
+    def labeled_tiles(self, most: int = 2000) -> tuple[list[int], list[ManifestRow]]:
         """Tiles whose row has a label, at most ``most`` of them drawn by the seed: their indices and rows."""
         rows = self.cohort.tile_rows
         labelled = np.array([i for i, row in enumerate(rows) if row.label is not None], dtype=int)

@@ -37,9 +37,7 @@ class PretrainingReport:
         data: what it was trained on.
         noising: the forward process; None for a method without, which has no figure of denoising.
         entities: the frozen entity encoder.
-        hmgdm: the trained network.
-        hmgdm_settings: what it was built from; of a network of graphs that is no H-MGDM, the settings of its trunk,
-            and only that is kept.
+        hmgdm: the trained network; of one that is no H-MGDM only encoder and readout are kept.
         checkpoint: of the training, for its history.
         run_settings: kept in the model file.
         sampling_steps: of the denoising figure.
@@ -54,7 +52,6 @@ class PretrainingReport:
         noising: GraphNoising | None,
         entities: EntityEncoder,
         hmgdm: GraphTrunk,
-        hmgdm_settings: Mapping[str, Any],
         checkpoint: StageCheckpoint,
         run_settings: Mapping[str, Any],
         sampling_steps: int = 50,
@@ -62,7 +59,7 @@ class PretrainingReport:
         title: str = "Masked graph diffusion",
     ) -> None:
         self.output_dir, self.data, self.noising = Path(output_dir), data, noising
-        self.entities, self.hmgdm, self.hmgdm_settings = entities, hmgdm, dict(hmgdm_settings)
+        self.entities, self.hmgdm = entities, hmgdm
         self.checkpoint, self.run_settings = checkpoint, dict(run_settings)
         self.sampling_steps, self.name, self.title = sampling_steps, name, title
 
@@ -92,12 +89,9 @@ class PretrainingReport:
     def encoder(self) -> GraphTileEncoder:
         """The trained encoder, as downstream takes it."""
         whole = isinstance(self.hmgdm, HMGDM)
-        return GraphTileEncoder(
-            self.entities,
-            self.hmgdm if whole else self.hmgdm.trunk(),
-            {"hmgdm" if whole else "trunk": self.hmgdm_settings},
-            self.run_settings,
-        )
+        kept = self.hmgdm if whole else self.hmgdm.trunk()
+        settings = {"hmgdm" if whole else "trunk": kept.settings}
+        return GraphTileEncoder(self.entities, kept, settings, self.run_settings)
 
     def metrics(self) -> dict[str, Any]:
         """History and best epoch, the cohort with what was left out, and the noise schedule's end."""
@@ -121,7 +115,7 @@ class PretrainingReport:
         from hmgdm_monai.visualize.entity_graph import entity_graph_figure
         from hmgdm_monai.visualize.save import save_figure
 
-        index, kind = self._tile_to_draw(), self.run_settings["data"].get("entity_kind", "superpixels")
+        index, kind = self._tile_to_draw(), self.data.recipe.entity_kind
         graph = self.data.cohort.store()[index]
         image = graph.image[0]
         save_figure(entity_graph_figure(image, graph, graph.label_map, self.note, kind), folder / "entity_graph.png")
@@ -160,7 +154,7 @@ def cohort_metrics(data: PretrainingData) -> dict[str, Any]:
 
 def probe_chance(data: PretrainingData) -> float | None:
     """Balanced accuracy of guessing the labels; None without any."""
-    labels = {row.label for row in data.labelled_tiles()[1]}
+    labels = {row.label for row in data.labeled_tiles()[1]}
     return 1.0 / len(labels) if labels else None
 
 

@@ -30,10 +30,14 @@ class DiRLReport:
     """Write ``model.pt``, ``metrics.json`` and the figures of a run, drawn from validation tiles.
 
     Args:
-        output_dir: of the run. data: what it was trained on. network: trained.
-        vit_settings: what its transformer was built from. views: those of training.
-        checkpoint: of the stage, for its history. run_settings: kept in the model file.
-        name: of the method, in ``metrics.json``. title: the same, on figures.
+        output_dir: of the run.
+        data: what it was trained on.
+        network: trained.
+        views: those of training.
+        checkpoint: of the training, for its history.
+        run_settings: kept in the model file.
+        name: of the method, in ``metrics.json``.
+        title: the same, on figures.
     """
 
     def __init__(
@@ -41,7 +45,6 @@ class DiRLReport:
         output_dir: Path | str,
         data: DiRLData,
         network: DiRL | MaskedAutoencoder,
-        vit_settings: Mapping[str, Any],
         views: PairedViews,
         checkpoint: StageCheckpoint,
         run_settings: Mapping[str, Any],
@@ -49,7 +52,7 @@ class DiRLReport:
         title: str = "DiRL",
     ) -> None:
         self.output_dir, self.data, self.network, self.views = Path(output_dir), data, network, views
-        self.vit_settings, self.run_settings = dict(vit_settings), dict(run_settings)
+        self.run_settings = dict(run_settings)
         self.checkpoint, self.name, self.title = checkpoint, name, title
 
     @property
@@ -59,8 +62,9 @@ class DiRLReport:
 
     def encoder(self) -> ViTTileEncoder:
         """The trained encoder, as downstream takes it."""
-        settings = {"vit": self.vit_settings, "readout": self.network.readout}
-        return ViTTileEncoder(self.network.encoder, settings, self.run_settings)
+        vit = self.network.encoder
+        settings = {"vit": vit.settings, "readout": self.network.readout}
+        return ViTTileEncoder(vit, settings, self.run_settings)
 
     def write(self) -> None:
         """Write everything, each file whole or not at all, and say where it is."""

@@ -21,7 +21,8 @@ def pretrain(
         manifest: CSV of slides or tiles with the columns ``image`` and ``patient``; see ``docs/own_data.md``.
         output_dir: of the run: ``model.pt``, ``metrics.json``, ``figures/``, checkpoints and stores.
         config_file: one or several configs, e.g. ``["train.json", "paper.json"]`` or ``"dirl.json"``.
-        **settings: of the config, by the names of the command line, e.g. ``max_epochs=20``; see ``docs/settings.md``.
+        **settings: of the config, by the names of the command line, e.g. ``max_epochs=20`` or
+            ``**{"network_def#hidden_dim": 128}``; see ``docs/settings.md``.
 
     Returns:
         The trained encoder, on the CPU, in evaluation mode; ``model.pt`` holds the same.
@@ -33,7 +34,7 @@ def pretrain(
     Example:
         >>> from hmgdm_monai import make_demo_cohort, pretrain
         >>> cohort = make_demo_cohort("cohort", n_patients=4, slide_px=256, mpp=1.0)
-        >>> small = {"tile_size_px": 128, "n_segments": 9, "degraded_views": 0, "hidden_dim": 16, "batch_size": 4}
+        >>> small = {"tile_size_px": 128, "n_segments": 9, "degraded_views": 0, "network_def#hidden_dim": 16}
         >>> encoder = pretrain(cohort.slides, "runs/pretraining", max_epochs=1, device="cpu", **small)
         >>> encoder.state_dim
         16

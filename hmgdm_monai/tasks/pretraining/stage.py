@@ -1,4 +1,4 @@
-"""Running a stage of pretraining: fit the scale of latents, resume, train, keep the best."""
+"""Running a training: fit the scale of latents, resume, train, keep the best."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from hmgdm_monai.metrics.classification import SCORES, classification_metrics
 from hmgdm_monai.saving.classifier_file import check_mode, save_classifier
 from hmgdm_monai.tasks.folds import Fold, make_folds
 from hmgdm_monai.tasks.run_folder import RunFolder, write_json
-from hmgdm_monai.tasks.tiles.data import ClassificationData, LabelledTile, predict_probabilities
+from hmgdm_monai.tasks.tiles.data import ClassificationData, predict_probabilities
 from hmgdm_monai.tasks.tiles.fold_result import FoldResult
 from hmgdm_monai.tasks.tiles.methods import Method
 from hmgdm_monai.tasks.tiles.report import ClassificationReport
@@ -60,21 +61,20 @@ class CrossValidation:
         self.n_folds, self.val_fraction, self.seed = n_folds, val_fraction, seed
         self.folder = run_folder.path
 
+    @cached_property
+    def folds(self) -> list[Fold]:
+        """The folds; the first use prepares the data."""
+        self.data.prepare()
+        given = [tile.fold for tile in self.data.tiles]
+        return make_folds(self.data.labels, self.data.patients, self.n_folds, self.seed, given, self.val_fraction)
+
     def run(self) -> list[FoldResult]:
         """Do what is not done, and write the report.
 
         Raises:
             InputError: the cohort cannot be split or used, or the folder holds a run with other settings.
         """
-        self.data.prepare()
-        folds = make_folds(
-            self.data.labels,
-            self.data.patients,
-            self.n_folds,
-            self.seed,
-            [tile.fold for tile in self.data.tiles],
-            self.val_fraction,
-        )
+        folds = self.folds
         self._tell(folds)
         self.run_folder.claim()
         results = []
@@ -90,7 +90,7 @@ class CrossValidation:
 
     def _fit(self, fold: Fold) -> FoldResult:
         fitted = self.method.fit(self.data, fold)
-        probabilities = predict_probabilities(fitted.network, self.data.labelled(fold.test), self.data.device)
+        probabilities = predict_probabilities(fitted.network, self.data.labeled(fold.test), self.data.device)
         seen = np.unique(self.data.patients[np.concatenate((fold.train, fold.val))])
         save_classifier(
             self.checkpoint_path(fold),
@@ -166,7 +166,3 @@ class CrossValidation:
         )
         if not given and len(folds) < self.n_folds:
             logger.warning("n_folds is %d, but patients of the rarest class allow %d only", self.n_folds, len(folds))
-
-
-def _place(tile: LabelledTile) -> tuple[str, int, int]:
-    return (tile.info.row_id, *tile.info.location_px)

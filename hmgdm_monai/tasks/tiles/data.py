@@ -1,4 +1,4 @@
-"""Data of classification: labelled tiles of a manifest, prepared as the pretrained encoder wants them."""
+"""Data of classification: labeled tiles of a manifest, prepared as the pretrained encoder wants them."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from torch_geometric.loader import DataLoader
 from hmgdm_monai.data.manifest.manifest import Manifest, read_manifest
 from hmgdm_monai.data.stores.ragged_store import TileInfo
 from hmgdm_monai.errors import InputError
+from hmgdm_monai.losses.class_weights import class_weights
 from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
 from hmgdm_monai.preparation.cohort import CohortGraphs, build_graph_stores
 from hmgdm_monai.preparation.recipe import recipe_of
@@ -56,7 +57,7 @@ class PretrainedFile:
 
 
 @dataclass(frozen=True)
-class LabelledTile:
+class LabeledTile:
     """A tile of the cohort: where it is, whose it is, what it is.
 
     Attributes:
@@ -73,7 +74,7 @@ class LabelledTile:
 
 
 class ClassificationData:
-    """Labelled tiles, prepared for an encoder where they are not yet.
+    """Labeled tiles, prepared for an encoder where they are not yet.
 
     Tiles and superpixels are made with the settings that the model was trained with. Nothing is read when this is
     built; :meth:`prepare` does all the work that takes time. Rows without a label are left out, and named.
@@ -119,19 +120,10 @@ class ClassificationData:
 
     @cached_property
     def cohort(self) -> CohortGraphs:
-        """Graph stores of the labelled rows; what was left out is logged."""
-        labelled = self._labelled()
-        recipe = recipe_of(self.pretrained.encoder.run_settings)
-        cohort = build_graph_stores(
-            labelled,
-            self.store_dir / "graphs",
-            recipe.tile_spec,
-            recipe.cutter,
-            recipe.stain,
-            self.max_tiles_per_slide,
-            self.num_workers,
-            self.seed,
-        )
+        """Graph stores of the labeled rows; what was left out is logged."""
+        labeled = self._labeled()
+        recipe = recipe_of(self.pretrained.encoder.run_settings, self.max_tiles_per_slide, self.seed)
+        cohort = build_graph_stores(labeled, self.store_dir / "graphs", recipe, self.num_workers)
         logger.info("cohort %s: %s", self.manifest, cohort.summary())
         return cohort
 
@@ -141,11 +133,11 @@ class ClassificationData:
         return stored_samples(self.pretrained.encoder, self.cohort, self.store_dir / "latents", self.device)
 
     @cached_property
-    def tiles(self) -> list[LabelledTile]:
+    def tiles(self) -> list[LabeledTile]:
         """All tiles, in the order of the stores."""
         store = self.cohort.store(tiles=False)
         return [
-            LabelledTile(store.tile_info(i), row.patient, str(row.label), row.fold)
+            LabeledTile(store.tile_info(i), row.patient, str(row.label), row.fold)
             for i, row in enumerate(self.cohort.tile_rows)
         ]
 
@@ -169,17 +161,21 @@ class ClassificationData:
         """(N, S) float32, of the pretrained model as it is."""
         encoder = self.pretrained.encoder.to(self.device).eval()
         every = np.arange(len(self.tiles))
-        return over_samples(encoder.embed, self.labelled(every), self.device).numpy()
+        return over_samples(encoder.embed, self.labeled(every), self.device).numpy()
 
-    def labelled(self, indices: np.ndarray) -> Dataset:
+    def class_weights(self, indices: np.ndarray) -> Tensor:
+        """Weights (K,) that make the classes of some tiles count alike."""
+        return class_weights(self.labels[indices], len(self.classes))
+
+    def labeled(self, indices: np.ndarray) -> Dataset:
         """Prepared samples of some tiles with their class ``y`` (1,) int64, kept in memory once they have been read."""
-        return Subset(self._all_labelled, indices.tolist())
+        return Subset(self._all_labeled, indices.tolist())
 
     @cached_property
-    def _all_labelled(self) -> LabelledSamples:
-        return LabelledSamples(self.samples, self.labels)
+    def _all_labeled(self) -> LabeledSamples:
+        return LabeledSamples(self.samples, self.labels)
 
-    def _labelled(self) -> Manifest:
+    def _labeled(self) -> Manifest:
         manifest = read_manifest(self.manifest, strict=self.strict_manifest)
         rows = tuple(row for row in manifest.rows if row.label is not None)
         if not rows:
@@ -193,7 +189,7 @@ class ClassificationData:
         return replace(manifest, rows=rows, faults=(*manifest.faults, *without))
 
 
-class LabelledSamples(Dataset):
+class LabeledSamples(Dataset):
     """Prepared samples with their class ``y``; the first ones to be read stay in memory.
 
     Args:

@@ -1,4 +1,4 @@
-"""How one fold of classification is fitted: linear probe, nearest neighbours, or fine-tuning."""
+"""How one fold of classification is fitted: linear probe, nearest neighbors, or fine-tuning."""
 
 from __future__ import annotations
 
@@ -75,24 +75,24 @@ class LinearProbe:
         return FittedFold(network, settings, {"strength": strength})
 
 
-class NearestNeighbours:
-    """k nearest neighbours among frozen embeddings; classes weigh alike.
+class NearestNeighbors:
+    """k nearest neighbors among frozen embeddings; classes weigh alike.
 
-    The number of neighbours is chosen on the validation side; training and validation are then remembered.
+    The number of neighbors is chosen on the validation side; training and validation are then remembered.
 
     Args:
-        neighbours: numbers to choose from.
+        neighbors: numbers to choose from.
         temperature: of the votes.
     """
 
     mode = "knn"
 
-    def __init__(self, neighbours: Sequence[int] = (1, 5, 10, 20, 50), temperature: float = 0.07) -> None:
-        if not neighbours or min(neighbours) < 1 or temperature <= 0:
+    def __init__(self, neighbors: Sequence[int] = (1, 5, 10, 20, 50), temperature: float = 0.07) -> None:
+        if not neighbors or min(neighbors) < 1 or temperature <= 0:
             raise InputError(
-                f"knn: neighbours {list(neighbours)} must be at least 1, and temperature {temperature} above 0"
+                f"knn: neighbors {list(neighbors)} must be at least 1, and temperature {temperature} above 0"
             )
-        self.neighbours, self.temperature = tuple(neighbours), temperature
+        self.neighbors, self.temperature = tuple(neighbors), temperature
 
     def fit(self, data: ClassificationData, fold: Fold) -> FittedFold:
         """Fit one fold."""
@@ -102,10 +102,10 @@ class NearestNeighbours:
             logits = network.head(torch.from_numpy(data.embeddings[fold.val])).softmax(1).numpy()
             return classification_metrics(data.labels[fold.val], logits, data.classes)["balanced_accuracy"]
 
-        # More neighbours win a draw: they vary less.
-        best = max(self.neighbours, key=lambda count: (scored(count), count))
+        # More neighbors win a draw: they vary less.
+        best = max(self.neighbors, key=lambda count: (scored(count), count))
         network, settings = self._remember(data, np.concatenate((fold.train, fold.val)), best)
-        return FittedFold(network, settings, {"neighbours": best})
+        return FittedFold(network, settings, {"neighbors": best})
 
     def _remember(
         self, data: ClassificationData, indices: np.ndarray, count: int
@@ -114,7 +114,7 @@ class NearestNeighbours:
             "num_features": data.embeddings.shape[1],
             "num_classes": len(data.classes),
             "num_examples": len(indices),
-            "neighbours": count,
+            "neighbors": count,
             "temperature": self.temperature,
         }
         network = build_classifier(data.pretrained.encoder, self.mode, settings)

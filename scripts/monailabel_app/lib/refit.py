@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hmgdm_monai.networks.classifiers.embedding_heads import NearestNeighbourHead
+from hmgdm_monai.networks.classifiers.embedding_heads import NearestNeighborHead
 from hmgdm_monai.networks.classifiers.tile_classifier import TileClassifier
 from hmgdm_monai.saving.classifier_file import build_classifier
 
@@ -106,7 +106,7 @@ def _head_inputs(network: TileClassifier, mode: str, images: np.ndarray, device:
 
 
 @torch.no_grad()
-def _remember_more(new: NearestNeighbourHead, old: NearestNeighbourHead, embeddings: Tensor, labels: Tensor) -> None:
+def _remember_more(new: NearestNeighborHead, old: NearestNeighborHead, embeddings: Tensor, labels: Tensor) -> None:
     weights = old.votes.amax(0)
     weights = torch.where(weights > 0, weights, weights[weights > 0].mean())
     new.mean.copy_(old.mean)

@@ -18,7 +18,7 @@ def encoder(request, tiny):
     """Both kinds; D = 8, embeddings of 16."""
     if request.param == "vit":
         settings = {"vit": {**tiny.vit["vit"], "hidden_dim": 8}, "readout": "both"}
-        return build_tile_encoder("vit", settings, {"data": tiny.data}).eval()
+        return build_tile_encoder("vit", settings, tiny.run).eval()
     made = tiny.encoder(hidden_dim=8, readout=["mean", "std"])
     made.hmgdm.standardizer.fit(3 * torch.randn(50, 24) + 1)
     return made

@@ -14,7 +14,7 @@ from torch_geometric.data import Batch
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.encoders.graph_tile_encoder import GraphTileEncoder
 from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
-from hmgdm_monai.networks.encoders.tile_sample import TileToImage, cutter_of
+from hmgdm_monai.networks.encoders.tile_sample import TileToImage, transforms_of
 from hmgdm_monai.networks.encoders.vit_tile_encoder import read_out
 from hmgdm_monai.saving.encoder_file import load_encoder, save_encoder
 from hmgdm_monai.saving.tile_encoders import build_tile_encoder
@@ -162,14 +162,14 @@ def test_readouts(tiny):
     assert torch.equal(read_out(class_token, tokens, "mean"), tokens.mean(1))
     assert torch.equal(read_out(class_token, tokens, "both"), torch.cat((class_token, tokens.mean(1)), 1))
     with pytest.raises(ValueError, match="readout must be"):
-        build_tile_encoder("vit", {**tiny.vit, "readout": "max"}, {"data": tiny.data})
+        build_tile_encoder("vit", {**tiny.vit, "readout": "max"}, tiny.run)
 
 
 def test_bad_files_and_settings_are_one_line(tiny, tmp_path):
     with pytest.raises(InputError, match="no encoder of kind 'cnn'; there are hmgdm, vit"):
         build_tile_encoder("cnn", {}, {})
     with pytest.raises(InputError, match="lack n_segments"):
-        cutter_of({"data": {name: value for name, value in tiny.data.items() if name != "n_segments"}})
+        transforms_of({})
     encoder = copy.deepcopy(tiny.encoder("vit"))
     encoder.settings["vit"]["num_layers"] = 3  # settings and weights of two models
     save_encoder(tmp_path / "model.pt", encoder)

@@ -56,7 +56,7 @@ def cohort(tmp_path, stained, write_tiff):
 def test_embeddings_equal_those_through_the_stores(tmp_path, cohort, tiny_pretrained):
     result = embed_slides(tiny_pretrained, cohort, tmp_path / "e", batch_tiles=4, progress=False)
     recipe = recipe_of(tiny_pretrained.run_settings)
-    graphs = build_graph_stores(cohort, tmp_path / "g", recipe.tile_spec, recipe.cutter, progress=False)
+    graphs = build_graph_stores(cohort, tmp_path / "g", recipe, progress=False)
     paths = encode_stores(tiny_pretrained.entities, graphs.paths, tmp_path / "z", progress=False)
     latents, store = LatentStore(paths), GraphStore(graphs.paths, tiles=False)
     with torch.no_grad():
@@ -213,9 +213,8 @@ def test_a_slide_damaged_half_way_leaves_nothing(tmp_path, cohort, tiny_pretrain
 def test_settings_that_are_missing_or_out_of_range(tmp_path, cohort, tiny_pretrained):
     with pytest.raises(InputError, match="batch_tiles"):
         embed_slides(tiny_pretrained, cohort, tmp_path, batch_tiles=0)
-    settings = {name: value for name, value in tiny_pretrained.run_settings["data"].items() if name != "n_segments"}
     with pytest.raises(InputError, match="n_segments"):
-        recipe_of({"data": settings})
+        recipe_of({"recipe": {"transforms": tiny_pretrained.run_settings["recipe"]["transforms"]}})
 
 
 def _peak_mb(model, cohort, folder, most, queue):

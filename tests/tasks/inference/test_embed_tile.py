@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bundle_in_miniature import bundle_in_miniature
 
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.tasks.inference.embed_cohort import embed_cohort
@@ -24,7 +25,11 @@ def test_it_is_what_the_encoder_gives(tiny_pretrained: Any, tiny_model: Path, st
         np.testing.assert_array_equal(embedding, expected)
 
 
-def test_the_default_is_the_encoder_that_ships_and_is_read_once() -> None:
+def test_the_default_is_the_encoder_that_ships_and_is_read_once(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hmgdm_monai.saving.bundle_files._BESIDE", bundle_in_miniature(tmp_path, tiny))
+    assert encoder_of(None).tile_size_px == 256 and encoder_of(None).tile_mpp == 1.0
     assert encoder_of(None) is encoder_of(None)
     assert not encoder_of(None).training
 

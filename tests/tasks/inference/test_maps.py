@@ -23,6 +23,7 @@ from hmgdm_monai.tasks.inference import maps
 from hmgdm_monai.tasks.inference.embed import embed_slides
 from hmgdm_monai.tasks.inference.maps import Quantity, entity_attention, read_tile, write_entity_map
 from hmgdm_monai.transforms.superpixels import Superpixels
+from hmgdm_monai.transforms.tile_transforms import graph_transforms
 
 MARK = (467, 331)  # level-0 x, y of the middle of a dark disc
 RADIUS = 30
@@ -124,7 +125,7 @@ def test_the_figure_paints_the_mark(tile_maps):
 
 def test_superpixels_are_painted_where_they_lie(marked, tmp_path):
     """The darkest superpixel of a tile covers the disc, in GeoJSON and in NIfTI, in level-0 pixels."""
-    to_graph = TileToGraph(Superpixels(40, compactness=5.0))
+    to_graph = TileToGraph(graph_transforms(Superpixels(40, compactness=5.0)))
     tile = read_tile(marked, (MARK[0] - 130, MARK[1] - 60), TileSpec(128, 0.5), to_graph)
     labels = tile.sample.label_map[0].numpy()
     dark = np.array([255 - tile.image[:, labels == number].mean() for number in range(labels.max() + 1)])
@@ -195,7 +196,7 @@ def test_maps_stay_in_their_folder_whatever_a_class_is_called(name, marked, tmp_
 
 
 def test_as_many_values_as_superpixels(marked, tmp_path):
-    tile = read_tile(marked, (100, 100), TileSpec(64, 0.5), TileToGraph(Superpixels(12)))
+    tile = read_tile(marked, (100, 100), TileSpec(64, 0.5), TileToGraph(graph_transforms(Superpixels(12))))
     with pytest.raises(InputError, match="entities need as many values"):
         write_entity_map(tile, Quantity("a", "a", np.zeros(3)), tmp_path, "m", "m")
 
@@ -204,4 +205,4 @@ def test_noise_is_that_of_the_settings(tiny_pretrained):
     noising = noising_of(tiny_pretrained.run_settings)
     assert (noising.num_timesteps, noising.noise_intensity) == (100, "dynamic")
     with pytest.raises(InputError, match="beta_end"):
-        noising_of({"hmgdm": {k: v for k, v in tiny_pretrained.run_settings["hmgdm"].items() if k != "beta_end"}})
+        noising_of({"noising": {"noise_intensity": "dynamic"}})

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from common.fold_trainings import survival_config, survival_parts
 
 from hmgdm_monai.data.files.features_file import write_features
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.metrics.survival import harrell_c
 from hmgdm_monai.saving.survival_file import load_survival_model
-from hmgdm_monai.tasks.folds import Fold
 from hmgdm_monai.tasks.patients import cross_validation as survival_cross_validation
 from hmgdm_monai.tasks.patients.cross_validation import SurvivalCrossValidation
 from hmgdm_monai.tasks.patients.data import SurvivalData
-from hmgdm_monai.tasks.patients.fold import SurvivalTraining, development_side, predict, train_fold
+from hmgdm_monai.tasks.patients.fold import predict, train_fold
 from hmgdm_monai.tasks.patients.report import SurvivalReport
 from hmgdm_monai.transforms.tile_graph import TileGraph
 
@@ -57,8 +57,9 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def cross_validation(manifest: Path, folder: Path, training: dict | None = None, **settings) -> SurvivalCrossValidation:
     data = SurvivalData(manifest, graph=TileGraph(2, 2), clinical_columns=settings.pop("clinical_columns", ()))
-    settings = {"n_folds": 3, "progress": False, "baselines": (), **settings}
-    return SurvivalCrossValidation(data, SurvivalTraining(**QUICK | (training or {})), folder, **settings)
+    training = QUICK | (training or {})
+    config, name = survival_config(data, folder, **training), training.get("aggregator", "amil")
+    return SurvivalCrossValidation(data, config, name, folder, **{"n_folds": 3, "baselines": (), **settings})
 
 
 def risks(run: SurvivalCrossValidation) -> dict[str, float]:
@@ -100,9 +101,9 @@ def test_a_run_leaves_scores_predictions_and_curves(manifest: Path, tmp_path: Pa
     "training",
     [
         {"aggregator": "mean"},
-        {"aggregator": "patch_gcn", "ties": "breslow"},
+        {"aggregator": "patch_gcn", "loss::ties": "breslow"},
         {"aggregator": "deep_graph_conv", "epoch_selection": "validation"},
-        {"loss": "discrete", "epoch_selection": "validation"},
+        {"loss::name": "discrete", "epoch_selection": "validation"},
     ],
 )
 def test_aggregators_losses_and_epoch_selection_run(manifest: Path, tmp_path: Path, training: dict) -> None:
@@ -123,7 +124,7 @@ def test_predictions_of_a_fold_come_from_a_model_that_never_saw_its_patients(man
     """Other outcomes and other features of the test patients leave the model as it was, to the last bit."""
     data = SurvivalData(manifest)
     fold = data.folds(3, 0)[0]
-    development = set(development_side(fold))
+    development = set(fold.development.tolist())
     assert development.isdisjoint(fold.test) and len(development) + len(fold.test) == 40
     models = []
     for changed in (False, True):
@@ -138,7 +139,7 @@ def test_predictions_of_a_fold_come_from_a_model_that_never_saw_its_patients(man
                     write_features(path, rng.normal(size=(5, 6)) * 100)
                 object.__setattr__(patients[place], "time", 1.0 + place)
                 object.__setattr__(patients[place], "event", 1 - patients[place].event)
-        models.append(train_fold(bags, fold, SurvivalTraining(**QUICK), folder / "c.pt"))
+        models.append(train_fold(survival_parts(bags, fold, folder, **QUICK), bags))
     for name, value in models[0].network.state_dict().items():
         assert torch.equal(value, models[1].network.state_dict()[name]), name
     assert models[0].median_risk == models[1].median_risk
@@ -160,9 +161,9 @@ def test_a_finished_fold_is_not_run_again_unless_something_changed(
     trained: list[int] = []
     original = survival_cross_validation.train_fold
 
-    def counted(bags, fold: Fold, *args, **settings):
-        trained.append(fold.number)
-        return original(bags, fold, *args, **settings)
+    def counted(parts, bags):
+        trained.append(parts.get_parsed_content("fold").number)
+        return original(parts, bags)
 
     monkeypatch.setattr(survival_cross_validation, "train_fold", counted)
     first = risks(cross_validation(manifest, tmp_path))
@@ -177,8 +178,7 @@ def test_an_interrupted_fold_ends_as_an_uninterrupted_one(
 ) -> None:
     bags = SurvivalData(manifest).bags
     fold = SurvivalData(manifest).folds(3, 0)[0]
-    training = SurvivalTraining(**QUICK)
-    whole = train_fold(bags, fold, training, tmp_path / "whole.pt")
+    whole = train_fold(survival_parts(bags, fold, tmp_path / "whole", **QUICK), bags)
 
     from hmgdm_monai.engines.survival_iteration import SurvivalIteration
 
@@ -192,8 +192,8 @@ def test_an_interrupted_fold_ends_as_an_uninterrupted_one(
     with monkeypatch.context() as patched:
         patched.setattr(SurvivalIteration, "__call__", killed)
         with pytest.raises(KeyboardInterrupt):
-            train_fold(bags, fold, training, tmp_path / "part.pt")
-    resumed = train_fold(bags, fold, training, tmp_path / "part.pt")
+            train_fold(survival_parts(bags, fold, tmp_path / "part", **QUICK), bags)
+    resumed = train_fold(survival_parts(bags, fold, tmp_path / "part", **QUICK), bags)
     for name, value in whole.network.state_dict().items():
         assert torch.equal(value, resumed.network.state_dict()[name]), name
     assert [record["loss"] for record in whole.about["history"]] == [r["loss"] for r in resumed.about["history"]]
@@ -212,6 +212,6 @@ def test_bad_settings_are_named(manifest: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="clinical_columns"):
         cross_validation(manifest, tmp_path, baselines=("cox_clinical",))
     with pytest.raises(InputError, match="epoch_selection"):
-        cross_validation(manifest, tmp_path, {"epoch_selection": "best"})
+        cross_validation(manifest, tmp_path, {"epoch_selection": "best"}).run()
     with pytest.raises(InputError, match="no survival loss is called 'mse'"):
         cross_validation(manifest, tmp_path, {"loss": "mse"}).run()

@@ -11,9 +11,11 @@ import torch
 
 from hmgdm_monai.data.tiles.tiling import TileSpec
 from hmgdm_monai.errors import InputError
+from hmgdm_monai.preparation.tile_recipe import TileRecipe
 from hmgdm_monai.tasks.pretraining.graph_data import PretrainingData
 from hmgdm_monai.transforms.entity_windows import graph_windows
 from hmgdm_monai.transforms.superpixels import Superpixels
+from hmgdm_monai.transforms.tile_transforms import graph_transforms
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +24,8 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def open_data(manifest: Path, stores: Path, **settings) -> PretrainingData:
-    spec = TileSpec(size_px=128, mpp=1.0)
-    return PretrainingData(manifest, stores, spec, Superpixels(n_segments=12), **{"max_tiles_per_slide": 2, **settings})
+    recipe = TileRecipe(TileSpec(size_px=128, mpp=1.0), graph_transforms(Superpixels(n_segments=12)), 2)
+    return PretrainingData(manifest, stores, recipe, **settings)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -134,11 +136,11 @@ def test_superpixels_of_pictures_are_of_training_tiles(encoded: Callable[..., Pr
 
 def test_labels_stay_with_their_tiles(small_cohort: Path, stores: Path) -> None:
     data = open_data(small_cohort, stores)
-    indices, rows = data.labelled_tiles()
+    indices, rows = data.labeled_tiles()
     assert indices == list(range(len(data.cohort.tile_rows)))
     assert [row.label for row in rows] == [data.cohort.tile_rows[i].label for i in indices]
-    few, few_rows = data.labelled_tiles(most=4)
-    assert len(few) == 4 == len(few_rows) and few == sorted(few) == data.labelled_tiles(most=4)[0]
+    few, few_rows = data.labeled_tiles(most=4)
+    assert len(few) == 4 == len(few_rows) and few == sorted(few) == data.labeled_tiles(most=4)[0]
 
 
 def test_another_cohort_has_another_fingerprint(small_cohort: Path, stores: Path) -> None:

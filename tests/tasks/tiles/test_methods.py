@@ -13,9 +13,9 @@ from hmgdm_monai.errors import InputError
 from hmgdm_monai.metrics.classification import classification_metrics
 from hmgdm_monai.saving.tile_encoders import build_tile_encoder
 from hmgdm_monai.tasks.folds import make_folds
-from hmgdm_monai.tasks.tiles.methods import LinearProbe, NearestNeighbours
+from hmgdm_monai.tasks.tiles.methods import LinearProbe, NearestNeighbors
 
-METHODS = [LinearProbe(), NearestNeighbours()]
+METHODS = [LinearProbe(), NearestNeighbors()]
 
 
 VIT = {"image_px": 16, "patch_px": 8, "hidden_dim": 8, "num_layers": 1, "heads": 2}
@@ -89,4 +89,4 @@ def test_the_test_side_has_no_say(method):
 
 def test_settings_out_of_range():
     with pytest.raises(InputError, match="at least 1"):
-        NearestNeighbours(neighbours=(0, 5))
+        NearestNeighbors(neighbors=(0, 5))

@@ -1,0 +1,41 @@
+"""Loss and balanced accuracy over all tiles of an epoch, as ignite's engines take them."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.metrics import EpochMetric
+from torch import Tensor, nn
+
+
+class EpochLossOfClasses(EpochMetric):
+    """A loss of all tiles of an epoch at once: the mean over batches would weigh the last one's tiles more.
+
+    Args:
+        loss: of logits (N, K) and labels (N,).
+    """
+
+    def __init__(self, loss: nn.Module) -> None:
+        on_cpu = copy.deepcopy(loss).cpu()
+        super().__init__(
+            lambda logits, labels: float(on_cpu(logits, labels)), output_transform=_outputs, check_compute_fn=False
+        )
+
+
+class EpochBalancedAccuracy(EpochMetric):
+    """Mean over the classes that are there of the share of their tiles that is told right."""
+
+    def __init__(self) -> None:
+        super().__init__(_balanced_accuracy, output_transform=_outputs, check_compute_fn=False)
+
+
+def _outputs(output: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    return output["pred"].float(), output["label"]
+
+
+def _balanced_accuracy(logits: Tensor, labels: Tensor) -> float:
+    predicted, wanted = torch.argmax(logits, 1).numpy(), labels.numpy()
+    return float(np.mean([(predicted[wanted == k] == k).mean() for k in np.unique(wanted)]))

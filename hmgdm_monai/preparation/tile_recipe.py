@@ -1,0 +1,57 @@
+"""How the tiles of a cohort are chosen, and what is made of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from monai.transforms import Compose
+
+from hmgdm_monai.data.tiles.tiling import TileSpec
+from hmgdm_monai.transforms.tile_transforms import cutter_in, described, reads_cells
+
+GRAPH_FORMAT = 3  # raised when the same settings come to mean other graphs: stored ones are then computed anew
+
+
+@dataclass(frozen=True)
+class TileRecipe:
+    """How tiles and their graphs are made.
+
+    Attributes:
+        tile_spec: size, scale and choice of tiles.
+        transforms: from the pixels of a tile to its entity graph; see :mod:`hmgdm_monai.transforms.tile_transforms`.
+            None for graphs of another program, which come without tiles.
+        max_tiles: of one image; where it has more, that many are drawn, spread evenly over its tissue. None takes all.
+        seed: of that draw.
+    """
+
+    tile_spec: TileSpec
+    transforms: Compose | None
+    max_tiles: int | None = None
+    seed: int = 0
+
+    @property
+    def reads_cells(self) -> bool:
+        """Whether outlines of cells are read beside the image."""
+        return self.transforms is not None and reads_cells(self.transforms)
+
+    @property
+    def entity_kind(self) -> str:
+        """What the vertices of a graph are, in the plural: "superpixels", "squares", "cells" or "entities"."""
+        cutter = None if self.transforms is None else cutter_in(self.transforms)
+        return "entities" if cutter is None else cutter.kind
+
+    def settings(self) -> dict[str, Any]:
+        """All of it as values that JSON knows; equal recipes give equal settings."""
+        spec = self.tile_spec
+        return {
+            "graph_format": GRAPH_FORMAT,
+            "tile": {
+                "size_px": int(spec.size_px),
+                "mpp": float(spec.mpp),
+                "overlap_px": int(spec.overlap_px),
+                "min_tissue": float(spec.min_tissue),
+            },
+            "transforms": described(self.transforms),
+            "max_tiles": None if self.max_tiles is None else {"n": int(self.max_tiles), "seed": int(self.seed)},
+        }

@@ -1,0 +1,1 @@
+"""What runs read of the config that they run in."""

@@ -1,0 +1,95 @@
+"""The run folder of a config: its settings are those of the config, overrides of the command line included."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hmgdm_monai.tasks.configs.plain import plain_settings
+from hmgdm_monai.tasks.configs.running import running_config
+from hmgdm_monai.tasks.run_folder import RunFolder
+
+# Parts of a config that make one run another; each config has some of them.
+PRETRAINING = (
+    "data",
+    "recipe",
+    "images",
+    "prior",
+    "views",
+    "backbone_entities",
+    "given_entities",
+    "entities",
+    "network_def",
+    "noising",
+    "loss",
+    "optimizer",
+    "lr_scheduler",
+    "early_stop#patience",
+    "train#dataloader",
+    "train#iteration",
+    "train#trainer#amp",
+    "train#trainer#accumulation_steps",
+    "num_threads",
+)
+CROSS_VALIDATION = (
+    "mode",
+    "manifest",
+    "model",
+    "pretrained",
+    "strict_manifest",
+    "max_tiles_per_slide",
+    "seed",
+    "n_folds",
+    "val_fraction",
+    "use_manifest_folds",
+    "site_column",
+    "methods",
+    "graph",
+    "network_def",
+    "loss",
+    "optimizer",
+    "lr_scheduler",
+    "best",
+    "fold_side",
+    "train#dataloader",
+    "train#sampler",
+    "train#iteration",
+    "train#trainer#max_epochs",
+    "train#trainer#amp",
+    "handlers#clip",
+    "num_threads",
+)
+# Settings that may change between runs into one folder.
+FREE = ("output_dir", "dataset_dir", "ckpt_dir", "bundle_root", "device", "num_workers")
+FREE_IN_PRETRAINING = (*FREE, "max_epochs", "val_interval", "probe_interval")
+
+
+def pretraining_run_folder(path: Path | str, identity: Sequence[str] = PRETRAINING) -> RunFolder:
+    """The output folder of a pretraining: more epochs continue a finished run.
+
+    Args:
+        path: of the folder.
+        identity: names of the parts of the config that make one run another.
+
+    Raises:
+        InputError: no config is running.
+    """
+    return _run_folder(path, identity, FREE_IN_PRETRAINING)
+
+
+def cross_validation_run_folder(path: Path | str, identity: Sequence[str] = CROSS_VALIDATION) -> RunFolder:
+    """The output folder of a cross-validation, or of an evaluation: another number of epochs is another run.
+
+    Args:
+        path: of the folder.
+        identity: names of the parts of the config that make one run another.
+
+    Raises:
+        InputError: no config is running.
+    """
+    return _run_folder(path, identity, FREE)
+
+
+def _run_folder(path: Path | str, identity: Sequence[str], free: Sequence[str]) -> RunFolder:
+    parser = running_config()
+    return RunFolder(path, plain_settings(parser, identity, free), plain_settings(parser, free))

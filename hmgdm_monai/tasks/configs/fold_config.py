@@ -1,0 +1,77 @@
+"""The parts of a config that are built anew for each fold of a cross-validation."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from hmgdm_monai.tasks.configs.plain import plain_settings
+from hmgdm_monai.tasks.configs.running import running_config
+
+# Parts that shape what a fold gives.
+IDENTITY = (
+    "network_def",
+    "loss",
+    "optimizer",
+    "lr_scheduler",
+    "best",
+    "fold_seed",
+    "fold_side",
+    "train#dataloader",
+    "train#sampler",
+    "train#iteration",
+    "train#trainer#max_epochs",
+    "train#trainer#amp",
+    "handlers#clip",
+)
+
+
+class FoldConfig:
+    """Network, loss, optimizer, trainer and whatever else a config has, for one fold after the other.
+
+    A config describes the training of one fold, its ``fold``. For another fold the same config is parsed again with
+    that fold in its place, so that everything is new: weights, optimizer, handlers.
+
+    Args:
+        shared: objects that all folds share, by their names in the config, such as ``data``.
+        config: of the run, overrides included; None for the one that is running.
+
+    Raises:
+        InputError: no config is given, and none is running.
+    """
+
+    def __init__(self, shared: Mapping[str, Any], config: ConfigParser | None = None) -> None:
+        parser = running_config() if config is None else config
+        self._config = copy.deepcopy({name: value for name, value in parser.config.items() if name not in shared})
+        self._shared = dict(shared)
+        self.settings = plain_settings(parser, IDENTITY, ("device", "num_workers", "output_dir", "ckpt_dir"))
+
+    @classmethod
+    def of_files(cls, files: Sequence[Path | str], shared: Mapping[str, Any], **overrides: Any) -> FoldConfig:
+        """Of config files outside a run.
+
+        Args:
+            files: one behind the other, later ones override.
+            shared: see the class.
+            overrides: settings by name; ``::`` stands between the parts of a name.
+        """
+        parser = ConfigParser()
+        parser.read_config([str(file) for file in files])
+        parser.update(overrides)
+        parser.parse()
+        return cls(shared, parser)
+
+    def parts(self, **values: Any) -> ConfigParser:
+        """A parser whose parts are those of one fold.
+
+        Args:
+            values: by name, ``fold`` among them.
+        """
+        config = copy.deepcopy(self._config)
+        parser = ConfigParser(config | self._shared | values)
+        parser.parse()
+        return parser

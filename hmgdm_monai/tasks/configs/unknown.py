@@ -1,0 +1,147 @@
+"""Settings that nothing reads: misspelt names on the command line or in a file of overrides."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Iterator
+from pydoc import locate
+from typing import Any
+
+from monai.bundle import ConfigParser
+from monai.bundle.properties import InferProperties, TrainProperties
+from monai.bundle.reference_resolver import ReferenceResolver
+from monai.utils import BundlePropertyConfig
+
+from hmgdm_monai.errors import InputError
+from hmgdm_monai.tasks.configs.running import running_config
+
+_SEPARATOR = "::"
+# What MONAI looks for, and what holds programs and named parts, whether anything refers to it or not.
+_ROOTS = {
+    *(one[BundlePropertyConfig.ID] for one in (*TrainProperties.values(), *InferProperties.values())),
+    *("_meta_", "imports", "initialize", "finalize", "run", "handlers", "loss", "optimizer", "lr_scheduler"),
+}
+_OWN_KEYS = ("_target_", "_disabled_", "_requires_", "_mode_", "_desc_")
+
+
+def refuse_unknown_settings() -> None:
+    """Refuse the running config where it has a setting that nothing reads.
+
+    A top-level name, or one within a group such as ``train``, must be referred to or be one of MONAI's. An argument of
+    a component must be one that its target takes.
+
+    Raises:
+        InputError: there are such settings; all of them in one line, each with the nearest real name.
+    """
+    faults = unknown_settings(running_config())
+    if faults:
+        raise InputError("; ".join(faults))
+
+
+def unknown_settings(parser: ConfigParser) -> list[str]:
+    """One phrase for each setting that nothing reads.
+
+    Args:
+        parser: of the config, overrides included.
+    """
+    config = parser.config
+    used = {part for text in _texts(config) for part in _prefixes(text)}
+    roots = {part for root in _ROOTS for part in _prefixes_of(root)}
+    known = sorted(name for name in config if not name.startswith("_") and (name in used or name in roots))
+    faults = []
+    for name, value in config.items():
+        # An override sets to null what it leaves without effect; a component that nothing uses is never built.
+        if value is None or name.startswith(("_desc_", "_meta_")) or _is_program(value) or _is_component(value):
+            continue
+        if name not in used | roots:
+            faults.append(_fault(name, name, known, "there is no such setting"))
+        elif isinstance(value, dict) and name != "handlers":
+            faults += _unknown_in_group(name, value, used | roots)
+    return faults + [fault for name, value in _components(config) for fault in _unknown_arguments(parser, name, value)]
+
+
+def _unknown_in_group(name: str, group: dict[str, Any], used: set[str]) -> list[str]:
+    """Parts of a group that nothing refers to, where others of its parts are referred to one by one."""
+    inner = {key for key in group if f"{name}{_SEPARATOR}{key}" in used}
+    if not inner:
+        return []
+    return [
+        _fault(f"{name}#{key}", key, sorted(inner), "there is no such setting")
+        for key in group
+        if key not in inner and not key.startswith("_")
+    ]
+
+
+def _unknown_arguments(parser: ConfigParser, name: str, component: dict[str, Any]) -> list[str]:
+    target = component["_target_"]
+    if not isinstance(target, str) or target.startswith("$"):
+        return []
+    found = parser.locator.get_component_module_name(target)
+    module = found[0] if isinstance(found, list) else found
+    callable_ = locate(target if module is None else f"{module}.{target}")
+    if not callable(callable_):
+        return [f"{name}: there is no {target} to build; see that it is spelt right and installed"]
+    try:
+        parameters = inspect.signature(callable_).parameters
+    except (TypeError, ValueError):  # of C code
+        return []
+    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
+        return []
+    return [
+        _fault(f"{name}#{key}", key, sorted(parameters), f"{target.rpartition('.')[2]} has no such argument")
+        for key in component
+        if key not in parameters and not key.startswith(_OWN_KEYS)
+    ]
+
+
+def _components(value: Any, name: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    if isinstance(value, dict):
+        if _is_component(value):
+            yield name, value
+        for key, one in value.items():
+            yield from _components(one, f"{name}#{key}" if name else str(key))
+    elif isinstance(value, list):
+        for place, one in enumerate(value):
+            yield from _components(one, f"{name}#{place}")
+
+
+def _is_component(value: Any) -> bool:
+    return isinstance(value, dict) and "_target_" in value
+
+
+def _is_program(value: Any) -> bool:
+    """Whether a top-level value is a list of steps that a run goes through."""
+    return isinstance(value, list) and any(
+        _is_component(one) or isinstance(one, str) and one.startswith(("$", "@")) for one in value
+    )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for one in value.values():
+            yield from _texts(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _texts(one)
+    elif isinstance(value, str):
+        yield value
+
+
+def _prefixes(text: str) -> Iterator[str]:
+    """All that the references in a text make use of: "@train#loader" of "train" and of "train::loader"."""
+    names = list(ReferenceResolver.match_refs_pattern(text)) if text.startswith(("@", "$")) else []
+    names += [text[1:]] if text.startswith("%") else []
+    for name in names:
+        yield from _prefixes_of(ReferenceResolver.normalize_id(name))
+
+
+def _prefixes_of(name: str) -> Iterator[str]:
+    parts = name.split(_SEPARATOR)
+    for count in range(1, len(parts) + 1):
+        yield _SEPARATOR.join(parts[:count])
+
+
+def _fault(name: str, last: str, candidates: list[str], what: str) -> str:
+    near = difflib.get_close_matches(last, candidates, n=1, cutoff=0.5)
+    return f"{name}: {what}" + (f"; did you mean {near[0]}?" if near else "")
