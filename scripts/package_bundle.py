@@ -17,8 +17,9 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+import torch
 from package_parts.checkpoints import copy_checkpoint
-from package_parts.configs import PACKAGE, packed_configs, packed_metadata, write_config
+from package_parts.configs import PACKAGE, packed_config, packed_metadata, write_config
 
 import hmgdm_monai
 from hmgdm_monai.errors import InputError
@@ -52,7 +53,7 @@ def build(model: Path, classifier: Path, output: Path, name: str = NAME, url: st
     target = output / name
     if target.exists():
         raise InputError(f"{target} exists; remove it, or give another --output")
-    tile_size_px, classes = _checked(model, classifier)
+    shape = _checked(model, classifier)
     metadata = json.loads((ROOT / "bundle/configs/metadata.json").read_text())
     _check_version(metadata)
     output.mkdir(parents=True, exist_ok=True)
@@ -61,11 +62,10 @@ def build(model: Path, classifier: Path, output: Path, name: str = NAME, url: st
         for path in _sources(ROOT / "bundle"):
             if path.suffix != ".json":
                 _copy(ROOT / "bundle" / path, bundle / path)
-        configs = {path.name: json.loads(path.read_text()) for path in sorted((ROOT / "bundle/configs").glob("*.json"))}
-        del configs["metadata.json"]
-        for file, config in packed_configs(configs).items():
-            write_config(bundle / "configs" / file, config)
-        write_config(bundle / "configs/metadata.json", packed_metadata(metadata, tile_size_px, classes))
+        for path in sorted((ROOT / "bundle/configs").glob("*.json")):
+            if path.name != "metadata.json":
+                write_config(bundle / "configs" / path.name, packed_config(json.loads(path.read_text())))
+        write_config(bundle / "configs/metadata.json", packed_metadata(metadata, *shape))
         for path in (path for pattern in ("*.py", "*.pyi", "py.typed") for path in _sources(ROOT / PACKAGE, pattern)):
             _copy(ROOT / PACKAGE / path, bundle / PACKAGE / path)
         copy_checkpoint(model, bundle / "models/model.pt")
@@ -79,17 +79,19 @@ def build(model: Path, classifier: Path, output: Path, name: str = NAME, url: st
     return target, output / archive.name
 
 
-def _checked(model: Path, classifier: Path) -> tuple[int, tuple[str, ...]]:
-    """Side of the tiles in px, and the classes, of two files that belong together."""
+def _checked(model: Path, classifier: Path) -> tuple[int, int, tuple[str, ...]]:
+    """Side of the tiles in px, size of an embedding, and the classes, of two files that belong together."""
     pretrained, trained = load_encoder(model), load_classifier(classifier)
-    ours, theirs = pretrained.run_settings["data"], trained.run_settings["data"]
-    shaping = ("tile_size_px", "tile_mpp", "stain_method", "n_segments", "compactness", "merge_threshold")
-    differing = [key for key in shaping if ours.get(key) != theirs.get(key)]
+    ours, theirs = pretrained.run_settings["recipe"], trained.run_settings["recipe"]
+    differing = [name for name in ("tile_spec", "transforms") if ours.get(name) != theirs.get(name)]
     if differing:
         raise InputError(
             f"{classifier}: was trained on other tiles than {model} ({', '.join(differing)}); give one of this model"
         )
-    return int(ours["tile_size_px"]), tuple(trained.classes)
+    side = int(ours["tile_spec"]["size_px"])
+    with torch.inference_mode():
+        embedding = pretrained(torch.randint(0, 256, (1, 3, side, side)).float())
+    return side, embedding.shape[1], trained.classes
 
 
 def _check_version(metadata: dict) -> None:

@@ -71,7 +71,7 @@ class BackboneEntities(EntityEncoder):
     ) -> None:
         super().__init__()
         if view not in ENTITY_VIEWS:
-            raise InputError(f"entity_view must be one of {', '.join(ENTITY_VIEWS)}, not {view!r}")
+            raise InputError(f"backbone_entities: view must be one of {', '.join(ENTITY_VIEWS)}, not {view!r}")
         if seam_px < 1 or window_px < 8:
             raise InputError(f"seam_px must be at least 1 and window_px at least 8, not {seam_px} and {window_px}")
         several = [backbones] if isinstance(backbones, str | Mapping) else list(backbones)

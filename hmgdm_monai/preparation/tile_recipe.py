@@ -26,7 +26,7 @@ class TileRecipe:
     """
 
     tile_spec: TileSpec
-    transforms: Compose | None
+    transforms: Compose | None = None  # MONAI leaves a disabled part out
     max_tiles: int | None = None
     seed: int = 0
 

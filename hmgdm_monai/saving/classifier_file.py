@@ -1,4 +1,4 @@
-"""A trained classifier in one file: networks, class names, and the settings that its tiles are made with."""
+"""A trained classifier in one file: its state dict, with class names and the settings that its tiles are made with."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hmgdm_monai.data.files.checkpoint_file import read_checkpoint, write_checkpoint
+from hmgdm_monai.data.files.json_tensor import tensor_to_json
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.classifiers.embedding_heads import LinearHead, NearestNeighborHead
 from hmgdm_monai.networks.classifiers.tile_classifier import GatedTileClassifier, TileClassifier
 from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
 from hmgdm_monai.saving.bundle_files import bundle_file
-from hmgdm_monai.saving.declared_size import check_declared_size
+from hmgdm_monai.saving.model_file import DESCRIPTION, build_model, read_model, refused, write_model
 from hmgdm_monai.saving.tile_encoders import build_tile_encoder
 
-FORMAT = 2
+CONTENT = "classifier"
+ADVICE = "give a classifier_fold*.pt of classify.json"
 MODES = ("linear", "knn", "finetune")
 
 
@@ -27,14 +28,16 @@ class Classifier(NamedTuple):
         network: images, or samples that its encoder has prepared, to logits (B, K).
         classes: K names, in the order of the logits.
         mode: "linear", "knn" or "finetune".
+        settings: of the head, those of :func:`build_classifier`.
         run_settings: of the pretrained model; tile size, mpp and superpixels among them.
         patients: those whose tiles it was fitted to or chosen by; it must not be judged on them.
         fold: number of the fold that it was tested on.
 
     Example:
         >>> from hmgdm_monai import Classifier, build_classifier, load_encoder
-        >>> network = build_classifier(load_encoder(), "finetune", {"num_classes": 2})
-        >>> untrained = Classifier(network, ("benign", "tumor"), "finetune", network.encoder.run_settings, (), 0)
+        >>> encoder, settings = load_encoder(), {"num_classes": 2}
+        >>> network = build_classifier(encoder, "finetune", settings)
+        >>> untrained = Classifier(network, ("no", "yes"), "finetune", settings, encoder.run_settings, (), 0)
         >>> len(untrained.digest())
         64
     """
@@ -42,6 +45,7 @@ class Classifier(NamedTuple):
     network: TileClassifier
     classes: tuple[str, ...]
     mode: str
+    settings: dict[str, Any]
     run_settings: dict[str, Any]
     patients: tuple[str, ...]
     fold: int
@@ -50,7 +54,8 @@ class Classifier(NamedTuple):
         """SHA-256 of all that its scores depend on but the making of tiles: weights, mode and classes."""
         sha = hashlib.sha256(repr((self.mode, self.classes, self.network.encoder.digest())).encode())
         for name, value in sorted(self.network.state_dict().items()):
-            sha.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+            if name.split(".")[-1] != DESCRIPTION:
+                sha.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
         return sha.hexdigest()
 
 
@@ -118,20 +123,14 @@ def save_classifier(
         >>> load_classifier("classifier.pt").classes
         ('benign', 'tumor')
     """
-    write_checkpoint(
-        path,
-        {
-            "classifier_format": FORMAT,
-            "mode": mode,
-            "settings": dict(settings),
-            "weights": dict(network.state_dict()),
-            "classes": [str(name) for name in classes],
-            "patients": [str(name) for name in patients],
-            "fold": int(fold),
-            "encoder": {"kind": network.encoder.kind, "settings": network.encoder.settings},
-            "run_settings": network.encoder.run_settings,
-        },
-    )
+    about = {
+        "mode": mode,
+        "settings": dict(settings),
+        "classes": [str(name) for name in classes],
+        "patients": [str(name) for name in patients],
+        "fold": int(fold),
+    }
+    write_model(path, CONTENT, network.state_dict(), about)
 
 
 def load_classifier(path: Path | str | None = None) -> Classifier:
@@ -151,30 +150,17 @@ def load_classifier(path: Path | str | None = None) -> Classifier:
         False
     """
     path = bundle_file("models/classifier.pt") if path is None else path
-    saved = read_checkpoint(path)
-    found = saved.get("classifier_format") if isinstance(saved, dict) else None
-    if found != FORMAT:
-        raise InputError(
-            f"{path}: is no classifier of format {FORMAT} (found {found}); give a classifier_fold*.pt of classify.json"
-        )
-    try:
-        if "autoencoder" in saved["encoder"]["settings"]:
-            raise InputError(
-                f"{path}: is a classifier of version 0.1, whose entities are no longer there; run classify.json again, "
-                "or take the one that the bundle ships"
-            )
-        arguments = saved["encoder"]["kind"], saved["encoder"]["settings"], saved["run_settings"]
+    about, state = read_model(path, CONTENT, ADVICE)
+    with refused(path, ADVICE):
+        told = tensor_to_json(state[f"encoder.{DESCRIPTION}"])
+        arguments = told["kind"], told["settings"], told["run_settings"]
+        mode, settings, classes = about["mode"], about["settings"], tuple(about["classes"])
+        patients, fold = tuple(about["patients"]), about["fold"]
+        if len(classes) != settings["num_classes"]:
+            raise InputError(f"{path}: names {len(classes)} classes for {settings['num_classes']} outputs; {ADVICE}")
 
-        def build() -> TileClassifier:
-            return build_classifier(build_tile_encoder(*arguments), saved["mode"], saved["settings"])
+    def build() -> TileClassifier:
+        return build_classifier(build_tile_encoder(*arguments), mode, settings)
 
-        check_declared_size(build, saved["weights"])
-        network = build()
-        network.load_state_dict(saved["weights"])
-        about = (tuple(saved["classes"]), saved["mode"], saved["run_settings"], tuple(saved["patients"]), saved["fold"])
-    except InputError:
-        raise
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"{path}: is damaged ({reason}); run classify.json again to make it anew") from error
-    return Classifier(network.eval(), *about)
+    network = build_model(path, build, state, ADVICE)
+    return Classifier(network, classes, mode, settings, network.encoder.run_settings, patients, fold)

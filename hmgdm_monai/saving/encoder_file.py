@@ -1,17 +1,17 @@
-"""The pretrained encoder in one file: weights with the settings that they were built from."""
+"""The pretrained encoder in one file: its state dict, with what it is built from."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from hmgdm_monai.data.files.checkpoint_file import read_checkpoint, write_checkpoint
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
 from hmgdm_monai.saving.bundle_files import bundle_file
-from hmgdm_monai.saving.declared_size import check_declared_size
+from hmgdm_monai.saving.model_file import build_model, read_model, refused, write_model
 from hmgdm_monai.saving.tile_encoders import build_tile_encoder
 
-FORMAT = 3
+CONTENT = "encoder"
+ADVICE = "give a model.pt of train.json or dirl.json"
 
 
 def save_encoder(path: Path | str, encoder: TileEncoder) -> None:
@@ -30,16 +30,7 @@ def save_encoder(path: Path | str, encoder: TileEncoder) -> None:
         >>> load_encoder("copy.pt").kind
         'hmgdm'
     """
-    write_checkpoint(
-        path,
-        {
-            "format": FORMAT,
-            "kind": encoder.kind,
-            "settings": encoder.settings,
-            "weights": dict(encoder.state_dict()),
-            "run_settings": encoder.run_settings,
-        },
-    )
+    write_model(path, CONTENT, encoder.state_dict(), encoder.description())
 
 
 def load_encoder(path: Path | str | None = None) -> TileEncoder:
@@ -68,25 +59,8 @@ def load_encoder(path: Path | str | None = None) -> TileEncoder:
             f"{path}: no pretrained model there; run the training first (python -m monai.bundle run training "
             "--config_file bundle/configs/train.json), or give the path of another"
         )
-    saved = read_checkpoint(path)
-    found = saved.get("format") if isinstance(saved, dict) else None
-    if found in (1, 2):
-        raise InputError(
-            f"{path}: is a model of version 0.1, whose entities are no longer there; pretrain again, or take the model "
-            "that the bundle ships"
-        )
-    if found != FORMAT:
-        raise InputError(f"{path}: is no pretrained model of format {FORMAT} (found {found}); give a run's model.pt")
-    try:
-        arguments = saved["kind"], saved["settings"], saved["run_settings"]
-        check_declared_size(lambda: build_tile_encoder(*arguments), saved["weights"])
-        encoder = build_tile_encoder(*arguments)
-        encoder.load_state_dict(saved["weights"])
-    except InputError:
-        raise
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(
-            f"{path}: is damaged, or a model of another version ({reason}); give a model.pt of train.json or dirl.json"
-        ) from error
-    return encoder.eval()
+    told, state = read_model(path, CONTENT, ADVICE)
+    with refused(path, ADVICE):
+        arguments = told["kind"], told["settings"], told["run_settings"]
+    encoder: TileEncoder = build_model(path, lambda: build_tile_encoder(*arguments), state, ADVICE)
+    return encoder

@@ -62,7 +62,7 @@ class ExportableGraphClassifier(ExportableClassifier):
         entities = network.encoder.entities
         if not isinstance(entities, BackboneEntities) or entities.view != "tile" or entities.shape_channels:
             raise InputError(
-                "only entities of a backbone can be exported, with entity_view tile and without shape_channels; "
+                "only entities of a backbone can be exported, with view tile and without shape_channels; "
                 "windows and shapes are made outside of tensors"
             )
         files = [backbone.name for backbone in entities.backbones if isinstance(backbone, ExportedBackbone)]

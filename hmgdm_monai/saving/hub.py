@@ -16,6 +16,7 @@ from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
 from hmgdm_monai.saving.declared_size import check_declared_size
 from hmgdm_monai.saving.model_card import model_card
+from hmgdm_monai.saving.model_file import BAD_SETTINGS, DESCRIPTION
 from hmgdm_monai.saving.tile_encoders import build_tile_encoder
 
 FORMAT = 1
@@ -38,7 +39,7 @@ def save_pretrained(
     :func:`from_pretrained`.
 
     Args:
-        encoder: any kind; asked for ``kind``, ``settings``, ``run_settings`` and ``state_dict()``.
+        encoder: any kind; asked for ``description()`` and ``weights()``.
         folder: made where missing; the three files in it are replaced.
         name: title of the model card.
         data_statement: what the model was trained on and who may use it, in Markdown; None: the card says that it was
@@ -55,7 +56,7 @@ def save_pretrained(
 
     folder = Path(folder)
     # Tensors that share memory, and views, are no safetensors.
-    weights = {key: value.detach().cpu().contiguous().clone() for key, value in encoder.state_dict().items()}
+    weights = {key: value.detach().cpu().contiguous().clone() for key, value in encoder.weights().items()}
     content = save(weights, metadata={"format": "pt"})
     config = {
         "library_name": LIBRARY,
@@ -92,10 +93,10 @@ def from_pretrained(folder: Path | str) -> TileEncoder:
         arguments = config["kind"], config["settings"], config["run_settings"]
         check_declared_size(lambda: build_tile_encoder(*arguments), weights)
         encoder = build_tile_encoder(*arguments)
-        encoder.load_state_dict(weights)
+        encoder.load_state_dict({**weights, DESCRIPTION: encoder.get_extra_state()})
     except InputError as error:
         raise InputError(f"{folder}: {error}") from error
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+    except BAD_SETTINGS as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"{folder}: settings and weights do not fit ({reason}); download the folder again") from error
     return encoder.eval()

@@ -24,12 +24,7 @@ _METHODS = {
         "vision-transformer",
     ),
 }
-_TILES = (
-    ("tile_size_px", "side of a tile, px"),
-    ("tile_mpp", "microns per pixel"),
-    ("stain_method", "stain normalisation"),
-    ("n_segments", "superpixels a tile, about"),
-)
+_SIDE = "side of a tile, px"
 _CODE = """```python
 import torch
 
@@ -65,8 +60,8 @@ def model_card(
         pipeline_tag="image-feature-extraction",
         tags=["medical", "pathology", "histopathology", "self-supervised-learning", "monai", tag],
     )
-    data = config["run_settings"].get("data", {})
-    tiles = [f"| {what} | `{data[key]}` |" for key, what in _TILES if data.get(key) is not None]
+    about = _about_tiles(config["run_settings"].get("recipe") or {})
+    tiles = [f"| {what} | `{value}` |" for what, value in about.items() if value is not None]
     parts = [
         f"---\n{front.to_yaml()}\n---",
         f"# {name}",
@@ -78,7 +73,7 @@ def model_card(
         "## Use",
         "Download this folder, then, with "
         f"{config['library_name']} {config['library_version']} installed and without a network:",
-        _CODE.format(size=int(data.get("tile_size_px") or 256)),
+        _CODE.format(size=int(about[_SIDE] or 256)),
         "## Training data",
         data_statement or _NOT_TOLD,
         "## Limits",
@@ -91,3 +86,16 @@ def model_card(
     if reference is not None:
         parts += ["## Citation", reference]
     return "\n\n".join(parts) + "\n"
+
+
+def _about_tiles(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What a recipe says of the tiles, by what it is; None where it does not say."""
+    spec = recipe.get("tile_spec") or {}
+    steps = (recipe.get("transforms") or {}).get("transforms", [])
+    named = {str(step.get("_target_")).rsplit(".", 1)[-1]: step for step in steps}
+    return {
+        _SIDE: spec.get("size_px"),
+        "microns per pixel": spec.get("mpp"),
+        "stain normalization": named.get("NormalizeStaind", {}).get("method"),
+        "superpixels a tile, about": named.get("CutEntitiesd", {}).get("cutter", {}).get("n_segments"),
+    }

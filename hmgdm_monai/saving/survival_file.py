@@ -10,16 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hmgdm_monai.data.files.checkpoint_file import read_checkpoint, write_checkpoint
-from hmgdm_monai.errors import InputError
 from hmgdm_monai.losses.cox import CoxLoss
 from hmgdm_monai.losses.discrete_nll import DiscreteTimeNLL
 from hmgdm_monai.losses.survival_loss import build_loss
 from hmgdm_monai.networks.aggregators.bag_aggregator import BagAggregator
 from hmgdm_monai.networks.aggregators.build import build_aggregator
-from hmgdm_monai.saving.declared_size import check_declared_size
+from hmgdm_monai.saving.model_file import build_model, read_model, refused, write_model
 
-FORMAT = 1
+CONTENT = "survival model"
+ADVICE = "give a fold_*.pt of survival.json"
 
 
 @dataclass
@@ -73,19 +72,14 @@ def breslow_baseline(risk: np.ndarray, time: np.ndarray, event: np.ndarray) -> t
 
 def save_survival_model(path: Path | str, model: SurvivalModel) -> None:
     """Write a model, whole or not at all."""
-    write_checkpoint(
-        path,
-        {
-            "format": FORMAT,
-            "kind": "survival",
-            "settings": model.settings,
-            "weights": {name: value.detach().cpu() for name, value in model.network.state_dict().items()},
-            "median_risk": model.median_risk,
-            "baseline_times": model.baseline_times,
-            "baseline_log_hazard": model.baseline_log_hazard,
-            "about": model.about,
-        },
-    )
+    about = {
+        "settings": model.settings,
+        "median_risk": model.median_risk,
+        "baseline_times": model.baseline_times.tolist(),
+        "baseline_log_hazard": model.baseline_log_hazard.tolist(),
+        "about": model.about,
+    }
+    write_model(path, CONTENT, model.network.state_dict(), about)
 
 
 def load_survival_model(path: Path | str) -> SurvivalModel:
@@ -94,30 +88,12 @@ def load_survival_model(path: Path | str) -> SurvivalModel:
     Raises:
         InputError: no such file, a damaged one, or one of another kind or format.
     """
-    saved = read_checkpoint(path)
-    if not isinstance(saved, dict) or (saved.get("kind"), saved.get("format")) != ("survival", FORMAT):
-        raise InputError(f"{path}: is no survival model of format {FORMAT}; give a fold_*.pt of survival.json")
-    try:
-        settings = saved["settings"]
+    told, state = read_model(path, CONTENT, ADVICE)
+    with refused(path, ADVICE):
+        settings, median_risk, about = told["settings"], told["median_risk"], told["about"]
         loss, chosen = build_loss(settings["loss"]), settings["aggregator"]
-
-        def build() -> BagAggregator:
-            return build_aggregator(chosen["name"], chosen["in_channels"], loss.num_outputs, **chosen["settings"])
-
-        check_declared_size(build, saved["weights"])
-        network = build()
-        network.load_state_dict(saved["weights"])
-    except InputError:
-        raise
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"{path}: is damaged ({reason}); run survival.json again to make it anew") from error
-    return SurvivalModel(
-        network.eval(),
-        loss,
-        settings,
-        saved["median_risk"],
-        saved["baseline_times"],
-        saved["baseline_log_hazard"],
-        saved["about"],
-    )
+        arguments = chosen["name"], chosen["in_channels"], loss.num_outputs
+        times = torch.tensor(told["baseline_times"], dtype=torch.float64)
+        log_hazard = torch.tensor(told["baseline_log_hazard"], dtype=torch.float64)
+    network = build_model(path, lambda: build_aggregator(*arguments, **chosen["settings"]), state, ADVICE)
+    return SurvivalModel(network, loss, settings, median_risk, times, log_hazard, about)

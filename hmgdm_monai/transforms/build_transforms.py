@@ -65,6 +65,9 @@ def _located(target: str) -> Any:
     if module in ("", "monai.transforms"):
         found = getattr(monai.transforms, name, None)
         if isinstance(found, type) and issubclass(found, monai.transforms.Transform):
+            # Readers and writers of files take the name of any class or function, and call it.
+            if found.__module__.startswith("monai.transforms.io"):
+                raise InputError(f"tile transforms: {target} reads or writes files; a model file may not ask for that")
             return found
         raise InputError(f"tile transforms: monai.transforms has no transform {name!r}")
     trusted = [package.strip() for package in os.environ.get(TRUSTED_VARIABLE, "").split(",") if package.strip()]
@@ -74,6 +77,10 @@ def _located(target: str) -> Any:
             f"variable {TRUSTED_VARIABLE}={target.split('.')[0]}"
         )
     try:
-        return getattr(importlib.import_module(module), name)
+        found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise InputError(f"tile transforms: {target} cannot be found ({error}); install its package") from error
+    # A module also has what it imports from elsewhere.
+    if target.startswith(_OURS) and getattr(found, "__module__", "") != module:
+        raise InputError(f"tile transforms: {target} is no transform of ours; give a run's model.pt")
+    return found

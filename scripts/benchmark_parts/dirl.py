@@ -75,7 +75,7 @@ def main(output: Path, seeds: Sequence[int], max_tiles: int | None = None, setti
 def train(manifest: Path, run: Path, stores: Path, seed: int, settings: Sequence[str]) -> None:
     """Run dirl.json, or resume it, and add up its CPU time in `cpu_s.json`."""
     before = _children_s()
-    pretrain(manifest, run, stores, seed, settings, "dirl.json")
+    pretrain(manifest, run, stores, seed, settings, "train.json", "dirl.json")
     spent = run / "cpu_s.json"
     if not spent.exists():  # a finished run that is looked at again spends nothing on training
         write_json(spent, _children_s() - before)

@@ -18,17 +18,21 @@ AIM = 0.5  # of the backbone's tiles a second
 
 
 def configured_encoder(**changes: Any) -> GraphTileEncoder:
-    """The encoder of train.json with an untrained graph network; ``changes`` are settings of the config."""
+    """The encoder of train.json with an untrained graph network.
+
+    Args:
+        changes: settings of the config, by name or by path, ``**{"network_def::hidden_dim": 8}``.
+    """
     import torch
     from reproduce_parts.methods import parsed_config
 
     from hmgdm_monai.networks.encoders.graph_tile_encoder import GraphTileEncoder
-    from hmgdm_monai.networks.methods.build import build_hmgdm
 
     config = parsed_config(("train.json",), changes)
-    entities, settings, network = (config.get_parsed_content(n) for n in ("entities", "settings", "hmgdm_settings"))
+    entities, run_settings = config.get_parsed_content("entities"), config.get_parsed_content("run_folder").settings
     torch.manual_seed(0)
-    return GraphTileEncoder(entities, build_hmgdm(**network), {"hmgdm": network}, settings).eval()
+    network = config.get_parsed_content("network_def")
+    return GraphTileEncoder(entities, network, {"hmgdm": network.settings}, run_settings).eval()
 
 
 def measure_entities(

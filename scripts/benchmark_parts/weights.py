@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from benchmark_parts.common import ROOT, one_thread, pretraining_data
+from benchmark_parts.common import ROOT, one_thread
 
 if TYPE_CHECKING:
     from reproduce_parts.cohorts import Cohort
@@ -36,13 +36,20 @@ def score_weights(model: Path, cohort: Cohort, seeds: Sequence[int] = (0, 1, 2))
     from reproduce_parts.scored_tiles import ScoredTiles
     from reproduce_parts.scoring import METRICS, mean_of_known, scores_by_fold
 
+    from hmgdm_monai.preparation.recipe import recipe_of
+    from hmgdm_monai.preparation.tile_recipe import TileRecipe
     from hmgdm_monai.saving.encoder_file import load_encoder
+    from hmgdm_monai.tasks.pretraining.graph_data import PretrainingData
+    from hmgdm_monai.transforms.superpixels import Superpixels
+    from hmgdm_monai.transforms.tile_transforms import cutter_in, graph_transforms
 
     encoder = load_encoder(model)
     with tempfile.TemporaryDirectory() as folder:
         manifest = write_manifest(cohort, Path(folder) / "manifest.csv")
-        as_came = {**encoder.run_settings["data"], "manifest": manifest, "stain_method": None}
-        tiles = ScoredTiles(pretraining_data(as_came, Path(folder)), cohort)
+        # Tiles as they came: the encoder normalizes their stains itself, after they were corrupted.
+        recipe = recipe_of(encoder.run_settings)
+        as_came = TileRecipe(recipe.tile_spec, graph_transforms(cutter_in(recipe.transforms) or Superpixels()))
+        tiles = ScoredTiles(PretrainingData(manifest, folder, as_came), cohort)
         features = {kind: embed_images(encoder, tiles.images(kind)) for kind in (CLEAN, *CORRUPTIONS)}
     once = np.ones((1, len(np.unique(tiles.groups))))
     found: dict[str, dict[str, list[float]]] = {}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from hmgdm_monai.data.files.checkpoint_file import read_checkpoint, write_checkpoint
+from hmgdm_monai.saving.model_file import rewrite_model
 
 
 def without_paths(content: Any) -> Any:
@@ -23,9 +23,13 @@ def without_paths(content: Any) -> Any:
 
 
 def copy_checkpoint(source: Path, target: Path) -> None:
-    """Copy a checkpoint of ours without its absolute paths.
+    """Copy a model file without its absolute paths.
+
+    Args:
+        source: a model file.
+        target: where to write it.
 
     Raises:
         InputError: it can't be read, or the disk is full.
     """
-    write_checkpoint(target, without_paths(read_checkpoint(source)))
+    rewrite_model(source, target, without_paths)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def prepare_entities(work: Work, tiles: ScoredTiles) -> None:
     """Encode what a method that works on entities will read, where it is missing."""
     config = work.config()
-    entities, run_settings = (config.get_parsed_content(name) for name in ("entities", "settings"))
+    entities, run_settings = config.get_parsed_content("entities"), config.get_parsed_content("run_folder").settings
     if work.method.family == "graphs":
         _encode_training_tiles(config.get_parsed_content("data"), entities, work.stores)
     if work.method.family in ("graphs", "entities"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ from reproduce_parts.work import Work, shared_data
 from tqdm import tqdm
 
 if TYPE_CHECKING:
+    from monai.transforms import Compose
+
     from hmgdm_monai.networks.encoders.graph_tile_encoder import GraphTileEncoder
     from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
 
@@ -43,14 +46,13 @@ def features_of(work: Work, tiles: ScoredTiles, model: Path | None) -> tuple[lis
 def _function_of(work: Work, tiles: ScoredTiles, model: Path | None) -> tuple[list[str], ByKind]:
     family = work.method.family
     if family == "colour":
-        return ["colour", work.stain], lambda kind: colour_features(tiles.images(kind), shared_data(work).stain)
+        return ["colour", work.stain], lambda kind: colour_features(tiles.images(kind), _image_transforms(work))
     if model is None:  # a frozen backbone
         config = work.config()
-        entities, run_settings = (config.get_parsed_content(name) for name in ("entities", "settings"))
+        entities, run_settings = config.get_parsed_content("entities"), config.get_parsed_content("run_folder").settings
         key = [family, entities.digest(), _data_key(run_settings)]
         if family == "tile":
-            stain = shared_data(work).stain
-            return key, lambda kind: tile_features(entities, _progress(tiles, kind), stain)
+            return key, lambda kind: tile_features(entities, _progress(tiles, kind), _image_transforms(work))
         return key, lambda kind: pooled_latents(
             _edgeless(scored_latents(entities, run_settings, tiles, kind, work.stores))
         )
@@ -98,17 +100,17 @@ def embed_graphs(encoder: GraphTileEncoder, latents: Any) -> np.ndarray:
     return over_samples(encoder.embed, latents, "cpu").double().numpy()
 
 
-def colour_features(images: Iterable[np.ndarray], stain: Any) -> np.ndarray:
-    """Color and texture (N, 61) of tiles, whose stains are normalized first where ``stain`` is not None."""
-    return np.stack([colour_texture(_normalized(image, stain).transpose(1, 2, 0)) for image in images])
+def colour_features(images: Iterable[np.ndarray], transforms: Compose) -> np.ndarray:
+    """Color and texture (N, 61) of tiles, which ``transforms`` change first."""
+    return np.stack([colour_texture(_changed(image, transforms).transpose(1, 2, 0)) for image in images])
 
 
-def tile_features(entities: Any, images: Iterable[np.ndarray], stain: Any) -> np.ndarray:
-    """Mean and deviation over the tile of the maps of an entity encoder's backbones, (N, 2 C)."""
+def tile_features(entities: Any, images: Iterable[np.ndarray], transforms: Compose) -> np.ndarray:
+    """Mean and deviation over the tile, changed first, of the maps of an entity encoder's backbones, (N, 2 C)."""
     import torch
 
     def of_tile(image: np.ndarray) -> np.ndarray:
-        tile = torch.from_numpy(_normalized(image, stain))[None]
+        tile = torch.from_numpy(_changed(image, transforms))[None]
         maps = [one.flatten(2)[0].T.numpy() for backbone in entities.backbones for one in backbone(tile)]
         return np.concatenate([pooled(one) for one in maps])
 
@@ -116,10 +118,16 @@ def tile_features(entities: Any, images: Iterable[np.ndarray], stain: Any) -> np
         return np.stack([of_tile(image) for image in images]).astype(np.float64)
 
 
-def _normalized(image: np.ndarray, stain: Any) -> np.ndarray:
+def _image_transforms(work: Work) -> Compose:
+    """Those that change a tile of the work before it is cut into entities: stain normalization, where it is wanted."""
+    from hmgdm_monai.transforms.tile_transforms import image_transforms
+
+    return image_transforms(shared_data(work).recipe.transforms)
+
+
+def _changed(image: np.ndarray, transforms: Compose) -> np.ndarray:
     """(3, S, S) of a tile (S, S, 3)."""
-    planes = np.ascontiguousarray(image.transpose(2, 0, 1))
-    return planes if stain is None else stain(planes)
+    return np.ascontiguousarray(transforms({"image": np.ascontiguousarray(image.transpose(2, 0, 1))})["image"])
 
 
 def _edgeless(latents: Any) -> Iterator[Any]:
@@ -131,7 +139,9 @@ def _edgeless(latents: Any) -> Iterator[Any]:
 
 
 def _data_key(run_settings: Any) -> str:
-    return str({name: value for name, value in run_settings["data"].items() if name not in ("manifest", "seed")})
+    """All that shapes a tile and its graph, but for which tiles there are."""
+    recipe = run_settings["recipe"]
+    return json.dumps([recipe["tile_spec"], recipe["transforms"]], sort_keys=True)
 
 
 def _progress(tiles: ScoredTiles, kind: str) -> Iterator[np.ndarray]:

@@ -15,6 +15,7 @@ from hmgdm_monai.errors import InputError
 
 CONFIGS = ROOT / "bundle/configs"
 STATES = ("mean", "std")  # the readout that leaves latents out
+WINDOW_PX = 64  # of entities that a backbone sees one by one
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,11 @@ class Method:
         return self.family == "graphs" and not self.run
 
 
+DIRL = ("train.json", "dirl.json")
+
+
 def _image(title: str, *overrides: str) -> Method:
-    configs = ("dirl.json", *(f"baselines/{name}.json" for name in overrides))
+    configs = (*DIRL, *(f"baselines/{name}.json" for name in overrides))
     return Method(title, "images", configs, stage=overrides[-1] if overrides else "dirl")
 
 
@@ -74,13 +78,17 @@ def both_backbones() -> dict[str, Any]:
 def window_view() -> dict[str, Any]:
     """Settings of train.json by which backbones see windows, enlarged by as much as they enlarge tiles, and no more."""
     config = _train()
-    share = config["entity_window_px"] / config["tile_size_px"]
+    share = WINDOW_PX / config["tile_size_px"]
 
     def seen(backbone: Any) -> Any:
         size = None if isinstance(backbone, str) else backbone.get("resize_px")
         return backbone if size is None else {**backbone, "resize_px": round(share * size)}
 
-    return {"backbone": [seen(one) for one in _backbones(config)], "entity_view": "window"}
+    return {
+        "backbone": [seen(one) for one in _backbones(config)],
+        "backbone_entities::view": "window",
+        "backbone_entities::window_px": WINDOW_PX,
+    }
 
 
 def _backbones(config: Mapping[str, Any]) -> list[Any]:
@@ -118,23 +126,23 @@ METHODS: dict[str, Method] = {
     "dirl": _image("DiRL"),
     "colour": Method("colour + texture", "colour", trained=False),
     "diffmae": _image("DiffMAE", "mae", "diffmae"),
-    "untrained_vit": Method("untrained ViT", "images", ("dirl.json",), trained=False),
+    "untrained_vit": Method("untrained ViT", "images", DIRL, trained=False),
 }
 DEFAULT_METHODS = tuple(name for name in METHODS if name not in ("diffmae", "untrained_vit"))
 
 # H-MGDM with one thing changed.
 ABLATIONS: dict[str, Method] = {
     "no_edge_latents": _changed("no edge latents", "edge_latents=False"),
-    "no_skips": _changed("no skip connections", "skip_connections=False"),
-    "fixed_noise": _changed("noise intensity fixed", "noise_intensity=fixed"),
-    "epsilon": _changed("target epsilon", "prediction_type=epsilon"),
+    "no_skips": _changed("no skip connections", "network_def::skip_connections=False"),
+    "fixed_noise": _changed("noise intensity fixed", "noising::noise_intensity=fixed"),
+    "epsilon": _changed("target epsilon", "noising::scheduler::prediction_type=epsilon"),
     "squares": _changed("squares as entities", "entity_kind=squares"),
-    "mask_30": _changed("30 % hidden", "mask_ratio=0.3"),
-    "mask_80": _changed("80 % hidden", "mask_ratio=0.8"),
-    "timesteps_100": _changed("100 timesteps", "num_timesteps=100"),
-    "one_layer": _changed("1 layer", "num_layers=1"),
-    "four_layers": _changed("4 layers", "num_layers=4"),
-    "differences": _changed("layers pass differences", "layer_differences=True"),
+    "mask_30": _changed("30 % hidden", "network_def::mask_ratio=0.3"),
+    "mask_80": _changed("80 % hidden", "network_def::mask_ratio=0.8"),
+    "timesteps_100": _changed("100 timesteps", "noising::scheduler::num_train_timesteps=100"),
+    "one_layer": _changed("1 layer", "network_def::num_layers=1"),
+    "four_layers": _changed("4 layers", "network_def::num_layers=4"),
+    "differences": _changed("layers pass differences", "network_def::layer_differences=True"),
     "no_views": _changed("no degraded views", "degraded_views=0"),
     "window_view": _changed("backbone on windows", *_as_settings(window_view())),
     "segresnet": _changed("SegResNet H&E", SEGRESNET),
@@ -162,7 +170,8 @@ def settings_for(method: Method, settings: Sequence[str]) -> list[str]:
     found = []
     for setting in settings:
         prefix, sign, rest = setting.partition(":")
-        if not (sign and prefix in ("images", "graphs")):
+        # "images::prior" is a path in the config, "images:view_px" a setting for a family.
+        if not sign or rest.startswith(":") or prefix not in ("images", "graphs"):
             found.append(setting)
         elif prefix == family:
             found.append(rest)

@@ -23,7 +23,7 @@ from reproduce_parts.scoring import METRICS, Resamples, paired, scores_by_fold, 
 from reproduce_parts.table import markdown
 from reproduce_parts.tasks import do_all, do_work
 from reproduce_parts.training import cost_of
-from reproduce_parts.work import Work, scored_tiles, shared_data
+from reproduce_parts.work import Work, scored_tiles, shared_data, shared_images
 
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.handlers.training_clock import PARTS
@@ -172,7 +172,7 @@ def _build_stores(works: Sequence[Work]) -> None:
         some = [work for work in works if work.stain == stain]
         shared_data(some[0]).prepare()
         for work in [work for work in some if work.method.family == "images"][:1]:
-            shared_data(work, "dirl.json").prepare()
+            shared_images(work).prepare()
 
 
 def _row(

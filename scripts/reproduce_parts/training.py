@@ -61,20 +61,19 @@ def _save_untrained(work: Work, model: Path) -> None:
     import torch
 
     from hmgdm_monai.networks.encoders.graph_tile_encoder import GraphTileEncoder
-    from hmgdm_monai.networks.methods.build import build_trunk
+    from hmgdm_monai.networks.encoders.vit_tile_encoder import ViTTileEncoder
     from hmgdm_monai.saving.encoder_file import save_encoder
-    from hmgdm_monai.saving.tile_encoders import build_tile_encoder
 
     config = work.config()
-    run_settings = config.get_parsed_content("settings")
+    run_settings = config.get_parsed_content("run_folder").settings
     if work.method.family == "images":
         torch.manual_seed(work.seed)
-        own = {"vit": config.get_parsed_content("vit_settings"), "readout": config.get_parsed_content("readout")}
-        save_encoder(model, build_tile_encoder("vit", own, run_settings))
+        vit, readout = (config.get_parsed_content(f"network_def::{name}") for name in ("vit", "readout"))
+        save_encoder(model, ViTTileEncoder(vit, {"vit": vit.settings, "readout": readout}, run_settings))
         return
-    data, entities, settings = (config.get_parsed_content(name) for name in ("data", "entities", "trunk_settings"))
+    data, entities = config.get_parsed_content("data"), config.get_parsed_content("entities")
     data.encode(entities)
     torch.manual_seed(work.seed)
-    trunk = build_trunk(**settings)
+    trunk = config.get_parsed_content("network_def").trunk()
     trunk.standardizer.fit(data.sample_latents())  # the scale of latents is no training
-    save_encoder(model, GraphTileEncoder(entities, trunk, {"trunk": settings}, run_settings))
+    save_encoder(model, GraphTileEncoder(entities, trunk, {"trunk": trunk.settings}, run_settings))

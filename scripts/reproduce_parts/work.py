@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from reproduce_parts.cohorts import Cohort
-from reproduce_parts.methods import METHODS, Method, overrides_of, parsed_config, settings_for
+from reproduce_parts.methods import DIRL, METHODS, Method, overrides_of, parsed_config, settings_for
 from reproduce_parts.scored_tiles import ScoredTiles
 
 PLAIN = "plain"
 SEEDS_APART = 1000  # folds of a training seed are drawn by numbers from this many times the seed on
-# What latents of entities hang on; degraded views come beside those of the tile as it is.
-ENTITY_SETTINGS = ("backbone", "entity_view", "entity_window_px", "seam_px", "edge_latents", "shape_channels")
-ENTITY_SETTINGS += ("entity_kind", "n_segments", "compactness", "merge_threshold")
+# What latents of entities hang on: settings, and parts with all that is in them. Degraded views come beside the latents
+# of the tile as it is.
+ENTITY_SETTINGS = ("backbone", "edge_latents", "entity_kind", "n_segments")
+ENTITY_PARTS = ("backbone_entities", "cutter", "recipe")
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,16 @@ class Work:
     @property
     def entity_settings(self) -> tuple[str, ...]:
         """Those that its entities and their latents hang on."""
-        chosen = dict(setting.split("=", 1) for setting in self.own_settings)
-        return (self.stain, *(f"{name}={chosen[name]}" for name in ENTITY_SETTINGS if name in chosen))
+        given = (setting.split("=", 1) for setting in self.own_settings)
+        chosen = {name.replace("#", "::"): value for name, value in given}
+        return (
+            self.stain,
+            *(
+                f"{name}={chosen[name]}"
+                for name in sorted(chosen)
+                if name in ENTITY_SETTINGS or name.split("::")[0] in ENTITY_PARTS
+            ),
+        )
 
     def config(self) -> Any:
         """The parsed config of its method."""
@@ -90,19 +99,26 @@ class Work:
         return parsed_config(self.method.configs, overrides)
 
 
-def shared_data(work: Work, config: str = "train.json", stain: str | None = None) -> Any:
-    """Tiles of the manifest, as the bundle makes them by a config, with the settings that are for all methods.
+def shared_data(work: Work, stain: str | None = None) -> Any:
+    """Tiles of the manifest, as the bundle makes them, with the settings that are for all methods.
 
     Args:
         work: whose manifest and stain it is.
-        config: of the bundle.
         stain: instead of that of the work.
     """
-    settings = [s for s in work.settings if not s.startswith(("images:", "graphs:"))]
-    if (stain or work.stain) != PLAIN:
-        settings.append(f"stain_method={stain or work.stain}")
-    overrides = overrides_of(work.manifest, work.output / "unused", work.stores, 0, settings)
-    return parsed_config((config,), overrides).get_parsed_content("data")
+    return _shared_config(work, ("train.json",), stain or work.stain).get_parsed_content("data")
+
+
+def shared_images(work: Work) -> Any:
+    """The same tiles with their regions, as methods on images take them."""
+    return _shared_config(work, DIRL, work.stain).get_parsed_content("images")
+
+
+def _shared_config(work: Work, configs: tuple[str, ...], stain: str) -> Any:
+    settings = [s for s in work.settings if s.startswith("images::") or not s.startswith(("images:", "graphs:"))]
+    if stain != PLAIN:
+        settings.append(f"stain_method={stain}")
+    return parsed_config(configs, overrides_of(work.manifest, work.output / "unused", work.stores, 0, settings))
 
 
 def scored_tiles(work: Work) -> ScoredTiles:

@@ -17,10 +17,10 @@ from hmgdm_monai.networks.encoders.vit_tile_encoder import ViTTileEncoder
 from hmgdm_monai.saving.encoder_file import load_encoder
 
 IMAGES = {
-    "simclr": ("dirl.json", "baselines/simclr.json"),
-    "dino": ("dirl.json", "baselines/dino.json"),
-    "mae": ("dirl.json", "baselines/mae.json"),
-    "diffmae": ("dirl.json", "baselines/mae.json", "baselines/diffmae.json"),
+    "simclr": ("train.json", "dirl.json", "baselines/simclr.json"),
+    "dino": ("train.json", "dirl.json", "baselines/dino.json"),
+    "mae": ("train.json", "dirl.json", "baselines/mae.json"),
+    "diffmae": ("train.json", "dirl.json", "baselines/mae.json", "baselines/diffmae.json"),
 }
 GRAPHS = {"graphmae": ("train.json", "baselines/graphmae.json")}
 
@@ -82,6 +82,24 @@ def test_a_run_leaves_numbers_figures_and_a_model_that_loads(method: str, baseli
     )
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"loss::region_loss::negatives": "same_class"},
+        {"loss::region_loss::negatives": "other_images", "prior::name": "superpixels", "prior::max_superpixels": 60},
+    ],
+    ids=["same_class", "superpixels"],
+)
+def test_simclr_tells_regions_apart_where_asked(
+    settings: dict[str, Any], image_workflow: Callable[..., Any], tmp_path: Path
+) -> None:
+    image_workflow("simclr", tmp_path, dense_weight=1.0, **settings).run()
+    (record,) = json.loads((tmp_path / "metrics.json").read_text())["simclr"]["history"]
+    assert record["loss"] > 0 and ("attention_on_cell" in record) == ("prior::name" not in settings)
+    loss = load_encoder(tmp_path / "model.pt").run_settings["loss"]
+    assert loss["region_loss"]["negatives"] == settings["loss::region_loss::negatives"]
+
+
 @pytest.mark.parametrize("method", ["diffmae", "graphmae"])
 def test_its_encoder_classifies(
     method: str,
@@ -108,8 +126,8 @@ def test_a_killed_run_goes_on_and_other_settings_do_not_get_in(
     whole, resumed = (load_encoder(tmp_path / name / "model.pt").state_dict() for name in ("whole", "killed"))
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
     with pytest.raises(RuntimeError) as caught:
-        image_workflow("diffmae", tmp_path / "killed", max_epochs=2, mask_ratio=0.5).run()
-    assert "dirl.mask_ratio 0.75, not 0.5" in str(input_error_in(caught.value))
+        image_workflow("diffmae", tmp_path / "killed", max_epochs=2, **{"network_def::mask_ratio": 0.5}).run()
+    assert "network_def.mask_ratio 0.75, not 0.5" in str(input_error_in(caught.value))
 
 
 def test_the_clock_counts_encoding_and_a_budget_ends_training(workflow: Callable[..., Any], tmp_path: Path) -> None:
@@ -124,4 +142,4 @@ def test_the_clock_counts_encoding_and_a_budget_ends_training(workflow: Callable
     assert clock["before_cpu_s"] > 0
     with pytest.raises(RuntimeError) as caught:  # a run that a smaller budget ended is no run of a larger one
         workflow(tmp_path, configs, **{**short, "budget_cpu_min": 1.0}).run()
-    assert "budget.cpu_min" in str(input_error_in(caught.value))
+    assert "clock.cpu_min" in str(input_error_in(caught.value))

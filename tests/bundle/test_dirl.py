@@ -17,13 +17,13 @@ from hmgdm_monai.engines.dirl_iteration import DiRLIteration
 from hmgdm_monai.errors import input_error_in
 
 CONFIGS = Path(__file__).parents[2] / "bundle/configs"
-DIRL = ("dirl.json",)
+DIRL = ("train.json", "dirl.json")
 
 
 def result(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    from hmgdm_monai.data.files.checkpoint_file import read_checkpoint
+    from hmgdm_monai.saving.encoder_file import load_encoder
 
-    return json.loads((folder / "metrics.json").read_text()), read_checkpoint(folder / "model.pt")["weights"]
+    return json.loads((folder / "metrics.json").read_text()), load_encoder(folder / "model.pt").weights()
 
 
 def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
@@ -34,7 +34,7 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
 def dirl_run(workflow: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run in miniature with a teacher, which has the most state, in one go."""
     folder = tmp_path_factory.mktemp("dirl") / "run"
-    workflow(folder, DIRL, method="dino").run()
+    workflow(folder, DIRL).run()
     return folder
 
 
@@ -66,30 +66,29 @@ def test_killed_again_and_again_equals_one_go(
         torch.manual_seed(step)  # another process begins with another state
         kill_at(DiRLIteration, step)
         with pytest.raises(killed):
-            workflow(tmp_path, DIRL, method="dino").run()
-    workflow(tmp_path, DIRL, method="dino", run_id="run").run()
+            workflow(tmp_path, DIRL).run()
+    workflow(tmp_path, DIRL, run_id="run").run()
     (metrics, weights), (whole, whole_weights) = result(tmp_path), result(dirl_run)
     assert metrics["dirl"] == whole["dirl"]
     assert same(weights, whole_weights)
     with pytest.raises(RuntimeError) as caught:  # other settings do not get in
-        workflow(tmp_path, DIRL, method="dino", dense_weight=0.0).run()
-    assert "dirl.dense_weight 1.0, not 0.0" in str(input_error_in(caught.value))
+        workflow(tmp_path, DIRL, dense_weight=0.0).run()
+    assert "loss.dense_weight 1.0, not 0.0" in str(input_error_in(caught.value))
 
 
 @pytest.mark.parametrize(
     "settings",
     [
         {"dense_weight": 0.0},
-        {"negatives": "same_class"},
-        {"prior_name": "superpixels", "negatives": "other_images", "max_superpixels": 60},
+        {"prior::name": "superpixels", "prior::max_superpixels": 60},
     ],
-    ids=["vanilla", "same_class", "superpixels"],
+    ids=["vanilla", "superpixels"],
 )
 def test_variants_are_config_values(settings: dict[str, Any], workflow: Callable[..., Any], tmp_path: Path) -> None:
     workflow(tmp_path, DIRL, max_epochs=1, **settings).run()
     metrics, _ = result(tmp_path)
     (record,) = metrics["dirl"]["history"]
-    assert record["loss"] > 0 and ("attention_on_cell" in record) == ("prior_name" not in settings)
+    assert record["loss"] > 0 and ("attention_on_cell" in record) == ("prior::name" not in settings)
 
 
 def test_imported_cells_and_what_is_wrong_with_them(
@@ -104,7 +103,7 @@ def test_imported_cells_and_what_is_wrong_with_them(
         slide = folder / "slides" / f"patient_{number:02d}.tif"
         rows.append(f"{slide},patient_{number:02d},{tmp_path / f'cells_{number}.npy'}")
     (tmp_path / "m.csv").write_text("\n".join(rows) + "\n")
-    given = {"manifest": str(tmp_path / "m.csv"), "max_epochs": 1, "prior_name": "imported"}
+    given = {"manifest": str(tmp_path / "m.csv"), "max_epochs": 1, "prior::name": "imported"}
     workflow(tmp_path / "run", DIRL, **given).run()
     metrics, _ = result(tmp_path / "run")
     (note,) = metrics["regions"]["notes"]
@@ -119,7 +118,7 @@ def test_too_few_tiles_for_a_batch_are_told(workflow: Callable[..., Any], tmp_pa
 
 
 def test_monai_finds_every_property(dirl_run: Path, workflow: Callable[..., Any]) -> None:
-    assert workflow(dirl_run, DIRL, method="dino").check_properties() == []
+    assert workflow(dirl_run, DIRL).check_properties() == []
 
 
 @pytest.mark.parametrize("mode", ["linear", "knn", "finetune"])

@@ -36,18 +36,19 @@ def test_entities_by_choice(workflow: Callable[..., Any], outcome: Any, tmp_path
     from hmgdm_monai.preparation.recipe import recipe_of
     from hmgdm_monai.saving.encoder_file import load_encoder
 
-    settings = {"entity_kind": kind, "shape_channels": kind == "cells", "max_edge_um": 20.0}
+    settings = {"entity_kind": kind, "backbone_entities::shape_channels": kind == "cells", "cutter::max_edge_um": 20.0}
     settings |= {"max_epochs": 1, "max_tiles_per_slide": 2, "degraded_views": 0}
     workflow(tmp_path, **settings).run()
     run = outcome(tmp_path)
     assert run.metrics["hmgdm"]["epochs"] == 1
     assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"curves", "entity_graph", "denoising"}
     model = load_encoder(tmp_path / "model.pt")
-    assert model.run_settings["data"]["entity_kind"] == kind
+    (cut, _) = model.run_settings["recipe"]["transforms"]["transforms"]
+    assert (cut["cutter"]["entity_kind"], cut["cutter"]["max_edge_um"]) == (kind, 20.0)
     assert model.entities.latent_dim == (32 if kind == "cells" else 24)
     store = GraphStore(sorted((tmp_path / "stores/graphs").glob("*.h5")))
     made = recipe_of(model.run_settings).settings()
-    assert store.units[0].settings[kind] == made[kind]
+    assert store.units[0].settings["transforms"] == made["transforms"]
     first = store[0]
     again = model.to_sample(first.image[0].numpy())  # inference makes the graphs of the training
     for name in ("pos", "edge_index", "label_map", "mpp"):
@@ -81,7 +82,7 @@ def test_graphs_of_others_without_any_image(
         ({"entity_kind": "graphs"}, "set degraded_views 0"),
         ({"entity_kind": "graphs", "degraded_views": 0}, "set edge_latents false"),
         ({"entity_kind": "glands"}, "entity_kind must be one of"),
-        ({"entity_kind": "cells", "cell_edges": "voronoi"}, "cell_edges must be one of"),
+        ({"entity_kind": "cells", "cutter::cell_edges": "voronoi"}, "cell_edges must be one of"),
     ],
 )
 def test_what_does_not_go_together_is_one_line(
@@ -96,11 +97,10 @@ def test_what_does_not_go_together_is_one_line(
 def test_layer_differences_is_a_switch_of_the_network(workflow: Callable[..., Any], tmp_path: Path) -> None:
     from hmgdm_monai.saving.tile_encoders import build_tile_encoder
 
-    built = workflow(tmp_path, layer_differences=True)
-    network = built.parser.get_parsed_content("network_def")
-    settings = built.parser.get_parsed_content("settings")
+    get = workflow(tmp_path, **{"network_def::layer_differences": True}).parser.get_parsed_content
+    network, entities = get("network_def"), get("entities")
     new = [name for name in network.state_dict() if "difference" in name]
     assert len(new) == 4
-    parts = {"entities": settings["entities"], "hmgdm": settings["hmgdm"]["network"]}
-    again = build_tile_encoder("hmgdm", parts, settings)  # as a model.pt is read
+    parts = {"entities": {"kind": entities.kind, "settings": entities.settings}, "hmgdm": network.settings}
+    again = build_tile_encoder("hmgdm", parts, get("run_folder").settings)  # as a model.pt is read
     again.hmgdm.load_state_dict(network.state_dict())

@@ -76,7 +76,7 @@ def test_inference_writes_embeddings_maps_and_figures(folder, tmp_path):
     out = tmp_path / "run"
     assert {path.name for path in (out / "embeddings").iterdir()} == {f"s{number}.h5" for number in range(4)}
     with h5py.File(out / "embeddings" / "s2.h5") as file:
-        assert file["features"].shape == (4, 16)
+        assert file["features"].shape == (4, 80)  # mean and deviation of states and latents
         assert file["coords"][:].tolist() == [[0, 0], [64, 0], [0, 64], [64, 64]]
     for quantity in ("pc1", "probability_a", "probability_b"):
         for ending in ("png", "nii.gz"):

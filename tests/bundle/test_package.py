@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 import torch
+from recipes import recipe_settings
 
 import hmgdm_monai
 from hmgdm_monai.data.files.checkpoint_file import read_checkpoint
 from hmgdm_monai.saving.classifier_file import load_classifier
-from hmgdm_monai.saving.encoder_file import load_encoder
+from hmgdm_monai.saving.encoder_file import load_encoder, save_encoder
+from hmgdm_monai.saving.model_file import DESCRIPTION, write_model
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,6 +41,22 @@ def test_what_belongs_is_in_it_and_nothing_else(packaged: Callable[..., Path]) -
         assert all(archive.read(f"{bundle.name}/{name}") == (bundle / name).read_bytes() for name in files_of(bundle))
 
 
+def test_configs_need_no_import_of_ours_and_are_copied_but_for_the_models(packaged: Callable[..., Path]) -> None:
+    """MONAI resolves imports before ``initialize`` puts the bundle on Python's path."""
+    for path in (ROOT / "bundle/configs").glob("*.json"):
+        if path.name == "metadata.json":
+            continue
+        ours = json.loads(path.read_text())
+        assert not [line for name in ("imports", "+imports") for line in ours.get(name, []) if "hmgdm" in line], (
+            path.name
+        )
+        packed = json.loads((packaged() / "configs" / path.name).read_text())
+        differing = {name for name in {**ours, **packed} if ours.get(name) != packed.get(name)}
+        assert differing <= {"classifier", "_demo_classifier"}, path.name
+    packed = json.loads((packaged() / "configs/evaluate.json").read_text())
+    assert packed["classifier"] == "$os.path.join(@bundle_root, 'models', 'classifier.pt')"
+
+
 def test_json_is_indented_by_four(packaged: Callable[..., Path]) -> None:
     for path in (packaged() / "configs").glob("*.json"):
         text = path.read_text()
@@ -52,16 +70,17 @@ def test_no_path_of_a_person_is_left_and_what_shapes_tiles_stays(
     assert not [p for p in bundle.rglob("*") if p.is_file() and b"somebody" in p.read_bytes()]
     after, classifier = load_encoder(bundle / "models/model.pt"), load_classifier(bundle / "models/classifier.pt")
     assert before.run_settings["data"]["manifest"].startswith("/home/somebody/")
-    expected = {**before.run_settings["data"], "manifest": "cohort.csv"}
-    assert after.run_settings["data"] == classifier.run_settings["data"] == expected
+    expected = {**before.run_settings, "data": {**before.run_settings["data"], "manifest": "cohort.csv"}}
+    assert after.run_settings == classifier.run_settings == expected
     assert after.digest() == before.digest()
 
 
 def test_the_metadata_tells_tiles_and_classes_of_the_models(packaged: Callable[..., Path]) -> None:
     data = json.loads((packaged() / "configs/metadata.json").read_text())["network_data_format"]
     assert data["inputs"]["image"]["spatial_shape"] == [64, 64] and data["inputs"]["image"]["num_channels"] == 3
-    assert data["outputs"]["pred"]["num_channels"] == 2
-    assert data["outputs"]["pred"]["channel_def"] == {"0": "a", "1": "b"}
+    assert data["outputs"]["pred"]["num_channels"] == 2 * (16 + 24)  # mean and deviation of states and latents
+    scores = data["post_processed_outputs"]["scores"]
+    assert scores["num_channels"] == 2 and scores["channel_def"] == {"0": "a", "1": "b"}
 
 
 def test_the_same_models_make_the_same_zip(
@@ -91,8 +110,8 @@ class Trap:
     [
         (lambda given, folder: given | {"--model": folder / "none.pt"}, "none.pt: no pretrained model there"),
         (lambda given, folder: given | {"--classifier": folder / "none.pt"}, "none.pt: there is no such checkpoint"),
-        (lambda given, folder: given | {"--model": given["--classifier"]}, "is no pretrained model of format"),
-        (lambda given, folder: given | {"--classifier": given["--model"]}, "is no classifier of format"),
+        (lambda given, folder: given | {"--model": given["--classifier"]}, "another kind: classifier, not encoder"),
+        (lambda given, folder: given | {"--classifier": given["--model"]}, "another kind: encoder, not classifier"),
         (lambda given, folder: given | {"--name": "../elsewhere"}, "a bundle's name is of small letters"),
         (lambda given, folder: given | {"--name": "/tmp/x"}, "a bundle's name is of small letters"),
     ],
@@ -127,11 +146,11 @@ def test_a_checkpoint_that_is_not_right_is_refused_and_never_runs(
     if what == "cut short":
         bad.write_bytes((models / "model.pt").read_bytes()[:5000])
     elif what == "trap":
-        torch.save({**content, "run_settings": Trap(mark)}, bad)
+        torch.save({**content, DESCRIPTION: Trap(mark)}, bad)
     elif what == "version":
-        torch.save({**content, "format": 99}, bad)
+        write_model(bad, "encoder", content, {"format": 99})
     else:
-        torch.save({**content, "weights": {}}, bad)
+        torch.save({DESCRIPTION: content[DESCRIPTION]}, bad)
     assert (
         packaging.main(["--model", str(bad), "--classifier", str(models / "classifier.pt"), "--output", str(tmp_path)])
         == 2
@@ -148,12 +167,13 @@ def test_a_checkpoint_that_is_not_right_is_refused_and_never_runs(
 def test_models_that_do_not_belong_together_are_refused(
     packaging: Any, small_models: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    models, content = small_models("hmgdm"), read_checkpoint(small_models("hmgdm") / "model.pt")
-    content["run_settings"]["data"]["n_segments"] = 13
-    torch.save(content, tmp_path / "model.pt")
+    models = small_models("hmgdm")
+    encoder = load_encoder(models / "model.pt")
+    encoder.run_settings["recipe"] = recipe_settings(n_segments=13)
+    save_encoder(tmp_path / "model.pt", encoder)
     given = ["--model", tmp_path / "model.pt", "--classifier", models / "classifier.pt", "--output", tmp_path / "dist"]
     assert packaging.main([str(part) for part in given]) == 2
-    assert "(n_segments)" in capsys.readouterr().err
+    assert "(transforms)" in capsys.readouterr().err
 
 
 def test_a_link_that_leaves_the_bundle_is_refused(packaging: Any, tmp_path: Path) -> None:

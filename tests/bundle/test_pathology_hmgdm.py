@@ -19,18 +19,19 @@ from hmgdm_monai.saving.entities_file import save_entities
 
 INFER = {"device": "cpu"}
 DATA = {"max_epochs": 1, "tile_size_px": 64, "n_segments": 12, "batch_size": 4, "device": "cpu"}
-TRAIN = {
-    **DATA,
-    "hidden_dim": 16,
-    "num_layers": 1,
-    "backbone": {"name": "efficientnet_lite0", "blocks": [2], "resize_px": None},
-}
-ENTITIES = {**DATA, "windows_per_tile": 8, "window_px": 8, "widths": [8], "latent_channels": 1}
+NETWORK = {"network_def::hidden_dim": 16, "network_def::num_layers": 1}
+TRAIN = {**DATA, **NETWORK, "backbone": {"name": "efficientnet_lite0", "blocks": [2], "resize_px": None}}
+WINDOWS = {"network_def::window_px": 8, "network_def::widths": [8], "network_def::latent_channels": 1}
+ENTITIES = {**DATA, **WINDOWS, "train::iteration::windows_per_tile": 8}
 CASES = {
     "train": ("train", ("train.json",), TRAIN),
-    "entities": ("train", ("train_entities.json",), ENTITIES),
-    "paper": ("train", ("train.json", "paper.json"), TRAIN),
-    "classify": ("train", ("classify.json",), {"mode": "linear", "n_folds": 2, "strengths": [1.0], "device": "cpu"}),
+    "entities": ("train", ("train.json", "train_entities.json"), ENTITIES),
+    "paper": ("train", ("train.json", "paper.json"), {**DATA, **NETWORK}),
+    "classify": (
+        "train",
+        ("classify.json",),
+        {"mode": "linear", "n_folds": 2, "methods::linear::strengths": [1.0], "device": "cpu"},
+    ),
     "inference": ("infer", ("inference.json",), {**INFER, "survival_model": None}),
     "evaluate": ("infer", ("evaluate.json",), INFER),
 }

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hmgdm_monai.data.files.checkpoint_file import read_checkpoint, write_checkpoint
 from hmgdm_monai.data.files.features_file import write_features
 from hmgdm_monai.errors import input_error_in
+from hmgdm_monai.saving.survival_file import load_survival_model, save_survival_model
 
 CONFIG = Path(__file__).resolve().parents[2] / "bundle" / "configs" / "survival.json"
+EVALUATION = (str(CONFIG), str(CONFIG.with_name("evaluate_survival.json")))
 
 
 @pytest.fixture
@@ -32,7 +33,8 @@ def manifest(tmp_path: Path) -> Path:
 def run(manifest: Path, output_dir: Path, configs: tuple[str, ...] = (str(CONFIG),), **settings) -> dict:
     from monai.bundle import ConfigWorkflow
 
-    settings = {"max_epochs": 3, "n_folds": 2, "num_bootstrap": 5, "device": "cpu", **settings}
+    folds = {} if configs == EVALUATION else {"max_epochs": 3, "n_folds": 2}
+    settings = {**folds, "num_bootstrap": 5, "device": "cpu", **settings}
     workflow = ConfigWorkflow(
         list(configs), workflow_type="train", manifest=str(manifest), output_dir=str(output_dir), **settings
     )
@@ -67,7 +69,7 @@ def test_a_run_by_config(manifest: Path, tmp_path: Path, monkeypatch: pytest.Mon
         ({"manifest": "typo.csv"}, "no such manifest"),
         ({"n_folds": 30}, "too few for 30 folds"),
         ({"clinical_columns": ["age"], "baselines": ["cox_clinical"]}, "column 'age' missing"),
-        ({"batch_size": 1}, "batch_size at least 2"),
+        ({"batch_size": 1}, "batch_size must be at least 2"),
     ],
 )
 def test_a_run_that_can_not_be_leaves_its_folder_to_the_corrected_one(
@@ -96,9 +98,6 @@ def test_formulas_in_names_of_patients_are_no_formulas_in_the_predictions(
     assert not any(cell[:1] in "=@" or (cell[:1] in "+-" and not cell[1:2].isdigit()) for cell in cells if cell)
 
 
-EVALUATION = (str(CONFIG), str(CONFIG.with_name("evaluate_survival.json")))
-
-
 @pytest.mark.parametrize("aggregator", ["amil", "deep_graph_conv"])
 def test_a_model_scores_its_test_fold_as_its_training_did(
     aggregator: str, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -120,9 +119,9 @@ def test_a_model_that_has_seen_everybody_is_not_scored(
     monkeypatch.chdir(tmp_path)
     run(manifest, tmp_path / "run", baselines=[])
     model = tmp_path / "run" / "folds" / "fold_0.pt"
-    saved = read_checkpoint(model)
-    saved["about"]["patients"] = [f"p{n}" for n in range(24)]
-    write_checkpoint(model, saved)
+    saved = load_survival_model(model)
+    saved.about["patients"] = [f"p{n}" for n in range(24)]
+    save_survival_model(model, saved)
     with pytest.raises(RuntimeError) as raised:
         run(manifest, tmp_path / "new", EVALUATION, model=str(model))
     assert "0 patients are new to the model" in str(input_error_in(raised.value))

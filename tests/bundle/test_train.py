@@ -23,7 +23,7 @@ from hmgdm_monai.errors import input_error_in
 ROOT = Path(__file__).parents[2]
 
 
-ENTITIES = ("train_entities.json",)
+ENTITIES = ("train.json", "train_entities.json")
 PAPER = ("train.json", "paper.json")
 
 
@@ -48,7 +48,7 @@ def test_a_run_leaves_model_metrics_superpixels_and_figures(whole_run: Any) -> N
     from hmgdm_monai.saving.encoder_file import load_encoder
 
     model = load_encoder(whole_run.folder / "model.pt")
-    assert model.run_settings["data"]["tile_size_px"] == 128
+    assert model.run_settings["recipe"]["tile_spec"]["size_px"] == 128
     assert model.hmgdm.encoder.latent_dim == model.entities.latent_dim == 24
     assert figures_of(whole_run.folder) == {"curves", "entity_graph", "denoising"}
     assert NearestSuperpixels.load(whole_run.folder / "superpixels.pt").latents.shape[1] == 24
@@ -73,7 +73,7 @@ def test_edges_have_latents_where_asked_and_nothing_otherwise(
     for folder, edges in ((tmp_path, False), (whole_run.folder, True)):
         model = load_encoder(folder / "model.pt")
         assert model.entities.edge_latents == model.hmgdm.encoder.edge_latents == edges
-        assert model.run_settings["entities"]["settings"]["edge_latents"] == edges
+        assert model.run_settings["backbone_entities"]["edge_latents"] == edges
         for name in ("latents", "views"):
             store = LatentStore(sorted((folder / "stores" / name).glob("*.h5")))
             assert len(store) == 24 and all(("edge_latents" in store[index]) == edges for index in (0, 23))
@@ -123,8 +123,8 @@ def test_a_finished_run_trains_nothing_and_goes_on_when_given_more(
     assert outcome(tmp_path).same_weights(whole_run)
     # Other settings do not get in, and change nothing.
     for changed, told in (
-        ({"learning_rate": 0.01}, "hmgdm.learning_rate 0.001, not 0.01"),
-        ({"seam_px": 3}, "entities.settings.seam_px 2, not 3"),
+        ({"learning_rate": 0.01}, "optimizer.lr 0.001, not 0.01"),
+        ({"backbone_entities::seam_px": 3}, "backbone_entities.seam_px None, not 3"),
     ):
         with pytest.raises(RuntimeError) as caught:
             workflow(tmp_path, **changed).run()
@@ -165,7 +165,8 @@ def test_the_paper_s_run_takes_the_entities_that_were_trained(
     from hmgdm_monai.saving.entities_file import load_entities
 
     path = entities_run.folder / "entities.pt"
-    workflow(tmp_path, PAPER, entities_file=str(path), max_epochs=1, self_attention_depth=1).run()
+    given = {"entities_file": str(path), "max_epochs": 1, "network_def::self_attention_depth": 1}
+    workflow(tmp_path, PAPER, **given).run()
     model = load_encoder(tmp_path / "model.pt")
     assert model.entities.digest() == load_entities(path).digest()
     assert model.settings["entities"]["kind"] == "window_autoencoder"
@@ -232,7 +233,7 @@ def test_the_paper_s_settings_build_and_step(small_cohort: Path, tmp_path: Path)
     assert network.encoder.hidden_dim == 256 and network.encoder.vertex_moments is not None
     assert network.encoder.edge_latents and network.encoder.latent_dim == 256 and get("data").degraded_views == 0
     assert get("noising").signal_at_end == pytest.approx(0.37, abs=0.01)  # e^-1: what the published schedule leaves
-    assert get("scheduler").patience == 10 and get("scheduler").factor == 0.6
+    assert get("lr_scheduler").patience == 10 and get("lr_scheduler").factor == 0.6
     assert get("optimizer").param_groups[0]["lr"] == 1e-4 and get("optimizer").defaults["betas"] == (0.95, 0.999)
     assert get("early_stop").patience == 250 and get("train::dataloader").batch_size == 32
     assert get("train::iteration").max_grad_norm == 10.0 and get("train::iteration").loss.kl_weight == 1.0

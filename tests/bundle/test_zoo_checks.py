@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 import torch
-from monai.bundle import ckpt_export, verify_metadata, verify_net_in_out
+from monai.bundle import ConfigParser, ckpt_export, scripts, verify_metadata, verify_net_in_out
 
 from hmgdm_monai.errors import input_error_in
 from hmgdm_monai.saving.classifier_file import load_classifier
+from hmgdm_monai.saving.encoder_file import load_encoder
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT.parent / "shared" / "reference" / "meta_schema.json"
@@ -74,35 +75,63 @@ def test_verify_net_in_out(kind: str, packaged: Callable[..., Path]) -> None:
     verify_net_in_out(net_id="network_def", **config(packaged(kind)))
 
 
+@pytest.mark.parametrize("kind", ["hmgdm", "vit"])
+def test_directory_and_version(kind: str, packaged: Callable[..., Path]) -> None:
+    bundle = packaged(kind)
+    wanted = ["LICENSE", "configs/metadata.json", "configs/inference.json", "models/model.pt"]
+    assert [
+        name for name in (*wanted, "docs/README.md", "docs/data_license.txt") if not (bundle / name).is_file()
+    ] == []
+    metadata = json.loads((bundle / "configs/metadata.json").read_text())
+    assert metadata["version"] == max(metadata["changelog"])
+
+
+# Files of weights beside the network that they are the state of.
+STATES = {"inference.json": "models/model.pt", "evaluate.json": "models/classifier.pt"}
+
+
+@pytest.mark.parametrize("kind", ["hmgdm", "vit"])
+@pytest.mark.parametrize("file", STATES)
+def test_the_weights_are_the_state_of_network_def(file: str, kind: str, packaged: Callable[..., Path]) -> None:
+    parser = ConfigParser()
+    parser.read_config(packaged(kind) / "configs" / file)
+    parser["bundle_root"] = str(packaged(kind))
+    parser["classifier"] = str(packaged(kind) / "models/classifier.pt")
+    parser.get_parsed_content("initialize")
+    network = parser.get_parsed_content("network_def")
+    state = torch.load(packaged(kind) / STATES[file], weights_only=True)
+    assert all(isinstance(value, torch.Tensor) for value in state.values())
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.fill_(7)
+    network.load_state_dict(state)
+    expected = load_encoder if file == "inference.json" else (lambda path: load_classifier(path).network)
+    before = expected(packaged(kind) / STATES[file])
+    assert all(torch.equal(*pair) for pair in zip(network.parameters(), before.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("kind", ["hmgdm", "vit"])
+def test_ckpt_export_loads_model_pt(kind: str, packaged: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of MONAI's command but the conversion to TorchScript, with its own defaults for network and weights."""
+    saved: list[torch.nn.Module] = []
+    monkeypatch.setattr(scripts, "convert_to_torchscript", lambda model, **_: model)
+    monkeypatch.setattr(scripts, "save_net_with_metadata", lambda network, *_, **__: saved.append(network))
+    ckpt_export(**config(packaged(kind)))
+    assert [network.digest() for network in saved] == [load_encoder(packaged(kind) / "models/model.pt").digest()]
+
+
 def test_ckpt_export_of_a_network_of_images(packaged: Callable[..., Path], tmp_path: Path) -> None:
     bundle = packaged("vit")
-    ckpt_export(
-        net_id="network_def",
-        filepath=str(tmp_path / "model.ts"),
-        ckpt_file=str(bundle / "models/classifier.pt"),
-        key_in_ckpt="weights",
-        use_trace=True,
-        input_shape=[1, 3, 64, 64],
-        **config(bundle),
-    )
+    ckpt_export(filepath=str(tmp_path / "model.ts"), use_trace=True, **config(bundle))
     images = torch.randint(256, (1, 3, 64, 64)).float()
-    network = load_classifier(bundle / "models/classifier.pt").network
+    network = load_encoder(bundle / "models/model.pt")
     assert torch.allclose(torch.jit.load(tmp_path / "model.ts")(images), network(images), atol=1e-4)
 
 
 def test_ckpt_export_of_a_network_that_builds_graphs_is_refused(packaged: Callable[..., Path], tmp_path: Path) -> None:
     """It would otherwise keep the graph of the one image it was traced with."""
-    bundle = packaged("hmgdm")
     with pytest.raises(ValueError) as caught:
-        ckpt_export(
-            net_id="network_def",
-            filepath=str(tmp_path / "model.ts"),
-            ckpt_file=str(bundle / "models/classifier.pt"),
-            key_in_ckpt="weights",
-            use_trace=True,
-            input_shape=[1, 3, 64, 64],
-            **config(bundle),
-        )
+        ckpt_export(filepath=str(tmp_path / "model.ts"), use_trace=True, **config(packaged("hmgdm")))
     assert "scripts/export_model.py exports what can be" in str(input_error_in(caught.value))
     assert not (tmp_path / "model.ts").exists()
 

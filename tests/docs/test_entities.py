@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from monai.bundle import ConfigParser
 from recipes import NOISING, recipe_settings
 from torch_geometric.data import Data
 
 from hmgdm_monai.entities.cell_channels import SHAPE_CHANNELS
 from hmgdm_monai.entities.given_entities import GivenEntities
 from hmgdm_monai.saving.encoder_file import save_encoder
+from hmgdm_monai.tasks.configs.unknown import unknown_settings
 from hmgdm_monai.transforms.build_cutter import ENTITY_KINDS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,10 +40,12 @@ def test_the_page_embeds_graphs(tiny: Any, tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_commands_and_names_are_those_of_the_code() -> None:
-    settings = json.loads((ROOT / "bundle/configs/train.json").read_text())
     commands = "\n".join(re.findall(r"```bash\n(.*?)```", PAGE, re.S))
     assert commands.count("monai.bundle run training") == 4  # one for each kind
-    for name in re.findall(r"--(\w+)", commands):
-        assert name == "config_file" or name in settings, name
+    config = ConfigParser(ConfigParser.load_config_file(ROOT / "bundle/configs/train.json"))
+    for name in re.findall(r"--([\w#]+)", commands):
+        if name != "config_file":
+            config[name] = 1
+    assert unknown_settings(config) == []
     for name in (*ENTITY_KINDS, *SHAPE_CHANNELS):
         assert f"`{name}`" in PAGE, name

@@ -39,7 +39,7 @@ def test_the_readme_embeds_a_tile(run: Path) -> None:
     imsave("tile.png", np.random.default_rng(0).integers(0, 256, (128, 128, 3)).astype(np.uint8), check_contrast=False)
     names: dict = {}
     exec(snippet("README.md"), names)
-    assert names["embedding"].shape == (16,)
+    assert names["embedding"].shape == (80,)  # mean and deviation of states and latents
     assert np.isfinite(names["embedding"]).all()
 
 
@@ -57,5 +57,5 @@ def test_the_tutorial_embeds_a_cohort(run: Path) -> None:
         write_latent_unit(run / "stores" / "latents", unit, [tile(0), tile(1)], latent_settings({}, "digest"))
     names: dict = {}
     exec(snippet("docs/own_data.md"), names)
-    assert names["embeddings"].shape == (4, 16)
+    assert names["embeddings"].shape == (4, 80)
     assert [info.location_px[0] for info in names["where"]] == [0, 256, 0, 256]

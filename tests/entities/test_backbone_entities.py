@@ -148,7 +148,7 @@ def test_a_file_gives_the_same_latents(tile: EntityGraph, tmp_path) -> None:  # 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"view": "tiles"}, "entity_view must be one of tile, window, not 'tiles'"),
+        ({"view": "tiles"}, "backbone_entities: view must be one of tile, window, not 'tiles'"),
         ({"seam_px": 0}, "seam_px must be at least 1"),
         ({"window_px": 7}, "window_px at least 8"),
         ({"backbones": []}, "give at least one"),

@@ -11,9 +11,11 @@ import pytest
 import torch
 
 from hmgdm_monai.data.files.checkpoint_file import read_checkpoint, write_checkpoint
+from hmgdm_monai.data.files.json_tensor import tensor_to_json
 from hmgdm_monai.entities.build import build_entities
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.saving.entities_file import load_entities, save_entities
+from hmgdm_monai.saving.model_file import DESCRIPTION, write_model
 from hmgdm_monai.transforms.entity_graph import build_entity_graph
 from hmgdm_monai.transforms.superpixels import Superpixels
 
@@ -51,17 +53,20 @@ def test_other_kinds_and_files_are_refused_in_one_line(tiny: Any, tmp_path: Path
     with pytest.raises(InputError, match="no entities of kind 'texture'"):
         build_entities("texture", {})
     save_entities(tmp_path / "entities.pt", tiny.entities("window_autoencoder"))
-    saved = read_checkpoint(tmp_path / "entities.pt")
-    write_checkpoint(tmp_path / "other.pt", {**saved, "settings": {**saved["settings"], "widths": [16]}})
-    write_checkpoint(tmp_path / "newer.pt", {**saved, "format": 99})
-    write_checkpoint(tmp_path / "model.pt", {"format": 3, "kind": "hmgdm", "settings": {}, "weights": {}})
-    write_checkpoint(tmp_path / "part.pt", {"format": 1, "weights": saved["weights"]})
+    state = read_checkpoint(tmp_path / "entities.pt")
+    told = {name: value for name, value in tensor_to_json(state[DESCRIPTION]).items() if name != "sha256"}
+    write_model(
+        tmp_path / "other.pt", "entity encoder", state, told | {"settings": told["settings"] | {"widths": [16]}}
+    )
+    write_model(tmp_path / "newer.pt", "entity encoder", state, told | {"format": 99})
+    write_model(tmp_path / "model.pt", "encoder", state, told | {"content": "encoder"})
+    write_checkpoint(tmp_path / "part.pt", {name: value for name, value in state.items() if name != DESCRIPTION})
     (tmp_path / "text.pt").write_text("no checkpoint")
     cases = {
-        "other": "damaged",
-        "part": "damaged",
-        "newer": "no entity encoder",
-        "model": "no entity encoder",
+        "other": "damaged|lacks the weights|no place for",
+        "part": "is no entity encoder",
+        "newer": "of format 99, this version reads format 4",
+        "model": "another kind: encoder, not entity encoder",
         "text": "damaged",
     }
     for name, told in {**cases, "none": "no such"}.items():

@@ -15,6 +15,7 @@ from ignite.engine import Events
 
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.handlers.stage_checkpoint import differing_settings
+from hmgdm_monai.metrics.mean_loss import MeanLoss
 from hmgdm_monai.tasks.pretraining.stage import run_stage
 
 
@@ -228,3 +229,41 @@ def test_the_last_epoch_is_kept_where_that_is_asked_for(toy_stage: Callable, tmp
         assert saved["epoch"] == epoch and same(saved["weights"], stage.network.state_dict())
     with pytest.raises(ValueError, match="keep must be"):
         type(checkpoint)(tmp_path / "x.pt", {}, keep="first")
+
+
+@pytest.fixture
+def losses_are(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Function that sets the losses of the validations that follow, in their order."""
+
+    def given(*losses: float) -> None:
+        told = iter(losses)
+        monkeypatch.setattr(MeanLoss, "compute", lambda self: next(told))
+
+    return given
+
+
+def test_schedule_and_early_stop_count_validations_and_not_epochs(
+    toy_stage: Callable, losses_are: Callable[..., None]
+) -> None:
+    """With a validation every seventh epoch: the patience of both is of validations."""
+    stage = toy_stage(100, val_interval=7, patience=4, lr=1e-3)  # the schedule's own patience is 1
+    losses_are(1.0, 2.0, 2.0, 2.0, 2.0)
+    rates: list[float] = []
+    stage.trainer.add_event_handler(
+        Events.EPOCH_STARTED, lambda engine: rates.append(stage.optimizer.param_groups[0]["lr"])
+    )
+    run(stage)
+    # The first validation is the best; four follow without a better one.
+    assert len(rates) == 5 * 7 and stage.checkpoint.stopped_early
+    # Two of them, at epochs 14 and 21, lower the rate once, and the two at 28 and 35 once more.
+    assert rates == pytest.approx(21 * [1e-3] + 14 * [6e-4])
+    assert stage.optimizer.param_groups[0]["lr"] == pytest.approx(3.6e-4)
+
+
+def test_training_goes_on_while_the_patience_in_validations_lasts(
+    toy_stage: Callable, losses_are: Callable[..., None]
+) -> None:
+    stage = toy_stage(20, val_interval=7, patience=2)
+    losses_are(1.0, 2.0)
+    run(stage)
+    assert stage.trainer.state.epoch == 20 and not stage.checkpoint.stopped_early

@@ -52,6 +52,19 @@ POLYGON = """<Annotation Name="{}" Type="Polygon"><Coordinates><Coordinate Order
 <Coordinate Order="1" X="9.5" Y="2"/><Coordinate Order="2" X="9.5" Y="7"/></Coordinates></Annotation>"""
 
 
+@pytest.mark.parametrize("text", ["[" * 10**5, '{"tiles":' * 10**5])
+def test_a_label_nested_without_end_is_no_json(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(InputError, match="is no JSON"):
+        read_labels(tmp_path / "a.json", CLASSES)
+
+
+def test_a_place_that_no_slide_has_is_refused(tmp_path):
+    tile = {"tiles": [{"location": [10**400, 0], "label": CLASSES[0]}]}
+    with pytest.raises(InputError, match="location must be"):
+        read_labels(written(tmp_path, tile), CLASSES)
+
+
 def test_polygons_of_asap_are_regions(tmp_path):
     path = tmp_path / "a.xml"
     path.write_text(ASAP.format(POLYGON.format("tumour") + POLYGON.format("normal")))
@@ -65,6 +78,7 @@ def test_polygons_of_asap_are_regions(tmp_path):
     ("content", "line"),
     [
         ("<a", "is no XML"),
+        ('<!DOCTYPE a [<!ENTITY e "e">]><a>&e;</a>', "has a document type"),
         ("<a/>", "has no annotation in it; give regions a class of normal, tumour"),
         (ASAP.format(""), "has no annotation in it"),
         (ASAP.format(POLYGON.format("Tumor")), "'Tumor' is no class of the model"),

@@ -32,17 +32,28 @@ def test_requests_name_a_region_or_the_whole():
 
 
 @pytest.mark.parametrize(
-    "request_", [{"location": 5}, {"location": [1, 2, 3]}, {"size": ["a", 1]}, {"size": [1, -1]}, {"size": [1, np.inf]}]
+    "request_",
+    [
+        {"location": 5},
+        {"location": [1, 2, 3]},
+        {"size": ["a", 1]},
+        {"size": [1, -1]},
+        {"size": [1, np.inf]},
+        {"size": [1, np.nan]},
+        {"location": [10**400, 1]},
+        {"location": [-1e300, 1]},
+    ],
 )
 def test_what_is_no_region_is_refused(request_):
-    with pytest.raises(InputError, match=r"two numbers|must not be negative"):
+    with pytest.raises(InputError, match=r"two numbers|must not be negative") as caught:
         region_of(request_)
+    assert len(str(caught.value)) < 200
 
 
 def test_numbers_of_a_request():
     assert number({}, "mpp", None) is None
     assert number({"mpp": 0.5}, "mpp", None) == 0.5
-    for bad in (0, -1, "a", True, float("nan")):
+    for bad in (0, -1, "a", True, float("nan"), float("inf"), 10**400):
         with pytest.raises(InputError, match="mpp must be a positive number"):
             number({"mpp": bad}, "mpp", None)
 
@@ -76,6 +87,15 @@ def test_a_region_beside_the_slide_is_refused(slide):
     for region in (Region(1024, 0), Region(0, 768), Region(-500, 0, 400, 400)):
         with pytest.raises(InputError, match="lies outside of the image of 1024 x 768 px"):
             tiles_over(slide, SPEC, region)
+
+
+@pytest.mark.parametrize("side", [1024 + 128, 2**31])
+def test_a_region_of_too_many_tiles_is_refused_before_they_are_listed(slide, side):
+    assert len(tiles_over(slide, SPEC, Region(0, 0, 1024, 1024))) == 64
+    with pytest.raises(InputError, match=r"the region has \d+ tiles, more than 64; .*setting region_tiles"):
+        tiles_over(slide, SPEC, Region(0, 0, side, side))
+    with pytest.raises(InputError, match="the region has 2 tiles, more than 1"):
+        tiles_over(slide, SPEC, Region(0, 0, 256, 128), 1)
 
 
 def test_batches_are_the_pixels_at_the_locations(slide):

@@ -6,13 +6,10 @@ bash scripts/monailabel_app/environment.sh && python -m pytest tests/monailabel 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import socket
-import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from xml.etree import ElementTree
@@ -28,69 +25,14 @@ from hmgdm_monai.data.tiles.tiling import tile_locations
 from hmgdm_monai.preparation.recipe import recipe_of
 from hmgdm_monai.saving.classifier_file import load_classifier
 
-ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ["dark", "light & pale"]
 WHOLE = {"wsi": json.dumps({"location": [0, 0], "size": [0, 0]})}
 
 pytestmark = pytest.mark.slow
 
 
-@contextmanager
-def running(app: Path, studies: Path, *more: str) -> Iterator[SimpleNamespace]:
-    """A server on a free port, until the block ends."""
-    python = ROOT / ".venv-monailabel" / "bin" / "python"
-    if not python.exists():
-        pytest.skip("no .venv-monailabel: bash scripts/monailabel_app/environment.sh makes it")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [python, "-m", "monailabel.main", "start_server", "-a", app, "-s", studies, "-i", "127.0.0.1"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    log = app.parent / f"{app.name}.log"
-    with log.open("w") as output:
-        server = subprocess.Popen(
-            [*command, "-p", str(port), *more], cwd=app.parent, env=environment, stdout=output, stderr=output
-        )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(240):
-            try:
-                requests.get(f"{url}/info/", timeout=30).raise_for_status()
-                break
-            except requests.ConnectionError:
-                assert server.poll() is None, f"the server ended: {log.read_text()[-3000:]}"
-                time.sleep(0.5)
-        else:
-            pytest.fail(f"the server did not answer within 120 s: {log.read_text()[-3000:]}")
-        yield SimpleNamespace(url=url, log=log, alive=lambda: server.poll() is None)
-    finally:
-        server.terminate()
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-
-
-def copied_app(folder: Path) -> Path:
-    """The app where it may write: MONAI Label keeps logs and models in it."""
-    ignored = shutil.ignore_patterns("model", "logs", "bin", "__pycache__")
-    return shutil.copytree(ROOT / "scripts" / "monailabel_app", folder, ignore=ignored)
-
-
 @pytest.fixture(scope="module")
-def tissue(stained):
-    """Function (width, height, pale) -> (height, width, 3) uint8."""
-
-    def draw(width: int, height: int, pale: bool) -> np.ndarray:
-        pixels = stained(width, height)
-        return 255 - (255 - pixels) // 5 * 3 if pale else pixels
-
-    return draw
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory, write_bundle, write_tiff, tissue) -> Iterator[SimpleNamespace]:
+def site(tmp_path_factory, write_bundle, write_tiff, tissue, running, copied_app) -> Iterator[SimpleNamespace]:
     """A server with a graph model "tiny" and a transformer "vit", both untrained, and images.
 
     Eight tiles are dark and pale by turns, a slide is dark on its left and pale on its right, and one image is broken.
@@ -109,8 +51,10 @@ def site(tmp_path_factory, write_bundle, write_tiff, tissue) -> Iterator[SimpleN
     pixels[256:512, 640:1152] = tissue(512, 256, True)
     write_tiff(studies / "slide.tif", [pixels, pixels[::4, ::4]], mpp=0.25, compression="zlib")
     (studies / "broken.png").write_bytes(b"no image")
-    with running(app, studies) as server:
-        yield SimpleNamespace(server=server, app=app, studies=studies, bundle=bundle)
+    more = folder / "more"
+    more.mkdir()
+    with running(app, studies, "--conf", "image_folders", str(more)) as server:
+        yield SimpleNamespace(server=server, app=app, studies=studies, bundle=bundle, more=more)
 
 
 def ask(site, path: str, method: str = "post", status: int = 200, **more) -> requests.Response:
@@ -230,7 +174,7 @@ def test_a_region_of_a_slide_gives_the_tiles_whose_centre_is_in_it(site):
 
 
 def test_the_cmu_slide_is_tiled_as_our_own_environment_tiles_it(site, real_data):
-    path = real_data / "slides" / "CMU-1-Small-Region.svs"
+    path = Path(shutil.copy(real_data / "slides" / "CMU-1-Small-Region.svs", site.more))
     answer = ask(site, f"/infer/wsi_v2/tiny?image={path}&output=json", data=WHOLE).json()
     spec = recipe_of(load_classifier(site.bundle / "models" / "classifier.pt").run_settings).tile_spec
     with closing(open_slide(path)) as slide:
@@ -351,7 +295,9 @@ def test_bad_input_is_answered_by_one_line(site):
     assert not (site.studies / "labels" / "final" / "tile_7.json").exists()
 
 
-def test_a_server_without_its_model_starts_and_says_what_is_missing(tmp_path, write_bundle, tissue):
+def test_a_server_without_its_model_starts_and_says_what_is_missing(
+    tmp_path, write_bundle, tissue, running, copied_app
+):
     """Then the bundle is put in its place, under a name of the command line, and the same server classifies."""
     app, studies, bundle = copied_app(tmp_path / "app"), tmp_path / "studies", tmp_path / "elsewhere" / "mine"
     studies.mkdir()

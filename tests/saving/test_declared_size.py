@@ -11,12 +11,14 @@ import pytest
 import torch
 from torch import nn
 
-from hmgdm_monai.data.files.checkpoint_file import read_checkpoint, write_checkpoint
+from hmgdm_monai.data.files.checkpoint_file import read_checkpoint
+from hmgdm_monai.data.files.json_tensor import tensor_to_json
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.saving.classifier_file import build_classifier, load_classifier, save_classifier
 from hmgdm_monai.saving.declared_size import check_declared_size
 from hmgdm_monai.saving.encoder_file import load_encoder, save_encoder
 from hmgdm_monai.saving.entities_file import load_entities, save_entities
+from hmgdm_monai.saving.model_file import DESCRIPTION, write_model
 from hmgdm_monai.saving.survival_file import SurvivalModel, build_loss, load_survival_model, save_survival_model
 
 
@@ -62,11 +64,12 @@ def test_a_small_file_does_not_make_a_large_network(tmp_path: Path, load: Callab
     *names, last = FILES[load](path, tiny)
     load(path)
     content = read_checkpoint(path)
-    settings = content
+    told = {name: value for name, value in tensor_to_json(content[DESCRIPTION]).items() if name != "sha256"}
+    settings = told
     for name in names:
         settings = settings[name]
     settings[last] = 2_000_000
-    write_checkpoint(path, content)
+    write_model(path, told.pop("content"), content, told)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(InputError, match=r"model\.pt: is damaged.*settings declare .* MB of weights") as caught:
         load(path)

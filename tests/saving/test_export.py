@@ -102,7 +102,7 @@ def test_entities_that_leave_tensors_cannot_be_exported(tiny: Any, tmp_path: Pat
     torch.jit.trace(network, torch.zeros(1, 3, 64, 64)).save(tmp_path / "maps.ts")
     cases = [
         (tiny.entities("window_autoencoder"), "only entities of a backbone"),
-        (tiny.entities(view="window"), "with entity_view tile"),
+        (tiny.entities(view="window"), "with view tile"),
         (tiny.entities(shape_channels=True), "without shape_channels"),
         (tiny.entities(backbones=str(tmp_path / "maps.ts")), r"maps\.ts: is an exported file itself"),
     ]

@@ -71,7 +71,7 @@ def test_embeddings_are_the_same_bit_for_bit(encoder, tiles, tmp_path, no_networ
         assert torch.equal(found(tiles), encoder(tiles))
     assert found.digest() == encoder.digest()
     assert found.settings == encoder.settings
-    assert all(torch.equal(value, found.state_dict()[key]) for key, value in encoder.state_dict().items())
+    assert all(torch.equal(value, found.weights()[key]) for key, value in encoder.weights().items())
     again = save_pretrained(found, tmp_path / "again")
     for name in ("config.json", "model.safetensors"):
         assert (again / name).read_bytes() == (folder / name).read_bytes()

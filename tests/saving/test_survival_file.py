@@ -46,6 +46,14 @@ def test_round_trip(kind: str, tmp_path: Path) -> None:
     assert (after.median_risk, after.about, after.settings) == (0.3, {"fold": 1}, before.settings)
 
 
+def test_the_file_is_the_state_of_the_network(tmp_path: Path) -> None:
+    before, other = model(LOSSES["cox"]), build_aggregator("amil", 4, 1, hidden_dim=8)
+    save_survival_model(tmp_path / "m.pt", before)
+    other.load_state_dict(torch.load(tmp_path / "m.pt", weights_only=True))
+    assert all(torch.equal(*pair) for pair in zip(other.parameters(), before.network.parameters(), strict=True))
+    assert other.about["median_risk"] == 0.3
+
+
 def test_curves_of_a_cox_model_are_those_of_scikit_survival() -> None:
     from sksurv.linear_model.coxph import BreslowEstimator
 
@@ -65,7 +73,7 @@ def test_curves_of_a_discrete_model_fall_at_the_ends_of_its_intervals() -> None:
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
-    write_checkpoint(tmp_path / "m.pt", {"format": 1})
+    write_checkpoint(tmp_path / "m.pt", {"weight": torch.zeros(2)})
     with pytest.raises(InputError, match="is no survival model"):
         load_survival_model(tmp_path / "m.pt")
     with pytest.raises(InputError, match="there is no such checkpoint"):

@@ -75,7 +75,9 @@ def test_each_step_from_image_to_embedding_is_timed() -> None:
         "tile_size_px": 64,
         "n_segments": 9,
     }
-    encoders = [entities.configured_encoder(**small, entity_view=view) for view in ("tile", "window")]
+    encoders = [
+        entities.configured_encoder(**small, **{"backbone_entities::view": view}) for view in ("tile", "window")
+    ]
     images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     measured = entities.measure_entities(*encoders, images, rounds=2)
     assert all(values.shape == (2,) and (values >= 0).all() for values in measured.values())

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import reproduce
+from monai.bundle import ConfigParser
 from reproduce_parts import cohorts, corruption, methods, probes, scoring
 from reproduce_parts.work import Work
 from skimage.io import imsave
 
 from hmgdm_monai.errors import InputError
+from hmgdm_monai.tasks.configs.unknown import unknown_settings
 
 CONFIGS = Path(__file__).parents[2] / "bundle/configs"
 
@@ -74,6 +76,7 @@ def test_breast_tiles_are_enlarged_and_not_padded(tmp_path: Path, monkeypatch) -
 
 def test_settings_go_to_their_family() -> None:
     settings = ["seed=1", "images:view_px=64", "graphs:early_stop::patience=3", "backbone={'name': 'x'}"]
+    assert methods.settings_for(methods.METHODS["hmgdm"], ["images::prior=x"]) == ["images::prior=x"]  # a path
 
     def of(name: str) -> list[str]:
         return methods.settings_for(methods.METHODS[name], settings)
@@ -87,19 +90,22 @@ def test_settings_go_to_their_family() -> None:
             assert (CONFIGS / config).is_file()
 
 
-def test_each_ablation_changes_a_setting_that_is_there() -> None:
-    config = json.loads((CONFIGS / "train.json").read_text())
-    for method in methods.ABLATIONS.values():
-        assert method.settings
-        for setting in method.settings:
-            name, _, value = setting.partition("=")
-            assert json.dumps(config[name]) != value and str(config[name]) != value
+def test_each_ablation_changes_a_setting_that_is_there(tmp_path: Path) -> None:
+    for name, method in methods.ABLATIONS.items():
+        overrides = methods.overrides_of(tmp_path, tmp_path, tmp_path, 0, method.settings)
+        plain = ConfigParser(ConfigParser.load_config_file(CONFIGS / "train.json"))
+        changed = ConfigParser(ConfigParser.load_config_file(CONFIGS / "train.json"))
+        changed.update(overrides)
+        assert unknown_settings(changed) == [], name
+        given = [setting.partition("=")[0] for setting in method.settings]
+        assert any(plain.get(path) != changed[path] for path in given), name
 
 
 def test_windows_are_enlarged_as_tiles_are_and_backbones_stand_side_by_side(monkeypatch) -> None:
-    config = {"backbone": {"name": "x", "resize_px": 512}, "entity_window_px": 64, "tile_size_px": 256}
+    config = {"backbone": {"name": "x", "resize_px": 512}, "tile_size_px": 256}
     monkeypatch.setattr(methods, "_train", lambda: config)
-    assert methods.window_view() == {"backbone": [{"name": "x", "resize_px": 128}], "entity_view": "window"}
+    window = {"backbone_entities::view": "window", "backbone_entities::window_px": 64}
+    assert methods.window_view() == {"backbone": [{"name": "x", "resize_px": 128}], **window}
     assert methods.both_backbones() == {"backbone": [config["backbone"], "segresnet_he"]}
     config["backbone"] = "x"
     assert methods.window_view()["backbone"] == ["x"]
@@ -148,14 +154,11 @@ def test_bad_input_is_one_line(arguments: list[str], told: str, capsys, tmp_path
     assert told in error and error.count("\n") == 1
 
 
-TINY = ["tile_size_px=64", "n_segments=12", "val_fraction=0.34", "device=cpu"]
-TINY += [
-    "graphs:backbone={'name': 'efficientnet_lite0', 'blocks': [2], 'resize_px': None}",
-    "graphs:hidden_dim=8",
-    "graphs:num_layers=1",
-]
-TINY += ["images:view_px=32", "images:batch_size=4", "images:warmup_steps=2", "images:vit_settings::hidden_dim=16"]
-TINY += ["images:vit_settings::num_layers=1"]
+TINY = ["tile_size_px=64", "n_segments=12", "data::val_fraction=0.34", "device=cpu"]
+TINY += ["graphs:backbone={'name': 'efficientnet_lite0', 'blocks': [2], 'resize_px': None}"]
+TINY += ["graphs:network_def::hidden_dim=8", "graphs:network_def::num_layers=1"]
+TINY += ["images:view_px=32", "images:batch_size=4", "images:lr_scheduler::total_iters=2"]
+TINY += ["images:network_def::vit::hidden_dim=16", "images:network_def::vit::num_layers=1"]
 
 
 def test_the_smallest_version_from_tiles_to_table(manifest: Path, tmp_path: Path, capsys) -> None:
@@ -204,7 +207,8 @@ def small_encoder():
     from benchmark_parts.entities import configured_encoder
 
     backbone = {"name": "efficientnet_lite0", "blocks": [2], "resize_px": None}
-    return configured_encoder(backbone=backbone, tile_size_px=64, n_segments=9, hidden_dim=8, num_layers=1)
+    network = {"network_def::hidden_dim": 8, "network_def::num_layers": 1}
+    return configured_encoder(backbone=backbone, tile_size_px=64, n_segments=9, **network)
 
 
 def test_fine_tuning_learns_and_comes_out_the_same_again(small_encoder, monkeypatch) -> None:

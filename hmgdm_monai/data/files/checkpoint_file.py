@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import struct
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,21 @@ import torch
 from hmgdm_monai.data.files.whole_file import write_whole
 from hmgdm_monai.errors import InputError
 
+# What zipfile and torch.load raise for a file in which a byte has changed.
+DAMAGED = (
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 MOST_SHARED = 10  # tensors may share their numbers, but not all of them so often
 
 
@@ -40,7 +56,7 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
         raise InputError(f"{path}: there is no such checkpoint") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, KeyError, ValueError) as error:
+    except DAMAGED as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
             f"{path}: is no checkpoint of ours or is damaged ({first[:120]}); remove it to start anew"

@@ -88,7 +88,7 @@ class Slide:
         corner = self._on_level(level, np.array([[x_px, y_px]], dtype=np.float64))
         if as_is:
             x, y = centred(corner, width_px, height_px, scale)[0].tolist()
-            return self._read_level(level, x, y, width_px, height_px)
+            return self.read_level(level, x, y, width_px, height_px)
         x, y = corner[0].tolist()
         return self._read_scaled(level, x, y, width_px, height_px, scale)
 
@@ -121,8 +121,36 @@ class Slide:
             for i, pixels in zip(np.flatnonzero(inside), many, strict=True):
                 out[i] = pixels if as_is else resample(pixels, corners[i] - first[i], size_px, size_px, scale)
         for i in np.flatnonzero(~inside):
-            pixels = self._read_level(level, int(first[i, 0]), int(first[i, 1]), read_w, read_h)
+            pixels = self.read_level(level, int(first[i, 0]), int(first[i, 1]), read_w, read_h)
             out[i] = pixels if as_is else resample(pixels, corners[i] - first[i], size_px, size_px, scale)
+        return out
+
+    def read_level(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
+        """Read a rectangle of a level as it is.
+
+        Args:
+            level: of the pyramid, from 0.
+            x: left edge, pixels of that level; may lie outside.
+            y: upper edge, likewise.
+            width: in pixels.
+            height: in pixels.
+
+        Returns:
+            (height, width, 3) uint8 RGB, white outside the level.
+
+        Raises:
+            InputError: the file cannot be decoded.
+        """
+        level_w, level_h = self.level_sizes_px[level]
+        left, top, right, bottom = max(0, x), max(0, y), min(level_w, x + width), min(level_h, y + height)
+        whole = (left, top, right, bottom) == (x, y, x + width, y + height)
+        out = np.empty((0, 0, 3), np.uint8) if whole else np.full((height, width, 3), WHITE, dtype=np.uint8)
+        if left < right and top < bottom:
+            with self._reading():
+                pixels = self._opened().read(level, left, top, right - left, bottom - top)
+            if whole:
+                return np.array(pixels)  # a copy: some backends give a view of what they keep
+            out[top - y : bottom - y, left - x : right - x] = pixels
         return out
 
     def thumbnail(self, max_px: int) -> tuple[np.ndarray, float]:
@@ -138,7 +166,7 @@ class Slide:
         level_x, level_y = self._level_scale(level)
         scale = (downsample / level_x, downsample / level_y)
         if scale == (1.0, 1.0):
-            return self._read_level(level, 0, 0, out_w, out_h), downsample
+            return self.read_level(level, 0, 0, out_w, out_h), downsample
         # A slide without a pyramid does not fit into memory: band by band.
         level_w = self.level_sizes_px[level][0]
         rows = max(1, int(THUMBNAIL_BAND_BYTES / (3 * level_w * scale[1])))
@@ -234,27 +262,13 @@ class Slide:
             )
         return first, read_w, read_h
 
-    def _read_level(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
-        """A rectangle of a level, white where it leaves it."""
-        level_w, level_h = self.level_sizes_px[level]
-        left, top, right, bottom = max(0, x), max(0, y), min(level_w, x + width), min(level_h, y + height)
-        whole = (left, top, right, bottom) == (x, y, x + width, y + height)
-        out = np.empty((0, 0, 3), np.uint8) if whole else np.full((height, width, 3), WHITE, dtype=np.uint8)
-        if left < right and top < bottom:
-            with self._reading():
-                pixels = self._opened().read(level, left, top, right - left, bottom - top)
-            if whole:
-                return np.array(pixels)  # a copy: some backends give a view of what they keep
-            out[top - y : bottom - y, left - x : right - x] = pixels
-        return out
-
     def _read_scaled(
         self, level: int, x: float, y: float, width: int, height: int, scale: tuple[float, float]
     ) -> np.ndarray:
         """A region whose corner (x, y) and pixel size `scale`, both in level pixels, are no whole numbers."""
         corner = np.array([[x, y]])
         first, read_w, read_h = self._support(corner, width, height, scale)
-        pixels = self._read_level(level, int(first[0, 0]), int(first[0, 1]), read_w, read_h)
+        pixels = self.read_level(level, int(first[0, 0]), int(first[0, 1]), read_w, read_h)
         return resample(pixels, corner[0] - first[0], width, height, scale)
 
 

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from hmgdm_monai.entities.latent_standardizer import LatentStandardizer
+from hmgdm_monai.networks.layers.described import Described
 
 
-class BagAggregator(nn.Module, ABC):
+class BagAggregator(Described, ABC):
     """From bags of tiles to outputs (B, K).
 
     Takes a PyG batch with ``x`` (N, D), ``batch`` (N,) and ``num_graphs`` B, as the loader makes it of

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
+from hmgdm_monai.networks.layers.described import Described
 from hmgdm_monai.networks.layers.gated_pooling import GatedAttentionPooling
 
 
-class TileClassifier(nn.Module):
+class TileClassifier(Described):
     """A head on the frozen embedding.
 
     Args:

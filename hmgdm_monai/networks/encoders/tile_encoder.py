@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 
+from hmgdm_monai.data.files.json_tensor import json_to_tensor, tensor_to_json
 from hmgdm_monai.errors import InputError
 
 
@@ -43,7 +44,9 @@ class TileEncoder(nn.Module, ABC):
 
     def __init__(self, settings: Mapping[str, Any], run_settings: Mapping[str, Any]) -> None:
         super().__init__()
-        self.settings, self.run_settings = copy.deepcopy(dict(settings)), copy.deepcopy(dict(run_settings))
+        # By way of JSON: as they come back from a file.
+        self.settings: dict[str, Any] = json.loads(json.dumps(dict(settings)))
+        self.run_settings: dict[str, Any] = json.loads(json.dumps(dict(run_settings)))
 
     @property
     @abstractmethod
@@ -127,10 +130,40 @@ class TileEncoder(nn.Module, ABC):
         """Embeddings (B, S) of images (B, 3, S, S) of values 0 to 255, or of a batch of samples."""
         return self.embed(self.prepare(self.samples(tiles) if isinstance(tiles, Tensor) else tiles))
 
+    def get_extra_state(self) -> Tensor:
+        """What the encoder is built from, among its weights: (N,) uint8 of JSON; PyTorch's hook of ``state_dict``."""
+        return json_to_tensor(self.description())
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take over how tiles are made, from the weights of a like encoder; PyTorch's hook of ``load_state_dict``.
+
+        Args:
+            state: (N,) uint8, of :meth:`get_extra_state`, or with more from a model file.
+
+        Raises:
+            InputError: the weights are of an encoder with other settings.
+        """
+        told = tensor_to_json(state)
+        if (told.get("kind"), told.get("settings")) != (self.kind, self.settings):
+            raise InputError(
+                "these weights are of an encoder with other settings; build the network from their own file, "
+                "by load_encoder or load_classifier"
+            )
+        self.run_settings = told["run_settings"]
+        self.__dict__.pop("to_sample", None)  # was made by the former ones
+
+    def description(self) -> dict[str, Any]:
+        """What the encoder is built from: kind, settings, run settings."""
+        return {"kind": self.kind, "settings": self.settings, "run_settings": self.run_settings}
+
+    def weights(self) -> dict[str, Tensor]:
+        """The state dict without the description."""
+        return {name: value for name, value in self.state_dict().items() if name != "_extra_state"}
+
     def digest(self) -> str:
         """SHA-256 of all that an embedding depends on but the making of tiles: weights, and choices without any."""
         sha = hashlib.sha256(repr(self._choices()).encode())
-        for name, value in sorted(self.state_dict().items()):
+        for name, value in sorted(self.weights().items()):
             if not name.startswith(self.pretext_weights):
                 sha.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
                 sha.update(value.detach().cpu().contiguous().numpy().tobytes())

@@ -41,7 +41,7 @@ class TileViT(nn.Module):
         mlp_ratio: int = 4,
     ) -> None:
         super().__init__()
-        if image_px % patch_px or hidden_dim % 4 or hidden_dim % heads:
+        if heads < 1 or image_px % patch_px or hidden_dim % 4 or hidden_dim % heads:
             raise ValueError(
                 f"patches of {patch_px} px must divide images of {image_px} px, and 4 and {heads} heads must divide "
                 f"hidden_dim {hidden_dim}"

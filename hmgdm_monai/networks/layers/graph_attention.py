@@ -47,12 +47,12 @@ class GraphAttention(nn.Module):
         heads: number of heads, dividing D.
 
     Raises:
-        ValueError: if ``heads`` does not divide D.
+        ValueError: if ``heads`` does not divide D, or is below 1.
     """
 
     def __init__(self, channels: int, heads: int = 4) -> None:
         super().__init__()
-        if channels % heads:
+        if heads < 1 or channels % heads:
             raise ValueError(f"heads must divide channels, got {heads} and {channels}")
         self.heads = heads
         self.query = nn.Linear(channels, channels)

@@ -25,10 +25,13 @@ PRETRAINING = (
     "optimizer",
     "lr_scheduler",
     "early_stop#patience",
+    "clock",
+    "checkpoint#keep",
+    "handlers#lr_schedule",
     "train#dataloader",
     "train#iteration",
-    "train#trainer#amp",
-    "train#trainer#accumulation_steps",
+    "train#trainer",
+    "validate#dataloader",
     "num_threads",
 )
 CROSS_VALIDATION = (
@@ -61,6 +64,8 @@ CROSS_VALIDATION = (
 )
 # Settings that may change between runs into one folder.
 FREE = ("output_dir", "dataset_dir", "ckpt_dir", "bundle_root", "device", "num_workers")
+# What only watches a training: another progress bar makes no other run.
+WATCHING = ("train#handlers", "train#key_metric")
 FREE_IN_PRETRAINING = (*FREE, "max_epochs", "val_interval", "probe_interval")
 
 
@@ -92,4 +97,4 @@ def cross_validation_run_folder(path: Path | str, identity: Sequence[str] = CROS
 
 def _run_folder(path: Path | str, identity: Sequence[str], free: Sequence[str]) -> RunFolder:
     parser = running_config()
-    return RunFolder(path, plain_settings(parser, identity, free), plain_settings(parser, free))
+    return RunFolder(path, plain_settings(parser, identity, (*free, *WATCHING)), plain_settings(parser, free))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from monai.bundle import ConfigParser
@@ -11,6 +11,13 @@ from monai.bundle.reference_resolver import ReferenceResolver
 
 _LEFT_OUT = object()
 _SEPARATOR = "::"
+# How many processes train together makes no other run: what each of them has is told as one process alone has it.
+_OF_ONE_PROCESS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "hmgdm_monai.ranks.num_ranks": lambda arguments: 1,
+    "hmgdm_monai.ranks.rank": lambda arguments: 0,
+    "hmgdm_monai.ranks.share_of_batch": lambda arguments: arguments["batch_size"],
+    "hmgdm_monai.ranks.data_parallel": lambda arguments: arguments["network"],
+}
 
 
 def plain_settings(parser: ConfigParser, names: Sequence[str], free: Collection[str] = ()) -> dict[str, Any]:
@@ -28,7 +35,7 @@ def plain_settings(parser: ConfigParser, names: Sequence[str], free: Collection[
         Nested as in the config, of values that JSON knows.
     """
     wanted = [ReferenceResolver.normalize_id(name) for name in names]
-    reader = _Reader(parser, set(wanted), set(free))
+    reader = _Reader(parser, set(wanted), {ReferenceResolver.normalize_id(name) for name in free})
     found: dict[str, Any] = {}
     for name in wanted:
         if name in parser:
@@ -59,6 +66,8 @@ class _Reader:
         disabled = self.plain(f"{name}{_SEPARATOR}_disabled_", value.get("_disabled_", False))
         if disabled is True or str(disabled).strip().lower() == "true":
             return _LEFT_OUT
+        if (of_one := _OF_ONE_PROCESS.get(str(value.get("_target_")))) is not None:
+            return self.plain(name, of_one(value))
         found = {
             key: self.plain(f"{name}{_SEPARATOR}{key}", one)
             for key, one in value.items()

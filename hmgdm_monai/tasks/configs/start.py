@@ -9,12 +9,13 @@ from hmgdm_monai.errors import one_line_errors
 from hmgdm_monai.tasks.configs.unknown import refuse_unknown_settings
 
 
-def start_run(seed: int = 0, num_threads: int = 1) -> None:
+def start_run(seed: int = 0, num_threads: int | None = 1) -> None:
     """Begin a run: errors in one line, unknown settings refused, random numbers and threads set.
 
     Args:
         seed: of all random numbers.
-        num_threads: of PyTorch on the CPU. Graphs are small: more threads mostly wait for each other.
+        num_threads: of PyTorch on the CPU. Graphs are small: more threads mostly wait for each other. None
+            leaves as many as PyTorch takes.
 
     Raises:
         InputError: the config has a setting that nothing reads.
@@ -22,4 +23,5 @@ def start_run(seed: int = 0, num_threads: int = 1) -> None:
     one_line_errors()
     refuse_unknown_settings()
     set_determinism(seed)
-    torch.set_num_threads(num_threads)
+    if num_threads is not None:
+        torch.set_num_threads(num_threads)

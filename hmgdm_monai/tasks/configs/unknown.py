@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import logging
 from collections.abc import Iterator
 from pydoc import locate
 from typing import Any
@@ -22,60 +23,95 @@ _ROOTS = {
     *(one[BundlePropertyConfig.ID] for one in (*TrainProperties.values(), *InferProperties.values())),
     *("_meta_", "imports", "initialize", "finalize", "run", "handlers", "loss", "optimizer", "lr_scheduler"),
 }
+logger = logging.getLogger(__name__)
+
 _OWN_KEYS = ("_target_", "_disabled_", "_requires_", "_mode_", "_desc_")
 
 
 def refuse_unknown_settings() -> None:
-    """Refuse the running config where it has a setting that nothing reads.
+    """Refuse the running config where an override names a setting that nothing reads.
 
     A top-level name, or one within a group such as ``train``, must be referred to or be one of MONAI's. An argument of
-    a component must be one that its target takes.
+    a component must be one that its target takes. Settings that an override has left without effect, as
+    ``optimizer::lr`` leaves ``learning_rate``, are logged.
 
     Raises:
         InputError: there are such settings; all of them in one line, each with the nearest real name.
     """
-    faults = unknown_settings(running_config())
+    parser = running_config()
+    faults = unknown_settings(parser)
     if faults:
         raise InputError("; ".join(faults))
+    for name in settings_without_effect(parser):
+        logger.warning("%s has no effect: nothing refers to it after the overrides", name)
 
 
 def unknown_settings(parser: ConfigParser) -> list[str]:
-    """One phrase for each setting that nothing reads.
+    """One phrase for each setting that an override names and nothing reads.
 
     Args:
         parser: of the config, overrides included.
     """
     config = parser.config
-    used = {part for text in _texts(config) for part in _prefixes(text)}
-    roots = {part for root in _ROOTS for part in _prefixes_of(root)}
+    used, roots = _used(config), _roots()
     known = sorted(name for name in config if not name.startswith("_") and (name in used or name in roots))
+    added = _added(config)
     faults = []
-    for name, value in config.items():
-        # An override sets to null what it leaves without effect; a component that nothing uses is never built.
-        if value is None or name.startswith(("_desc_", "_meta_")) or _is_program(value) or _is_component(value):
-            continue
+    for name, value in _settings_of(config):
         if name not in used | roots:
-            faults.append(_fault(name, name, known, "there is no such setting"))
+            faults += [_fault(name, name, known, "there is no such setting")] if name in added else []
         elif isinstance(value, dict) and name != "handlers":
             faults += _unknown_in_group(name, value, used | roots)
     return faults + [fault for name, value in _components(config) for fault in _unknown_arguments(parser, name, value)]
 
 
+def settings_without_effect(parser: ConfigParser) -> list[str]:
+    """Names of settings of the first config file that nothing reads.
+
+    Args:
+        parser: of the config, overrides included.
+    """
+    config = parser.config
+    read = _used(config) | _roots() | _added(config)
+    return [name for name, _ in _settings_of(config) if name not in read]
+
+
+def _settings_of(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Top-level items that something should refer to."""
+    for name, value in config.items():
+        # An override sets to null what it leaves without effect; a component that nothing uses is never built; names
+        # that begin with _ are descriptions, or what a config keeps for its own expressions.
+        if value is None or name.startswith("_") or _is_program(value) or _is_component(value):
+            continue
+        yield name, value
+
+
+def _added(config: dict[str, Any]) -> set[str]:
+    """Names that overrides have added: they come behind those of the first file, which ends with ``run``."""
+    names = list(config)
+    return set(names[names.index("run") + 1 :]) if "run" in names else set(names)
+
+
 def _unknown_in_group(name: str, group: dict[str, Any], used: set[str]) -> list[str]:
-    """Parts of a group that nothing refers to, where others of its parts are referred to one by one."""
-    inner = {key for key in group if f"{name}{_SEPARATOR}{key}" in used}
+    """Parts of a group that nothing refers to, where others of its parts are referred to one by one.
+
+    Overrides add parts behind the others, so one with a part behind it that is referred to is none of theirs.
+    """
+    inner = [key for key in group if f"{name}{_SEPARATOR}{key}" in used]
     if not inner:
         return []
+    keys = list(group)
     return [
         _fault(f"{name}#{key}", key, sorted(inner), "there is no such setting")
-        for key in group
-        if key not in inner and not key.startswith("_")
+        for key in keys[keys.index(inner[-1]) + 1 :]
+        if not key.startswith("_")
     ]
 
 
 def _unknown_arguments(parser: ConfigParser, name: str, component: dict[str, Any]) -> list[str]:
     target = component["_target_"]
-    if not isinstance(target, str) or target.startswith("$"):
+    disabled = str(component.get("_disabled_")).lower() == "true"
+    if disabled or not isinstance(target, str) or target.startswith("$"):
         return []
     found = parser.locator.get_component_module_name(target)
     module = found[0] if isinstance(found, list) else found
@@ -126,6 +162,14 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(one)
     elif isinstance(value, str):
         yield value
+
+
+def _used(config: dict[str, Any]) -> set[str]:
+    return {part for text in _texts(config) for part in _prefixes(text)}
+
+
+def _roots() -> set[str]:
+    return {part for root in _ROOTS for part in _prefixes_of(root)}
 
 
 def _prefixes(text: str) -> Iterator[str]:

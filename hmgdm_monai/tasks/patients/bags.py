@@ -156,9 +156,14 @@ class EventBatches(Sampler[list[int]]):
         events: (P,) 1 = died, of the patients to draw from.
         batch_size: patients a step, about: all batches of an epoch differ by one or two at most.
         seed: with the epoch (see ``set_epoch``) it fixes the order.
+
+    Raises:
+        InputError: a batch of fewer than two patients, of which none could be compared.
     """
 
     def __init__(self, events: np.ndarray, batch_size: int, seed: int = 0) -> None:
+        if batch_size < 2:
+            raise InputError(f"batch_size must be at least 2, not {batch_size}: a step compares patients")
         self.events, self.seed, self.epoch = np.asarray(events), seed, 0
         self.count = max(1, round(len(self.events) / batch_size))
 

@@ -111,7 +111,8 @@ class SurvivalCrossValidation:
         Raises:
             InputError: the data or the settings can not be used.
         """
-        _ = self.folds
+        # Builds what the first fold trains with, so that a wrong setting is told before there is any work.
+        self.config.parts(fold=self.folds[0]).get_parsed_content("train#trainer")
 
     def run(self) -> dict[str, list[FoldPrediction]]:
         """Predictions of each fold, by name of the model: the aggregator first, then the baselines.

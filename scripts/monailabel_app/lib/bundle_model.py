@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from hmgdm_monai.data.files.checkpoint_file import read_checkpoint
 from hmgdm_monai.data.files.safe_name import safe_name
 from hmgdm_monai.data.files.whole_file import write_whole
 from hmgdm_monai.data.tiles.tiling import TileSpec
@@ -38,6 +38,7 @@ class BundleModel:
         self.name = self.bundle.resolve().name
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._trained_folder = Path(trained_folder)
+        self._lock = threading.Lock()  # requests come from several threads
         self._loaded: tuple[tuple[Path, int, int], Classifier] | None = None
         self._digest: tuple[tuple[Path, int, int], str] | None = None
 
@@ -97,19 +98,20 @@ class BundleModel:
         Raises:
             InputError: a file is missing, damaged or no classifier, or its classes are not those of the metadata.
         """
-        stamp = self.stamp
-        if self._loaded is None or self._loaded[0] != stamp:
-            classifier = load_classifier(stamp[0])
-            outputs = self.metadata.get("network_data_format", {}).get("outputs", {})
-            channels = outputs.get("pred", {}).get("channel_def")
-            if channels and [channels.get(str(i)) for i in range(len(channels))] != list(classifier.classes):
-                raise InputError(
-                    f"model {self.name!r}: its classes {list(classifier.classes)} are not those of its metadata, "
-                    f"{list(channels.values())}; package the bundle again"
-                )
-            classifier.network.to(self.device)
-            self._loaded = stamp, classifier
-        return self._loaded[1]
+        with self._lock:
+            stamp = self.stamp
+            if self._loaded is None or self._loaded[0] != stamp:
+                classifier = load_classifier(stamp[0])
+                outputs = self.metadata.get("network_data_format", {}).get("post_processed_outputs", {})
+                channels = outputs.get("scores", {}).get("channel_def")
+                if channels and [channels.get(str(i)) for i in range(len(channels))] != list(classifier.classes):
+                    raise InputError(
+                        f"model {self.name!r}: its classes {list(classifier.classes)} are not those of its metadata, "
+                        f"{list(channels.values())}; package the bundle again"
+                    )
+                classifier.network.to(self.device)
+                self._loaded = stamp, classifier
+            return self._loaded[1]
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -142,8 +144,7 @@ class BundleModel:
         base = load_classifier(self.packaged)
         base.network.to(self.device)
         before = self._logits(base.network, images).argmax(1).cpu().numpy()
-        settings = read_checkpoint(self.packaged)["settings"]
-        network, settings = refitted(base.network, base.mode, settings, images, labels, strength)
+        network, settings = refitted(base.network, base.mode, base.settings, images, labels, strength)
         after = self._logits(network, images).argmax(1).cpu().numpy()
         seen = sorted({*base.patients, *names})
         self._trained_folder.mkdir(parents=True, exist_ok=True)

@@ -15,9 +15,8 @@ from hmgdm_monai.data.slides.slide import Slide, open_slide
 from hmgdm_monai.errors import InputError
 from lib.answers import annotation, prediction, tile_answers
 from lib.bundle_model import BundleModel
+from lib.limits import Limits
 from lib.regions import is_tile, number, read_tiles, region_of, tiles_in, tiles_over
-
-MOST_TILES = 64  # of a region whose class is asked for
 
 
 class TileInfer(InferTask):
@@ -28,9 +27,10 @@ class TileInfer(InferTask):
 
     Args:
         model: whose classes to give.
+        limits: ``region_tiles`` and ``slide_tiles``.
     """
 
-    def __init__(self, model: BundleModel) -> None:
+    def __init__(self, model: BundleModel, limits: Limits) -> None:
         super().__init__(
             type=InferType.CLASSIFICATION,
             labels=None,
@@ -38,6 +38,7 @@ class TileInfer(InferTask):
             description="Classes of H&E tiles, of a region, or of all tiles of a slide",
         )
         self.model = model
+        self.limits = limits
 
     def is_valid(self) -> bool:
         """True: a model that cannot be loaded is refused with a reason when it is asked."""
@@ -84,12 +85,7 @@ class TileInfer(InferTask):
                     "size, or ask /infer/wsi_v2 for its tiles"
                 )
             else:
-                locations = tiles_over(slide, spec, region)
-            if len(locations) > MOST_TILES:
-                raise InputError(
-                    f"{slide.path.name}: the region has {len(locations)} tiles, more than {MOST_TILES}; name a smaller "
-                    "one, or ask /infer/wsi_v2 for its tiles"
-                )
+                locations = tiles_over(slide, spec, region, self.limits.region_tiles)
             tiles, probabilities = self._classified(slide, locations)
         mean = probabilities.mean(0)
         return None, {
@@ -114,7 +110,13 @@ class TileInfer(InferTask):
         start = time.time()
         with self._opened(request) as slide:
             region = region_of(request)
-            tiles, _ = self._classified(slide, tiles_in(slide, self.model.tile_spec, region))
+            locations = tiles_in(slide, self.model.tile_spec, region)
+            if len(locations) > self.limits.slide_tiles:
+                raise InputError(
+                    f"{slide.path.name}: {len(locations)} tiles are asked for, more than {self.limits.slide_tiles}; "
+                    "ask for a smaller region (setting slide_tiles)"
+                )
+            tiles, _ = self._classified(slide, locations)
             width, height = slide.dimensions_px
         return {
             "name": f"{self.model.name}: tiles of {Path(request['image']).name}",

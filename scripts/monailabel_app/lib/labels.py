@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
+from xml.parsers import expat
 
 import numpy as np
 
 from hmgdm_monai.errors import InputError
+from lib.regions import LARGEST_PX
 
 
 class TileLabel(NamedTuple):
@@ -58,7 +59,7 @@ def read_labels(
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"label {name}: cannot be read ({error.strerror}); submit it again") from error
-    except ValueError as error:  # UnicodeDecodeError is one, too
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError, too
         raise InputError(f"label {name}: is no JSON; {how}") from error
     if isinstance(content, dict) and "label" in content:
         return [TileLabel(_index(content["label"], classes, name), None)]
@@ -72,10 +73,11 @@ def read_labels(
 
 def _regions(path: Path | str, classes: Sequence[str], name: str) -> list[RegionLabel]:
     try:
+        _check_no_entities(path, name)
         found = ElementTree.parse(path).getroot().findall("./Annotations/Annotation")
     except OSError as error:
         raise InputError(f"label {name}: cannot be read ({error.strerror}); submit it again") from error
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, expat.ExpatError) as error:
         raise InputError(f"label {name}: is no XML ({error}); submit ASAP annotations or JSON") from error
     if not found:
         raise InputError(f"label {name}: has no annotation in it; give regions a class of {', '.join(classes)}")
@@ -92,9 +94,21 @@ def _regions(path: Path | str, classes: Sequence[str], name: str) -> list[Region
     return labels
 
 
+def _check_no_entities(path: Path | str, name: str) -> None:
+    """Refuse a document type: its entities can make a small file take all memory, and ASAP writes none."""
+
+    def refuse(*_: object) -> None:
+        raise InputError(f"label {name}: has a document type (<!DOCTYPE ...>); submit ASAP annotations without one")
+
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = refuse
+    with Path(path).open("rb") as file:
+        parser.ParseFile(file)
+
+
 def _index(label: object, classes: Sequence[str], name: str) -> int:
     if label not in classes:
-        raise InputError(f"label {name}: {label!r} is no class of the model; choose one of {', '.join(classes)}")
+        raise InputError(f"label {name}: {label!r:.80} is no class of the model; choose one of {', '.join(classes)}")
     return list(classes).index(label)
 
 
@@ -103,8 +117,8 @@ def _location(value: object, name: str) -> tuple[float, float]:
         not isinstance(value, list)
         or len(value) != 2
         or not all(
-            isinstance(part, int | float) and not isinstance(part, bool) and math.isfinite(part) for part in value
+            isinstance(part, int | float) and not isinstance(part, bool) and abs(part) <= LARGEST_PX for part in value
         )
     ):
-        raise InputError(f"label {name}: location must be [x, y] in level-0 pixels, not {value!r}")
+        raise InputError(f"label {name}: location must be [x, y] in level-0 pixels, not {value!r:.80}")
     return float(value[0]), float(value[1])

@@ -18,8 +18,10 @@ from hmgdm_monai.preparation.graph_unit import thin
 from lib.bundle_model import BundleModel
 from lib.labelled_tiles import labelled_tiles
 from lib.labels import read_labels
+from lib.limits import Limits
 from lib.regions import number, read_tiles, tiles_in
 from lib.uncertainty import uncertainty
+from lib.work import stop_if_late
 
 logger = logging.getLogger(__name__)
 
@@ -29,12 +31,15 @@ class MostUncertain(Strategy):
 
     Args:
         models: by name; the request's ``model`` chooses, else the first one.
+        limits: ``slide_tiles``.
     """
 
-    def __init__(self, models: Mapping[str, BundleModel]) -> None:
+    def __init__(self, models: Mapping[str, BundleModel], limits: Limits) -> None:
         super().__init__("Most uncertain tiles first: entropy or margin of the class probabilities")
         self.models = models
-        self._seen: dict[tuple, tuple[np.ndarray, float, np.ndarray]] = {}
+        self.limits = limits
+        # Of each image the last answer, and what it depends on.
+        self._seen: dict[Path, tuple[tuple, tuple[np.ndarray, float, np.ndarray]]] = {}
 
     def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any] | None:
         """Choose an image.
@@ -55,25 +60,27 @@ class MostUncertain(Strategy):
         model = self._model(request)
         measure = request.get("measure", "entropy")
         uncertainty(np.ones((1, 1)), measure)
-        max_tiles, left = int(number(request, "max_tiles", 64)), int(number(request, "max_new", 200))
+        max_tiles = min(int(number(request, "max_tiles", 64)), self.limits.slide_tiles)
+        left = int(number(request, "max_new", 200))
         skip = set(request.get("skip", ()))
         best, faults = None, []
         only = request.get("image")
         images = [only] if only in datastore.list_images() else datastore.get_unlabeled_images()
         for image in sorted(set(images) - skip):
-            path = Path(datastore.get_image_uri(image))
+            stop_if_late()
             try:
-                key = (path, path.stat().st_mtime_ns, *model.stamp, max_tiles)
-                if key not in self._seen:
+                path = Path(datastore.get_image_uri(image))
+                key = (path.stat().st_mtime_ns, *model.stamp, max_tiles)
+                if path not in self._seen or self._seen[path][0] != key:
                     if left == 0:
                         continue
                     left -= 1
-                    self._seen[key] = self._probabilities(model, image, path, max_tiles)
+                    self._seen[path] = key, self._probabilities(model, image, path, max_tiles)
             except (InputError, OSError) as error:
                 logger.warning(f"{image} is left out: {error}")
                 faults.append(str(error))
                 continue
-            locations, side, probabilities = self._seen[key]
+            locations, side, probabilities = self._seen[path][1]
             values = uncertainty(probabilities, measure)
             if image == only:
                 values[self._labelled(model, datastore, image, path, locations)] = -1

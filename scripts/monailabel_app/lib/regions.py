@@ -11,6 +11,10 @@ import numpy as np
 from hmgdm_monai.data.slides.slide import Slide
 from hmgdm_monai.data.tiles.tiling import SINGLE_TILE, TileSpec, tile_locations
 from hmgdm_monai.errors import InputError
+from lib.work import stop_if_late
+
+LARGEST_PX = 2**31  # of a place in a slide
+LARGEST = 1e9  # of any other number
 
 
 class Region(NamedTuple):
@@ -37,9 +41,9 @@ def region_of(request: Mapping[str, Any]) -> Region | None:
         if (
             not isinstance(pair, list | tuple)
             or len(pair) != 2
-            or not all(isinstance(part, int | float) and math.isfinite(part) for part in pair)
+            or not all(isinstance(part, int | float) and abs(part) <= LARGEST_PX for part in pair)
         ):
-            raise InputError(f"{name} must be two numbers in level-0 pixels, not {value!r}")
+            raise InputError(f"{name} must be two numbers in level-0 pixels, not {value!r:.80}")
         pairs.append(pair)
     (x, y), (width, height) = pairs
     if max(x, y, width, height) <= 0:
@@ -58,8 +62,8 @@ def number(request: Mapping[str, Any], name: str, default: float | None) -> floa
     value = request.get(name, default)
     if value is default:
         return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
-        raise InputError(f"{name} must be a positive number, not {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LARGEST:
+        raise InputError(f"{name} must be a positive number, not {value!r:.80}")
     return value
 
 
@@ -91,7 +95,7 @@ def tiles_in(slide: Slide, spec: TileSpec, region: Region | None) -> np.ndarray:
     return locations[(middle >= 0).all(1) & (middle < (region.width, region.height)).all(1)]
 
 
-def tiles_over(slide: Slide, spec: TileSpec, region: Region) -> np.ndarray:
+def tiles_over(slide: Slide, spec: TileSpec, region: Region, most: int = 64) -> np.ndarray:
     """Tiles side by side that cover a region as well as whole tiles can, tissue or not; at least one.
 
     Their block has the region's centre; a region without extent is the tile with that upper left corner.
@@ -100,12 +104,13 @@ def tiles_over(slide: Slide, spec: TileSpec, region: Region) -> np.ndarray:
         slide: the image.
         spec: size and scale of tiles.
         region: what to cover.
+        most: how many there may be.
 
     Returns:
         (N, 2) upper left corners in level-0 pixels.
 
     Raises:
-        InputError: the region lies outside of the image, or mpp unknown.
+        InputError: the region lies outside of the image, has more tiles, or mpp unknown.
     """
     width, height = slide.dimensions_px
     span = spec.size_px * slide.downsample_at(spec.mpp)
@@ -116,16 +121,24 @@ def tiles_over(slide: Slide, spec: TileSpec, region: Region) -> np.ndarray:
             "give location and size in level-0 pixels"
         )
 
-    def starts(first: float, last: float) -> np.ndarray:
-        count = max(1, round((last - first) / span))
-        return (first + last - count * span) / 2 + span * np.arange(count)
-
-    x, y = np.meshgrid(starts(region.x, right), starts(region.y, bottom))
+    ranges = (region.x, right), (region.y, bottom)
+    counts = [max(1, round((last - first) / span)) for first, last in ranges]
+    if math.prod(counts) > most:
+        raise InputError(
+            f"{slide.path.name}: the region has {math.prod(counts)} tiles, more than {most}; name a smaller one, or "
+            "ask /infer/wsi_v2 for its tiles (setting region_tiles)"
+        )
+    starts = [
+        (first + last - count * span) / 2 + span * np.arange(count)
+        for (first, last), count in zip(ranges, counts, strict=True)
+    ]
+    x, y = np.meshgrid(*starts)
     return np.rint(np.stack((x.ravel(), y.ravel()), 1)).astype(np.int64)
 
 
 def read_tiles(slide: Slide, spec: TileSpec, locations: np.ndarray, batch_tiles: int = 32) -> Iterator[np.ndarray]:
     """Batches (B, 3, S, S) uint8 of the tiles at ``locations`` (N, 2), in order."""
     for start in range(0, len(locations), batch_tiles):
+        stop_if_late()
         part = slide.read_regions(locations[start : start + batch_tiles], spec.size_px, spec.mpp)
         yield part.transpose(0, 3, 1, 2)
