@@ -15,7 +15,7 @@ import torch
 from monai.transforms import Compose
 
 from hmgdm_monai.data.entity_graph import EntityGraph
-from hmgdm_monai.errors import InputError
+from hmgdm_monai.errors import InputError, input_error_in
 from hmgdm_monai.transforms.cut_entities import CutEntitiesd
 from hmgdm_monai.transforms.entity_cutter import EntityCutter
 from hmgdm_monai.transforms.entity_graph import BuildEntityGraphd
@@ -29,7 +29,7 @@ def graph_transforms(cutter: EntityCutter, stain: NormalizeStain | None = None) 
         cutter: cuts a tile into entities.
         stain: normalizes the tile first; None leaves it as it is.
     """
-    first = [] if stain is None else [NormalizeStaind("image", stain.method)]
+    first = [] if stain is None or stain.method is None else [NormalizeStaind("image", stain.method)]
     return Compose([*first, CutEntitiesd("image", cutter), BuildEntityGraphd("image")])
 
 
@@ -48,11 +48,29 @@ def tile_graph(
         NoEntitiesError: the tile shows none.
         InputError: no transform has made a graph.
     """
-    sample = transforms({"image": image, "mpp": mpp, "outlines": outlines})
+    sample = transformed(transforms, {"image": image, "mpp": mpp, "outlines": outlines})
     graph = sample.get("graph")
     if not isinstance(graph, EntityGraph):
         raise InputError("the tile transforms make no graph; let BuildEntityGraphd be the last of them")
     return graph
+
+
+def transformed(transforms: Compose, sample: dict[str, Any]) -> dict[str, Any]:
+    """A sample after its transforms.
+
+    Args:
+        transforms: the way of a tile, or a part of it.
+        sample: with the keys that they read.
+
+    Raises:
+        InputError: a transform has raised it. ``Compose`` wraps errors, but callers leave out a tile by the type.
+    """
+    try:
+        return transforms(sample)
+    except RuntimeError as error:
+        if (found := input_error_in(error)) is not None:
+            raise found from None
+        raise
 
 
 def image_transforms(transforms: Compose) -> Compose:

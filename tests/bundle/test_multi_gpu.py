@@ -63,13 +63,14 @@ def test_two_processes_train_what_one_does(
 
 
 def test_who_writes_is_the_first_alone() -> None:
-    """The override disables by place in train.json's lists; here is what stands there."""
     parser = ConfigParser()
     parser.read_config([str(ROOT / "bundle/configs" / name) for name in CONFIGS])
+    parser.resolve_macro_and_relative_ids()
     off = {"MLFlowHandler", "ignite.handlers.ProgressBar"}
     for side in ("train", "validate"):
         handlers = parser[f"{side}::handlers"]
         assert {h["_target_"] for h in handlers if "_disabled_" in h} == off & {h["_target_"] for h in handlers}
+        assert all(h["_disabled_"] == "@is_other_rank" for h in handlers if "_disabled_" in h)
 
 
 def test_monai_finds_every_property(workflow: Callable[..., Any], whole_run: Any, monkeypatch: Any) -> None:

@@ -10,7 +10,7 @@ import torch
 from lib.bundle_model import BundleModel
 
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.saving.classifier_file import load_classifier
+from hmgdm_monai.saving.classifier_file import load_classifier, save_classifier
 
 CLASSES = ("dark", "light & pale")
 
@@ -59,8 +59,8 @@ def test_training_changes_what_classifies_next_and_says_so(model, tiles):
 def test_another_bundle_of_that_name_does_not_go_on_with_the_old_training(model, tiles):
     model.refit(tiles, np.repeat([0, 1], 3), ["a"], 1.0)
     assert model.path == model.trained
-    content = torch.load(model.packaged, weights_only=True)
-    torch.save({**content, "fold": 3}, model.packaged)
+    old = load_classifier(model.packaged)
+    save_classifier(model.packaged, old.network, old.mode, old.settings, old.classes, old.patients, fold=3)
     assert model.path == model.packaged
     assert model.classifier().fold == 3
 

@@ -57,7 +57,7 @@ def test_labels_of_one_class_alone_raise_it_and_no_number_breaks(problem):
 def test_a_classifier_of_each_mode_learns_and_keeps_its_encoder(write_bundle, tmp_path, stained, mode):
     path = write_bundle(tmp_path / "b", mode) / "models" / "classifier.pt"
     classifier = load_classifier(path)
-    settings = torch.load(path, weights_only=True)["settings"]
+    settings = classifier.settings
     dark = np.stack([stained(64 + 8 * i, 64)[:, -64:] for i in range(4)]).transpose(0, 3, 1, 2)
     images = np.concatenate((dark, 255 - (255 - dark) // 3))
     labels = np.repeat([0, 1], 4)

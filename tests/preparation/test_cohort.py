@@ -279,9 +279,10 @@ def test_other_errors_surface(build, write_manifest, slides, monkeypatch):
     def broken(*args, **kwargs):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(graph_unit, "build_entity_graph", broken)
-    with pytest.raises(ZeroDivisionError):
+    monkeypatch.setattr(Superpixels, "cut", broken)
+    with pytest.raises(RuntimeError, match="CutEntitiesd") as caught:
         build(write_manifest(slides))
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])

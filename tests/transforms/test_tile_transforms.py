@@ -13,6 +13,7 @@ from users_parts import Darkend
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.transforms.cells import Cells
 from hmgdm_monai.transforms.cut_entities import CutEntitiesd
+from hmgdm_monai.transforms.entity_cutter import NoEntitiesError
 from hmgdm_monai.transforms.entity_graph import BuildEntityGraphd, build_entity_graph
 from hmgdm_monai.transforms.squares import Squares
 from hmgdm_monai.transforms.stain import NormalizeStain
@@ -62,6 +63,16 @@ def test_a_transform_between_ours_changes_tile_and_entities(tile: np.ndarray) ->
 def test_without_a_graph_at_its_end_the_way_is_refused(tile: np.ndarray) -> None:
     with pytest.raises(InputError, match="make no graph"):
         tile_graph(Compose([CutEntitiesd("image", CUT)]), tile)
+
+
+def test_a_tile_without_entities_is_told_by_its_type(tile: np.ndarray) -> None:
+    """``Compose`` raises RuntimeError whatever goes wrong."""
+    with pytest.raises(NoEntitiesError, match="no cell"):
+        tile_graph(graph_transforms(Cells()), np.full_like(tile, 255), 0.5)
+    with pytest.raises(InputError, match="scale|microns|mpp"):
+        tile_graph(graph_transforms(Cells()), tile, None)
+    with pytest.raises(RuntimeError, match="applying transform"):
+        tile_graph(with_own(Lambdad("image", lambda image: 1 / 0)), tile)
 
 
 def test_what_changes_the_image_is_all_before_the_cut_nested_or_not(tile: np.ndarray) -> None:

@@ -14,7 +14,7 @@ from torch_geometric.data import Data
 from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.transforms.build_transforms import build_transforms
-from hmgdm_monai.transforms.tile_transforms import reads_cells, tile_graph
+from hmgdm_monai.transforms.tile_transforms import reads_cells, tile_graph, transformed
 
 
 class TileToGraph:
@@ -69,7 +69,7 @@ class TileToImage:
             ValueError: S is no multiple of the patch.
         """
         if self.transforms is not None:
-            image = self.transforms({"image": image})["image"]
+            image = transformed(self.transforms, {"image": image})["image"]
         image = torch.as_tensor(np.ascontiguousarray(image))
         if any(side % self.patch_px for side in image.shape[1:]):
             raise ValueError(f"a tile of {tuple(image.shape[1:])} px cannot be cut into patches of {self.patch_px} px")

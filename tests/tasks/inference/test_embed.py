@@ -213,7 +213,7 @@ def test_a_slide_damaged_half_way_leaves_nothing(tmp_path, cohort, tiny_pretrain
 def test_settings_that_are_missing_or_out_of_range(tmp_path, cohort, tiny_pretrained):
     with pytest.raises(InputError, match="batch_tiles"):
         embed_slides(tiny_pretrained, cohort, tmp_path, batch_tiles=0)
-    with pytest.raises(InputError, match="n_segments"):
+    with pytest.raises(InputError, match="tile_spec"):
         recipe_of({"recipe": {"transforms": tiny_pretrained.run_settings["recipe"]["transforms"]}})
 
 

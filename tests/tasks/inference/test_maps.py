@@ -204,5 +204,5 @@ def test_as_many_values_as_superpixels(marked, tmp_path):
 def test_noise_is_that_of_the_settings(tiny_pretrained):
     noising = noising_of(tiny_pretrained.run_settings)
     assert (noising.num_timesteps, noising.noise_intensity) == (100, "dynamic")
-    with pytest.raises(InputError, match="beta_end"):
+    with pytest.raises(InputError, match="scheduler"):
         noising_of({"noising": {"noise_intensity": "dynamic"}})
