@@ -34,6 +34,11 @@ def test_the_default_is_the_encoder_that_ships_and_is_read_once(
     assert not encoder_of(None).training
 
 
+def test_the_encoder_of_this_checkout_is_the_default() -> None:
+    embedding = embed_tile(np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8))
+    assert embedding.ndim == 1 and np.isfinite(embedding).all()
+
+
 @pytest.mark.parametrize(
     ("image", "told"),
     [
