@@ -12,7 +12,7 @@ from hmgdm_monai.tasks.bundle_workflow import ConfigFiles, run_bundle
 def predict_survival(
     manifest: Path | str, output_dir: Path | str, config_file: ConfigFiles = "survival.json", **settings: Any
 ) -> dict[str, Any]:
-    """Cross-validate survival models on the slides of patients.
+    r"""Cross-validate survival models on the slides of patients.
 
     Runs the bundle's ``survival.json``. A run that was interrupted is resumed by the same call.
 
@@ -33,15 +33,15 @@ def predict_survival(
             with other settings.
 
     Example:
-        >>> import h5py, numpy as np, pandas as pd
+        >>> from pathlib import Path
+        >>> import h5py, numpy as np
         >>> from hmgdm_monai import predict_survival
-        >>> files, rng = [f"s{n}.h5" for n in range(24)], np.random.default_rng(0)
-        >>> for name in files:  # 4 tiles a slide, 5 features a tile
-        ...     with h5py.File(name, "w") as file:
+        >>> rows, rng = ["image,patient,features,time,event"], np.random.default_rng(0)
+        >>> for n in range(24):
+        ...     with h5py.File(f"s{n}.h5", "w") as file:  # 4 tiles, 5 features of each
         ...         file["features"] = rng.normal(size=(4, 5))
-        >>> outcome = {"time": range(1, 25), "event": [0, 0, 1, 1] * 6}
-        >>> table = {"image": files, "patient": files, "features": files, **outcome}
-        >>> pd.DataFrame(table).to_csv("patients.csv", index=False)
+        ...     rows.append(f"s{n}.h5,P{n},s{n}.h5,{n + 1},{n // 2 % 2}")
+        >>> _ = Path("patients.csv").write_text("\n".join(rows))
         >>> small = {"aggregator": "mean", "n_folds": 2, "max_epochs": 2, "num_bootstrap": 5, "device": "cpu"}
         >>> metrics = predict_survival("patients.csv", "runs/survival", **small)
         >>> list(metrics["models"])
