@@ -12,6 +12,14 @@ class InputError(ValueError):
     Its message is one line: what is wrong, where (file, row, column), and what to do about it. Whoever works through a
     cohort catches this type alone, notes the line, leaves the item out and goes on; anything else is a defect of ours
     and must surface.
+
+    Example:
+        >>> from hmgdm_monai import InputError, load_encoder
+        >>> try:
+        ...     load_encoder("missing.pt")
+        ... except InputError as error:
+        ...     print(str(error).split(";")[0])
+        missing.pt: no pretrained model there
     """
 
 

@@ -11,6 +11,7 @@ import os
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -72,8 +73,9 @@ def leave() -> None:
         return
     dist.barrier()  # a rank that is done must not take the meeting place from one that is not
     # Otherwise Gloo's threads run on and now and then abort the process while the interpreter ends.
-    for network in _parallel:
-        network.process_group = network.reducer = network.logger = None
+    for network in list(_parallel):
+        parts: Any = network  # its annotations leave out that these may be None
+        parts.process_group = parts.reducer = parts.logger = None
     dist.destroy_process_group()
 
 

@@ -23,14 +23,14 @@ def main() -> int:
     parser.add_argument("--license", help="identifier such as apache-2.0 (default: unknown)")
     given = parser.parse_args()
     # The library is slow to import; --help and a wrong option are not to wait for it.
-    from hmgdm_monai.saving.encoder_file import load_pretrained
+    from hmgdm_monai.saving.encoder_file import load_encoder
     from hmgdm_monai.saving.hub import save_pretrained
 
     try:
         statement = given.data
         if statement and statement.startswith("@"):
             statement = _text_of(Path(statement[1:]))
-        save_pretrained(load_pretrained(given.model), given.output, given.name, statement, given.license)
+        save_pretrained(load_encoder(given.model), given.output, given.name, statement, given.license)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -34,12 +34,12 @@ def draw(run: Path, tile: int = 0, seed: int = 0) -> Figure:
     from hmgdm_monai.entities.nearest_superpixels import NearestSuperpixels
     from hmgdm_monai.networks.methods.sampling import sample_hidden
     from hmgdm_monai.preparation.recipe import noising_of
-    from hmgdm_monai.saving.encoder_file import load_pretrained
+    from hmgdm_monai.saving.encoder_file import load_encoder
     from hmgdm_monai.visualize.denoising import hidden_pixels
     from hmgdm_monai.visualize.entity_graph import draw_entity_graph
     from hmgdm_monai.visualize.paint import paint_superpixels
 
-    model: Any = load_pretrained(run / "model.pt")
+    model: Any = load_encoder(run / "model.pt")
     superpixels = NearestSuperpixels.load(run / "superpixels.pt")
     data = pretraining_data(model.run_settings, run / "stores")
     indices = data.tile_indices("validation")
@@ -66,7 +66,7 @@ def draw(run: Path, tile: int = 0, seed: int = 0) -> Figure:
     panels = [
         (image, "tile"),
         (
-            draw_entity_graph(graph.image[0], graph, graph.label_map, scale=2),
+            draw_entity_graph(graph, scale=2),
             f"entity graph:\n{n_vertices} superpixels, {n_edges} edges",
         ),
         (within_hidden(np.full_like(image, GRAY)), f"{int((~vertex_visible).sum())} superpixels{edges_hidden}"),

@@ -24,7 +24,7 @@ from package_parts.configs import PACKAGE, packed_config, packed_metadata, write
 import hmgdm_monai
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.saving.classifier_file import load_classifier
-from hmgdm_monai.saving.encoder_file import load_pretrained
+from hmgdm_monai.saving.encoder_file import load_encoder
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = ROOT / "bundle/models"
@@ -66,7 +66,7 @@ def build(model: Path, classifier: Path, output: Path, name: str = NAME, url: st
             if path.name != "metadata.json":
                 write_config(bundle / "configs" / path.name, packed_config(json.loads(path.read_text())))
         write_config(bundle / "configs/metadata.json", packed_metadata(metadata, *shape))
-        for path in _sources(ROOT / PACKAGE, "*.py"):
+        for path in (path for pattern in ("*.py", "*.pyi", "py.typed") for path in _sources(ROOT / PACKAGE, pattern)):
             _copy(ROOT / PACKAGE / path, bundle / PACKAGE / path)
         copy_checkpoint(model, bundle / "models/model.pt")
         copy_checkpoint(classifier, bundle / "models/classifier.pt")
@@ -81,7 +81,7 @@ def build(model: Path, classifier: Path, output: Path, name: str = NAME, url: st
 
 def _checked(model: Path, classifier: Path) -> tuple[int, int, tuple[str, ...]]:
     """Side of the tiles in px, size of an embedding, and the classes, of two files that belong together."""
-    pretrained, trained = load_pretrained(model), load_classifier(classifier)
+    pretrained, trained = load_encoder(model), load_classifier(classifier)
     ours, theirs = pretrained.run_settings["recipe"], trained.run_settings["recipe"]
     differing = [name for name in ("tile_spec", "transforms") if ours.get(name) != theirs.get(name)]
     if differing:

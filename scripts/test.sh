@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lint, format check and the quick tests. Arguments go to pytest, e.g. tests/data -k store; -m slow runs the slow ones.
+# Lint, format check, types, layers of the package, and the quick tests. Arguments go to pytest, e.g. tests/data -k store; -m slow runs the slow ones.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -7,5 +7,8 @@ bash scripts/environment.sh
 . .venv/bin/activate
 ruff check .
 ruff format --check .
+# Types and layers, as pyproject.toml sets them.
+mypy
+lint-imports
 # One thread: small tensors gain nothing from more, and two test runs side by side do not fight for cores.
 OMP_NUM_THREADS=1 python -m pytest -m 'not slow' "$@"

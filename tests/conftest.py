@@ -89,19 +89,19 @@ def tiny() -> TinyModels:
 @pytest.fixture(scope="session")
 def tiny_model(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """model.pt of a graph encoder in miniature that nobody trained."""
-    from hmgdm_monai.saving.encoder_file import save_pretrained
+    from hmgdm_monai.saving.encoder_file import save_encoder
 
     path = tmp_path_factory.mktemp("model") / "model.pt"
-    save_pretrained(path, tiny.encoder())
+    save_encoder(path, tiny.encoder())
     return path
 
 
 @pytest.fixture(scope="session")
 def tiny_pretrained(tiny_model: Path) -> GraphTileEncoder:
     """The model, read from its file; not to be changed."""
-    from hmgdm_monai.saving.encoder_file import load_pretrained
+    from hmgdm_monai.saving.encoder_file import load_encoder
 
-    return load_pretrained(tiny_model)
+    return load_encoder(tiny_model)
 
 
 @pytest.fixture

@@ -24,6 +24,13 @@ class EntityGraph(Data):
 
     Tiles of one size batch: images to (B, 3, S, S), label maps to (B, S, S), whose labels count within each tile. In a
     batch ``batch`` (V,) names the graph of each vertex, and :meth:`edge_batch` that of each edge.
+
+    Example:
+        >>> import torch
+        >>> from hmgdm_monai import EntityGraph
+        >>> graph = EntityGraph(pos=torch.rand(3, 2), edge_index=torch.tensor([[0, 1], [1, 2]]))
+        >>> graph.num_vertices, tuple(graph.edge_pos.shape)
+        (3, (2, 2))
     """
 
     @property

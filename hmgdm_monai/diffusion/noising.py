@@ -9,23 +9,55 @@ from torch import Tensor
 NOISE_INTENSITIES = ("dynamic", "fixed")
 
 
+def noise_scheduler(
+    num_timesteps: int = 1000, beta_start: float = 1e-7, beta_end: float = 0.02, prediction_type: str = "sample"
+) -> DDPMScheduler:
+    """A scheduler for latents: betas rise as a sigmoid, and nothing is clipped.
+
+    Args:
+        num_timesteps: T, steps of the schedule.
+        beta_start: variance of the noise that the first step adds.
+        beta_end: the same of the last step; the paper has 0.002.
+        prediction_type: what the denoiser predicts, "sample" (x0), "epsilon" or "v_prediction".
+    """
+    return DDPMScheduler(
+        num_timesteps, beta_start, beta_end, "sigmoid", prediction_type=prediction_type, clip_sample=False
+    )
+
+
 class GraphNoising:
     """Forward process z(t) = sqrt(abar_t) z + sqrt(1 - abar_t) eps with one timestep per graph.
 
     Args:
-        scheduler: a ``DDPMScheduler``. Its ``prediction_type`` is the target of the denoiser: "sample" (x0, the paper's
-            choice), "epsilon" or "v_prediction". ``clip_sample`` must be off: latents are not bounded like pixels.
+        scheduler: a ``DDPMScheduler``; None is ``noise_scheduler()``. Its ``prediction_type`` is the target of the
+            denoiser: "sample" (x0, the paper's choice), "epsilon" or "v_prediction". ``clip_sample`` must be off:
+            latents are not bounded like pixels.
         noise_intensity: "dynamic" draws a new timestep per graph and step; "fixed" uses ``fixed_timestep`` throughout
             (the paper's ablation "noise intensity fixed").
         fixed_timestep: timestep of the fixed intensity; the middle of the schedule where None.
 
     Raises:
         ValueError: for an unknown intensity, a timestep outside the schedule, or a scheduler that clips.
+
+    Example:
+        >>> import torch
+        >>> from hmgdm_monai import GraphNoising
+        >>> noising = GraphNoising()
+        >>> noising.num_timesteps
+        1000
+        >>> latents, timesteps = torch.ones(5, 8), torch.full((5,), 999)  # five entities, the strongest noise
+        >>> noisy = noising.add_noise(latents, torch.zeros(5, 8), timesteps)
+        >>> bool(noisy.max() < 0.01)  # next to nothing is left of the latents
+        True
     """
 
     def __init__(
-        self, scheduler: DDPMScheduler, noise_intensity: str = "dynamic", fixed_timestep: int | None = None
+        self,
+        scheduler: DDPMScheduler | None = None,
+        noise_intensity: str = "dynamic",
+        fixed_timestep: int | None = None,
     ) -> None:
+        scheduler = noise_scheduler() if scheduler is None else scheduler
         if noise_intensity not in NOISE_INTENSITIES:
             raise ValueError(f"noise_intensity must be one of {NOISE_INTENSITIES}, got {noise_intensity!r}")
         if scheduler.config.clip_sample:
@@ -59,7 +91,8 @@ class GraphNoising:
 
     def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """Noisy latents (N, D) from clean ones (N, D), noise (N, D) and the timestep of each entity (N,)."""
-        return self.scheduler.add_noise(latents, noise, timesteps)
+        noisy: Tensor = self.scheduler.add_noise(latents, noise, timesteps)
+        return noisy
 
     def target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """What the denoiser must predict, (N, D), by the scheduler's ``prediction_type``."""
@@ -68,14 +101,15 @@ class GraphNoising:
             return latents
         if kind == "epsilon":
             return noise
-        return self.scheduler.get_velocity(latents, noise, timesteps)
+        velocity: Tensor = self.scheduler.get_velocity(latents, noise, timesteps)
+        return velocity
 
     def predicted_latents(self, prediction: Tensor, noisy: Tensor, timesteps: Tensor) -> Tensor:
         """Clean latents (N, D) implied by a prediction (N, D) of whatever type, made on ``noisy`` (N, D)."""
         kind = self.scheduler.config.prediction_type
         if kind == "sample":
             return prediction
-        abar = self.scheduler.alphas_cumprod.to(noisy)[timesteps].unsqueeze(-1)
+        abar: Tensor = self.scheduler.alphas_cumprod.to(noisy)[timesteps].unsqueeze(-1)
         if kind == "epsilon":
             return (noisy - (1 - abar).sqrt() * prediction) / abar.sqrt()
         return abar.sqrt() * noisy - (1 - abar).sqrt() * prediction

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from monai.engines import SupervisedTrainer
 from torch import Tensor
@@ -21,4 +23,4 @@ class DiRLIteration(ViewsIteration):
 
     def after_step(self, engine: SupervisedTrainer) -> None:
         """The teacher follows."""
-        engine.network.update_teacher()
+        cast(DiRL, engine.network).update_teacher()

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
-from monai.engines import Evaluator, SupervisedTrainer
+from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.engines.utils import IterationEvents
 from monai.utils.enums import CommonKeys
 from torch import Tensor, nn
@@ -42,10 +42,11 @@ class SelfSupervisedIteration(ABC):
         self.max_grad_norm = max_grad_norm
 
     @abstractmethod
-    def compute(self, network: nn.Module, batch: EntityGraph, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def compute(self, network: Any, batch: EntityGraph, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The loss (scalar) of a batch, and one vector per sample (B, S) for monitoring.
 
-        A network in training mode holds a part of a batch that ranks share; in evaluation mode, a whole one.
+        Each method narrows ``network`` to its own type. A network in training mode holds a part of a batch that ranks
+        share; in evaluation mode, a whole one.
         """
 
     def __call__(self, engine: SupervisedTrainer, batchdata: EntityGraph) -> dict[str, Tensor]:
@@ -86,11 +87,11 @@ class SelfSupervisedIteration(ABC):
     def after_step(self, engine: SupervisedTrainer) -> None:  # noqa: B027 - a hook, not a duty
         """What is due each time the weights have moved; nothing, by default."""
 
-    def watch(self, network: nn.Module, batch: EntityGraph) -> dict[str, Tensor]:
+    def watch(self, network: Any, batch: EntityGraph) -> dict[str, Tensor]:
         """What else a validation batch puts into the engine's output, a row for each sample; nothing, by default."""
         return {}
 
-    def validate(self, engine: Evaluator, batchdata: EntityGraph) -> dict[str, Tensor]:
+    def validate(self, engine: SupervisedEvaluator, batchdata: EntityGraph) -> dict[str, Tensor]:
         """Loss of one validation batch. Split, timestep and noise are the same at every validation."""
         batch = self._to_device(engine, batchdata)
         generator = torch.Generator().manual_seed(self._step_seed(-engine.state.iteration))

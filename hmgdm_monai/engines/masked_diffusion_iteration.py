@@ -11,6 +11,7 @@ from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.diffusion.draws import BatchDraws
 from hmgdm_monai.diffusion.noising import GraphNoising
 from hmgdm_monai.engines.iteration import SelfSupervisedIteration
+from hmgdm_monai.networks.methods.hmgdm import HMGDM
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ class MaskedDiffusionIteration(SelfSupervisedIteration):
         self.noising = noising
         logger.info("noise: %d timesteps, abar_T = %.2g", noising.num_timesteps, noising.signal_at_end)
 
-    def compute(self, network: nn.Module, batch: EntityGraph, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def compute(self, network: HMGDM, batch: EntityGraph, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Loss of a fresh split, timestep and noise; embeddings (B, S) of the whole graphs, in validation only."""
         output = network(batch, self.noising, BatchDraws(batch, generator, shared=network.training))
         loss = self.loss(*output)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from monai.engines import Evaluator, SupervisedTrainer
+from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.engines.utils import IterationEvents
 from monai.utils.enums import CommonKeys
 from torch import Tensor, nn
@@ -54,7 +54,7 @@ class SurvivalIteration:
         engine.state.output = self._output(output, bag, loss)
         return engine.state.output
 
-    def validate(self, engine: Evaluator, batchdata: Batch) -> dict[str, Tensor]:
+    def validate(self, engine: SupervisedEvaluator, batchdata: Batch) -> dict[str, Tensor]:
         """Outputs for one batch of patients, without gradients."""
         bag = batchdata.to(engine.state.device)
         engine.network.eval()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,17 +33,17 @@ class ViewsIteration(SelfSupervisedIteration):
         self.views = views
 
     @abstractmethod
-    def loss_of_views(self, network: nn.Module, views: tuple[View, View], generator: torch.Generator) -> Tensor:
+    def loss_of_views(self, network: Any, views: tuple[View, View], generator: torch.Generator) -> Tensor:
         """The loss (scalar) of both views of a batch."""
 
-    def compute(self, network: nn.Module, batch: Data, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def compute(self, network: Any, batch: Data, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Loss of two fresh views of each tile; embeddings (B, S) of whole tiles, in validation only."""
         loss = self.loss_of_views(network, self.views.batch(batch.image, batch.regions, generator), generator)
         if network.training:
             return loss, loss.detach().expand(batch.num_graphs, 1)
         return loss, network.embed(batch)
 
-    def watch(self, network: nn.Module, batch: Data) -> dict[str, Tensor]:
+    def watch(self, network: Any, batch: Data) -> dict[str, Tensor]:
         """``attention`` (B, H, N) and ``token_weights`` (B, N, R) of whole tiles."""
         weights = token_weights(batch.regions, network.encoder.patch_px, network.num_regions)
         return {"attention": network.encoder.attention(pixels(batch)).float(), "token_weights": weights}

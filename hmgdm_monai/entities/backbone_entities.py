@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,18 @@ class BackboneEntities(EntityEncoder):
 
     Raises:
         InputError: an unknown view, a number out of range, or a backbone that cannot be had.
+
+    Example:
+        >>> import numpy as np
+        >>> from hmgdm_monai import BackboneEntities, tile_to_graph
+        >>> graph = tile_to_graph(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8), n_segments=9)
+        >>> small = {"name": "efficientnet_lite0", "blocks": [2], "resize_px": None}
+        >>> entities = BackboneEntities(small, published=False)
+        >>> entities.latent_dim
+        24
+        >>> latents = entities.latent_graph(graph)
+        >>> tuple(latents.vertex_latents.shape) == (graph.num_vertices, 24)
+        True
     """
 
     kind = "backbone"
@@ -133,4 +145,4 @@ class BackboneEntities(EntityEncoder):
         return torch.cat(latents) if latents else torch.zeros(0, self._channels, device=device)
 
     def _all(self) -> list[Backbone]:
-        return list(self.backbones)  # type: ignore[arg-type]
+        return cast(list[Backbone], list(self.backbones))

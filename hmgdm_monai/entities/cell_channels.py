@@ -113,7 +113,7 @@ def _perimeters_px(labels: np.ndarray, count: int) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _hull_areas(labels, count):  # type: ignore[no-untyped-def]
+def _hull_areas(labels, count):
     """(V,) float64, px: area of the convex hull of each label's pixels, taken as squares."""
     height, width = labels.shape
     tops, bottoms = np.full(count, height, np.int64), np.full(count, -1, np.int64)
@@ -145,7 +145,7 @@ def _hull_areas(labels, count):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _under_hull(values, missing):  # type: ignore[no-untyped-def]
+def _under_hull(values, missing):
     """Integral of the largest convex function below the points (i, values[i]); those that are ``missing`` are none."""
     chain, size = np.empty(len(values), np.int64), 0
     for i in range(len(values)):

@@ -14,6 +14,8 @@ class LatentStandardizer(nn.Module):
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.zeros(latent_dim))
         self.register_buffer("std", torch.ones(latent_dim))
 

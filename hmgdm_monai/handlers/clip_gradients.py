@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from ignite.engine import Engine
 from monai.engines.utils import IterationEvents
@@ -31,12 +32,13 @@ class ClipGradients:
         Raises:
             InputError: the loss is infinite or no number.
         """
-        loss = engine.state.output["loss"].item()
+        trainer: Any = engine  # MONAI's, which has network, optimizer and scaler
+        loss = trainer.state.output["loss"].item()
         if not math.isfinite(loss):
             raise InputError(
                 f"the loss became {loss} in epoch {engine.state.epoch}; lower the learning rates, or switch mixed "
                 "precision off"
             )
-        if getattr(engine, "scaler", None) is not None:
-            engine.scaler.unscale_(engine.optimizer)
-        nn.utils.clip_grad_norm_(engine.network.parameters(), self.max_norm)
+        if getattr(trainer, "scaler", None) is not None:
+            trainer.scaler.unscale_(trainer.optimizer)
+        nn.utils.clip_grad_norm_(trainer.network.parameters(), self.max_norm)

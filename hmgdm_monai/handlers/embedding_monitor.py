@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 import torch
 from ignite.engine import Engine, Events
 from monai.metrics import EmbeddingCollapseMetric
-from torch import nn
 from torch.utils.data import Dataset, Subset
 from torch_geometric.loader import DataLoader
 
@@ -36,13 +36,26 @@ class CollapseMonitor:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._score)
 
     def _collect(self, engine: Engine) -> None:
-        self._embeddings += [output["pred"].detach().float().cpu() for output in engine.state.output]
+        outputs: Any = engine.state.output
+        self._embeddings += [output["pred"].detach().float().cpu() for output in outputs]
 
     def _score(self, engine: Engine) -> None:
         if len(self._embeddings) < 2:
             return  # a lone embedding has no spread that could collapse
-        scores = self.metric(torch.stack(self._embeddings))
+        scores: Any = self.metric(torch.stack(self._embeddings))
         engine.state.metrics["collapse_rank"] = float(scores["effective_rank_score"])
+
+
+class EmbedsSamples(Protocol):
+    """A network whose embeddings are probed."""
+
+    def eval(self) -> Any:
+        """Switch to evaluation mode."""
+        ...
+
+    def embed(self, samples: Any, /) -> torch.Tensor:
+        """Embeddings (B, S) of a batch of samples, on their device."""
+        ...
 
 
 class LinearProbe:
@@ -55,7 +68,7 @@ class LinearProbe:
     and one line says so.
 
     Args:
-        network: with ``embed``.
+        network: a module with ``embed``.
         dataset: latent graphs of all tiles.
         indices: tiles with labels. labels, patients: theirs.
         every: epochs between probes. batch_size: of embedding.
@@ -64,7 +77,7 @@ class LinearProbe:
 
     def __init__(
         self,
-        network: nn.Module,
+        network: EmbedsSamples,
         dataset: Dataset,
         indices: Sequence[int],
         labels: Sequence[str],
@@ -90,11 +103,11 @@ class LinearProbe:
         # The evaluator's epoch count is the trainer's: ValidationHandler runs it with the global epoch.
         if not self.possible or (engine.state.epoch - 1) % self.every:
             return
-        device = engine.state.device
+        state: Any = engine.state  # MONAI keeps the device there
         self.network.eval()
         loader = DataLoader(Subset(self.dataset, self.indices), batch_size=self.batch_size)
         with torch.no_grad():
-            embeddings = torch.cat([self.network.embed(batch.to(device)).float().cpu() for batch in loader])
+            embeddings = torch.cat([self.network.embed(batch.to(state.device)).float().cpu() for batch in loader])
         try:
             with warnings.catch_warnings():
                 # A probe that has not converged in its steps is still a probe; scikit-learn warns at every fold.

@@ -113,8 +113,9 @@ class StageCheckpoint:
         engine.state.epoch = saved["epoch"]
         engine.state.iteration = saved["iteration"]
         if self.evaluator is not None and self.best["epoch"]:  # for what MONAI prints of the best so far
-            self.evaluator.state.best_metric = self.best["value"]
-            self.evaluator.state.best_metric_epoch = self.best["epoch"]
+            state: Any = self.evaluator.state
+            state.best_metric = self.best["value"]
+            state.best_metric_epoch = self.best["epoch"]
         logger.info("resumed %s after epoch %d", self.path, saved["epoch"])
         return int(saved["epoch"])
 
@@ -142,8 +143,9 @@ class StageCheckpoint:
 
     def _restore_scaler(self, engine: Engine) -> None:
         # MONAI makes the scaler of mixed precision as the run starts, so its state has to wait until then.
-        if self._scaler_state is not None and getattr(engine, "scaler", None) is not None:
-            engine.scaler.load_state_dict(self._scaler_state)
+        scaler = getattr(engine, "scaler", None)
+        if self._scaler_state is not None and scaler is not None:
+            scaler.load_state_dict(self._scaler_state)
         self._scaler_state = None
 
     def _start_epoch(self, engine: Engine) -> None:
@@ -153,7 +155,7 @@ class StageCheckpoint:
         self._lr = 0.0 if optimizer is None else float(optimizer.param_groups[0]["lr"])
 
     def _add_loss(self, engine: Engine) -> None:
-        output = engine.state.output
+        output: Any = engine.state.output
         first = output[0] if isinstance(output, list) else output
         self._loss_sum += float(first["loss"])
         self._loss_count += 1

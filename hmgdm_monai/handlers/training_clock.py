@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
@@ -81,7 +81,8 @@ class TrainingClock:
         self._samples, self._parts = 0, dict.fromkeys(PARTS, 0.0)
 
     def _count(self, engine: Engine) -> None:
-        self._samples += int(engine.state.batch.num_graphs)
+        batch: Any = engine.state.batch
+        self._samples += int(batch.num_graphs)
 
     def _set_mark(self, engine: Engine) -> None:
         self._mark = time.process_time()

@@ -112,7 +112,7 @@ class DenseDINOLoss(DINOLoss):
         center_momentum: share of the centre that stays at each step.
     """
 
-    def forward(  # type: ignore[override]
+    def forward(  # type: ignore[override]  # regions have validity, images have none
         self,
         student_1: Tensor,
         student_2: Tensor,

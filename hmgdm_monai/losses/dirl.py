@@ -50,16 +50,16 @@ class DiRLLoss(nn.Module):
         image = self.image_loss(*(view.image for view in students), *self._targets(self.image_loss, DINOLoss, targets))
         if self.dense_weight == 0:
             return DiRLTerms(image, image, image.new_zeros(()))
-        targets = [] if teachers is None else [view.regions for view in teachers]
+        region_targets = [] if teachers is None else [view.regions for view in teachers]
         regions = self.region_loss(
             *(view.regions for view in students),
-            *self._targets(self.region_loss, DenseDINOLoss, targets),
+            *self._targets(self.region_loss, DenseDINOLoss, region_targets),
             *(view.valid for view in students),
         )
         return DiRLTerms(image + self.dense_weight * regions, image, regions)
 
     @staticmethod
-    def _targets(loss: nn.Module, distilling: type, targets: list[Tensor]) -> list[Tensor]:
+    def _targets(loss: nn.Module, distilling: type, targets: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
         if isinstance(loss, distilling) != bool(targets):
             has = "with a" if targets else "without"
             raise ValueError(f"{type(loss).__name__} does not go with a network {has} teacher")

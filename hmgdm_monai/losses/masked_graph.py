@@ -15,14 +15,21 @@ class MaskedGraphLoss(nn.Module):
     ranks is the loss of the whole batch.
 
     Args:
-        kl_weight: weight of the bottleneck's KL divergence (the published code: 1).
+        kl_weight: weight of the bottleneck's KL divergence; the published code has 1.
         edge_weight: share of the edges' term, between 0 and 1; the vertices get the rest.
 
     Raises:
         ValueError: for a negative weight or a share outside [0, 1].
+
+    Example:
+        >>> import torch
+        >>> from hmgdm_monai import MaskedGraphLoss
+        >>> vertices, edges, kl = torch.ones(2, 8), torch.ones(3, 8), torch.tensor(0.0)
+        >>> MaskedGraphLoss()(vertices, 0 * vertices, edges, 3 * edges, kl)  # 0.5 * 1 + 0.5 * 4
+        tensor(2.5000)
     """
 
-    def __init__(self, kl_weight: float = 1.0, edge_weight: float = 0.5) -> None:
+    def __init__(self, kl_weight: float = 0.0, edge_weight: float = 0.5) -> None:
         super().__init__()
         if not kl_weight >= 0 or not 0 <= edge_weight <= 1:
             raise ValueError(f"need kl_weight >= 0 and edge_weight in [0, 1], got {kl_weight} and {edge_weight}")

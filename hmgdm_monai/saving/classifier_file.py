@@ -12,6 +12,7 @@ from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.classifiers.embedding_heads import LinearHead, NearestNeighborHead
 from hmgdm_monai.networks.classifiers.tile_classifier import GatedTileClassifier, TileClassifier
 from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
+from hmgdm_monai.saving.bundle_files import bundle_file
 from hmgdm_monai.saving.model_file import DESCRIPTION, build_model, read_model, refused, write_model
 from hmgdm_monai.saving.tile_encoders import build_tile_encoder
 
@@ -31,6 +32,14 @@ class Classifier(NamedTuple):
         run_settings: of the pretrained model; tile size, mpp and superpixels among them.
         patients: those whose tiles it was fitted to or chosen by; it must not be judged on them.
         fold: number of the fold that it was tested on.
+
+    Example:
+        >>> from hmgdm_monai import Classifier, build_classifier, load_encoder
+        >>> encoder, settings = load_encoder(), {"num_classes": 2}
+        >>> network = build_classifier(encoder, "finetune", settings)
+        >>> untrained = Classifier(network, ("no", "yes"), "finetune", settings, encoder.run_settings, (), 0)
+        >>> len(untrained.digest())
+        64
     """
 
     network: TileClassifier
@@ -60,6 +69,15 @@ def build_classifier(encoder: TileEncoder, mode: str, settings: Mapping[str, Any
 
     Raises:
         InputError: an unknown mode.
+
+    Example:
+        >>> import torch
+        >>> from hmgdm_monai import build_classifier, load_encoder
+        >>> network = build_classifier(load_encoder(), "finetune", {"num_classes": 3})
+        >>> with torch.inference_mode():
+        ...     logits = network(torch.randint(0, 256, (1, 3, 256, 256)))
+        >>> tuple(logits.shape)
+        (1, 3)
     """
     check_mode(mode)
     if mode == "finetune":
@@ -93,6 +111,17 @@ def save_classifier(
         classes: K names, in the order of the logits.
         patients: those whose tiles took part in training or in choosing.
         fold: its number.
+
+    Raises:
+        InputError: the disk is full.
+
+    Example:
+        >>> from hmgdm_monai import build_classifier, load_classifier, load_encoder, save_classifier
+        >>> settings = {"num_classes": 2}
+        >>> network = build_classifier(load_encoder(), "finetune", settings)
+        >>> save_classifier("classifier.pt", network, "finetune", settings, ["benign", "tumor"], ["P1"], fold=0)
+        >>> load_classifier("classifier.pt").classes
+        ('benign', 'tumor')
     """
     about = {
         "mode": mode,
@@ -104,12 +133,23 @@ def save_classifier(
     write_model(path, CONTENT, network.state_dict(), about)
 
 
-def load_classifier(path: Path | str) -> Classifier:
+def load_classifier(path: Path | str | None = None) -> Classifier:
     """Build a classifier from a file of :func:`save_classifier`.
+
+    Args:
+        path: of the file, such as a ``classifier_fold*.pt`` of a run of ``classify.json``; None is the classifier that
+            the bundle ships.
 
     Raises:
         InputError: no such file, a damaged one, or one of another kind or format.
+
+    Example:
+        >>> from hmgdm_monai import load_classifier
+        >>> classifier = load_classifier()
+        >>> classifier.network.training
+        False
     """
+    path = bundle_file("models/classifier.pt") if path is None else path
     about, state = read_model(path, CONTENT, ADVICE)
     with refused(path, ADVICE):
         told = tensor_to_json(state[f"encoder.{DESCRIPTION}"])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
+from hmgdm_monai.saving.bundle_files import bundle_file
 from hmgdm_monai.saving.model_file import build_model, read_model, refused, write_model
 from hmgdm_monai.saving.tile_encoders import build_tile_encoder
 
@@ -13,20 +14,42 @@ CONTENT = "encoder"
 ADVICE = "give a model.pt of train.json or dirl.json"
 
 
-def save_pretrained(path: Path | str, encoder: TileEncoder) -> None:
-    """Write weights and settings, whole or not at all."""
+def save_encoder(path: Path | str, encoder: TileEncoder) -> None:
+    """Write an encoder with its settings, whole or not at all.
+
+    Args:
+        path: of the file.
+        encoder: of any kind.
+
+    Raises:
+        InputError: the disk is full.
+
+    Example:
+        >>> from hmgdm_monai import load_encoder, save_encoder
+        >>> save_encoder("copy.pt", load_encoder())
+        >>> load_encoder("copy.pt").kind
+        'hmgdm'
+    """
     write_model(path, CONTENT, encoder.state_dict(), encoder.description())
 
 
-def load_pretrained(path: Path | str) -> TileEncoder:
-    """Build an encoder from a file of :func:`save_pretrained`, on the CPU, in evaluation mode.
+def load_encoder(path: Path | str | None = None) -> TileEncoder:
+    """Build an encoder from a file of :func:`save_encoder`, on the CPU, in evaluation mode.
 
     Args:
         path: of the file; or a folder in the layout of the hub, see :func:`hmgdm_monai.saving.hub.from_pretrained`.
+            None is the encoder that the bundle ships.
 
     Raises:
         InputError: no such file, a damaged one, or one of another kind or format.
+
+    Example:
+        >>> from hmgdm_monai import load_encoder
+        >>> encoder = load_encoder()
+        >>> encoder.tile_size_px, encoder.tile_mpp
+        (256, 1.0)
     """
+    path = bundle_file("models/model.pt") if path is None else path
     if Path(path).is_dir():
         from hmgdm_monai.saving.hub import from_pretrained
 
@@ -39,4 +62,5 @@ def load_pretrained(path: Path | str) -> TileEncoder:
     told, state = read_model(path, CONTENT, ADVICE)
     with refused(path, ADVICE):
         arguments = told["kind"], told["settings"], told["run_settings"]
-    return build_model(path, lambda: build_tile_encoder(*arguments), state, ADVICE)
+    encoder: TileEncoder = build_model(path, lambda: build_tile_encoder(*arguments), state, ADVICE)
+    return encoder

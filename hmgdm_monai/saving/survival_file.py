@@ -93,6 +93,7 @@ def load_survival_model(path: Path | str) -> SurvivalModel:
         settings, median_risk, about = told["settings"], told["median_risk"], told["about"]
         loss, chosen = build_loss(settings["loss"]), settings["aggregator"]
         arguments = chosen["name"], chosen["in_channels"], loss.num_outputs
-        baseline = [torch.tensor(told[f"baseline_{name}"], dtype=torch.float64) for name in ("times", "log_hazard")]
+        times = torch.tensor(told["baseline_times"], dtype=torch.float64)
+        log_hazard = torch.tensor(told["baseline_log_hazard"], dtype=torch.float64)
     network = build_model(path, lambda: build_aggregator(*arguments, **chosen["settings"]), state, ADVICE)
-    return SurvivalModel(network, loss, settings, median_risk, *baseline, about)
+    return SurvivalModel(network, loss, settings, median_risk, times, log_hazard, about)

@@ -78,7 +78,7 @@ class NucleusPrior(Transform):
     """
 
     backend = [TransformBackends.NUMPY]
-    names = (*TISSUE_NAMES, "cell")
+    names: tuple[str, ...] = (*TISSUE_NAMES, "cell")
 
     def __init__(self, **settings: float) -> None:
         self.segment = SegmentNuclei(**settings)
@@ -101,7 +101,7 @@ class NucleusPrior(Transform):
     ) -> NdarrayOrTensor:
         """See :class:`RegionPrior`; needs `mpp`."""
         pixels = image_as_hwc(image)
-        check_mpp(mpp)
+        mpp = check_mpp(mpp)
         regions = _tissue(pixels, mpp)
         regions[self.segment.label(pixels, mpp) > 0] = FIRST_CELL
         return convert_to_dst_type(regions[None], image, dtype=np.uint8)[0]

@@ -59,7 +59,7 @@ class ColourJitter:
             raise ValueError(f"blur_sigma_px must be (least, largest), both above 0, not {tuple(blur_sigma_px)}")
         self.stain_scale, self.stain_shift = stain_scale, stain_shift
         self.brightness, self.contrast = brightness, contrast
-        self.blur_probability, self.blur_sigma_px = blur_probability, tuple(blur_sigma_px)
+        self.blur_probability, self.blur_sigma_px = blur_probability, (blur_sigma_px[0], blur_sigma_px[1])
         self.stains, self.unmix = _stain_matrices()
 
     @property

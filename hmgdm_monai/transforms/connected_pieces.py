@@ -7,7 +7,7 @@ from numba import njit
 
 
 @njit(cache=True, nogil=True)
-def _root(parent, i):  # type: ignore[no-untyped-def]
+def _root(parent, i):
     """Root of a piece, halving the path on the way (union-find)."""
     while parent[i] != i:
         parent[i] = parent[parent[i]]
@@ -16,7 +16,7 @@ def _root(parent, i):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _unite(parent, i, j):  # type: ignore[no-untyped-def]
+def _unite(parent, i, j):
     i, j = _root(parent, i), _root(parent, j)
     if i < j:
         parent[j] = i
@@ -25,7 +25,7 @@ def _unite(parent, i, j):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _names(parent):  # type: ignore[no-untyped-def]
+def _names(parent):
     """Number the roots 0, 1, ... in order; gives the number of each piece's root and how many there are."""
     names = np.empty(len(parent), np.int32)
     count = 0
@@ -40,7 +40,7 @@ def _names(parent):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def pieces_of(labels):  # type: ignore[no-untyped-def]
+def pieces_of(labels):
     """4-connected pieces of equal label: (H, W) int32 numbered by first pixel, and the size of each, px."""
     height, width = labels.shape
     pieces = np.empty((height, width), np.int32)
@@ -74,7 +74,7 @@ def pieces_of(labels):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def connect(planes, labels, min_size):  # type: ignore[no-untyped-def]
+def connect(planes, labels, min_size):
     """Make every label one 4-connected piece of at least ``min_size`` px (or the whole tile), 0 to V - 1.
 
     Small pieces join a neighbour, smallest first, each the one nearest to it in mean colour.

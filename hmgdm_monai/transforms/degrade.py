@@ -51,8 +51,9 @@ class RandDegrade(Randomizable, Transform):
             self.jitter = ColourJitter(stain_scale, 0.0, 0.0, 0.0, blur_probability, blur_sigma_px)
         except ValueError as error:
             raise InputError(f"degrade: {error}") from error
-        self.jpeg_probability, self.jpeg_quality = jpeg_probability, tuple(jpeg_quality)
-        self._draws, self._quality = torch.zeros(1, NUM_DRAWS), None
+        self.jpeg_probability, self.jpeg_quality = jpeg_probability, (jpeg_quality[0], jpeg_quality[1])
+        self._draws = torch.zeros(1, NUM_DRAWS)
+        self._quality: int | None = None
 
     @property
     def settings(self) -> dict[str, Any]:

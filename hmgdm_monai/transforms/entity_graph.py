@@ -132,7 +132,7 @@ class BuildEntityGraph(Transform):
     def __init__(self, keep_tile: bool = True) -> None:
         self.keep_tile = keep_tile
 
-    def __call__(
+    def __call__(  # type: ignore[override]  # MONAI's base class knows a single argument
         self,
         image: NdarrayOrTensor,
         label_map: NdarrayOrTensor,
@@ -184,7 +184,7 @@ def _starts(centre: np.ndarray, length: int, size: int) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _cut(planes, tops, lefts, size):  # type: ignore[no-untyped-def]
+def _cut(planes, tops, lefts, size):
     channels, height, width = planes.shape
     windows = np.empty((len(tops), channels, size, size), np.uint8)
     rows, columns = np.empty(size, np.int64), np.empty(size, np.int64)
@@ -206,7 +206,7 @@ def _cut(planes, tops, lefts, size):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _mirrored(start, length, indices):  # type: ignore[no-untyped-def]
+def _mirrored(start, length, indices):
     """Fill ``indices`` with start, start + 1, ... mirrored at both borders, as often as it takes."""
     period = max(2 * length - 2, 1)
     for i in range(len(indices)):

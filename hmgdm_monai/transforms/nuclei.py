@@ -86,7 +86,9 @@ class SegmentNuclei(Transform):
         """All arguments, by name."""
         return dict(self._settings)
 
-    def __call__(self, image: NdarrayOrTensor, mpp: float) -> NdarrayOrTensor:
+    def __call__(  # type: ignore[override]  # MONAI's base class knows a single argument
+        self, image: NdarrayOrTensor, mpp: float
+    ) -> NdarrayOrTensor:
         """Nuclei of one tile.
 
         Args:
@@ -184,8 +186,8 @@ def glass_mask(image: np.ndarray, mpp: float) -> np.ndarray:
     return density < cut
 
 
-def check_mpp(mpp: float | None) -> None:
-    """Raise where nuclei cannot be told at this scale.
+def check_mpp(mpp: float | None) -> float:
+    """The same microns per pixel, if nuclei can be told at this scale.
 
     Raises:
         InputError: unknown, not above 0, or too coarse.
@@ -195,6 +197,7 @@ def check_mpp(mpp: float | None) -> None:
             f"nuclei: the tile is at {mpp} um a pixel; give its scale, above 0 and not above {COARSEST_MPP:g}, "
             "or choose another prior"
         )
+    return mpp
 
 
 def mpp_of(data: Mapping[Hashable, Any], mpp: float | str) -> float:

@@ -81,8 +81,8 @@ def merge_similar_neighbours(image: np.ndarray, label_map: np.ndarray, threshold
         (H, W) int32, labels 0 to V' - 1 in the order of the first pixel of each.
     """
     labels = label_map.ravel()
-    sizes = np.bincount(labels)
-    colour_sums = np.stack([np.bincount(labels, weights=image[..., c].ravel()) for c in range(3)], axis=1)
+    sizes = list(np.bincount(labels))
+    colour_sums = list(np.stack([np.bincount(labels, weights=image[..., c].ravel()) for c in range(3)], axis=1))
     neighbours: list[set[int]] = [set() for _ in sizes]
     for i, j in region_adjacency(label_map).T.tolist():
         neighbours[i].add(j)
@@ -97,7 +97,6 @@ def merge_similar_neighbours(image: np.ndarray, label_map: np.ndarray, threshold
     alive = [True] * len(sizes)
     heap = [(distance(i, j), i, j) for i in range(len(sizes)) for j in neighbours[i] if i < j]
     heapq.heapify(heap)
-    sizes, colour_sums = list(sizes), list(colour_sums)
     while heap and heap[0][0] < threshold:
         _, i, j = heapq.heappop(heap)
         if not (alive[i] and alive[j]):
@@ -125,7 +124,7 @@ def number_by_first_pixel(label_map: np.ndarray) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _touching_keys(labels, n_labels):  # type: ignore[no-untyped-def]
+def _touching_keys(labels, n_labels):
     """``low * n_labels + high`` of touching pixels with different labels; not all, but each such pair at least once."""
     height, width = labels.shape
     keys = np.empty(2 * height * width, np.int64)
@@ -151,7 +150,7 @@ def _touching_keys(labels, n_labels):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _coordinate_sums(labels, n_labels):  # type: ignore[no-untyped-def]
+def _coordinate_sums(labels, n_labels):
     """(V, 3) int64: sums of 2 x and 2 y of the pixel centres, and the number of pixels; whole numbers, so exact."""
     sums = np.zeros((n_labels, 3), np.int64)
     for y in range(labels.shape[0]):

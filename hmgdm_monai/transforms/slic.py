@@ -95,7 +95,7 @@ def _grid_centres(height: int, width: int, rows: int, columns: int) -> np.ndarra
 
 
 @njit(cache=True, nogil=True)
-def _range(image):  # type: ignore[no-untyped-def]
+def _range(image):
     """Lowest and highest byte of (3, H, W) uint8, and whether all pixels are of one colour."""
     lowest, highest, one_colour = np.uint8(255), np.uint8(0), True
     for c in range(3):
@@ -110,7 +110,7 @@ def _range(image):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _to_lab(image, linear, curve, scale, planes):  # type: ignore[no-untyped-def]
+def _to_lab(image, linear, curve, scale, planes):
     """(3, H, W) bytes to Lab times ``scale`` in (3, H, W) float32; the cube root is interpolated from ``curve``."""
     height, width = image.shape[1:]
     steps = np.float32(_CURVE_STEPS)
@@ -129,14 +129,14 @@ def _to_lab(image, linear, curve, scale, planes):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True, nogil=True)
-def _mirror(index, size):  # type: ignore[no-untyped-def]
+def _mirror(index, size):
     """Index of a pixel beyond the border, the border's own pixel repeated (d c b a | a b c d | d c b a)."""
     index = index % (2 * size)
     return index if index < size else 2 * size - 1 - index
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _blur(planes, taps):  # type: ignore[no-untyped-def]
+def _blur(planes, taps):
     """Separable gaussian in place."""
     channels, height, width = planes.shape
     radius = len(taps) // 2
@@ -168,7 +168,7 @@ def _blur(planes, taps):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _halve(planes):  # type: ignore[no-untyped-def]
+def _halve(planes):
     """Mean of each block of 2 x 2 px; an odd last row or column is dropped."""
     channels, height, width = planes.shape
     half = np.empty((channels, height // 2, width // 2), np.float32)
@@ -182,7 +182,7 @@ def _halve(planes):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _move_centres(planes, centres, pixel, step, iterations):  # type: ignore[no-untyped-def]
+def _move_centres(planes, centres, pixel, step, iterations):
     """Rounds of assignment and update; ``pixel`` is the side of a pixel of ``planes``, in px of the tile.
 
     ``centres`` (K, 5) moves in place, in px of the tile. Returns (h, w) int32, nearest centre of each pixel.
@@ -220,7 +220,7 @@ def _move_centres(planes, centres, pixel, step, iterations):  # type: ignore[no-
 
 
 @njit(cache=True, nogil=True)
-def _means(planes, labels, centres, sums, pixel):  # type: ignore[no-untyped-def]
+def _means(planes, labels, centres, sums, pixel):
     """Move each centre to the mean of its pixels; one that has none stays."""
     height, width = labels.shape
     sums[:] = 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.visualize.note import add_note
@@ -151,13 +151,13 @@ def _plot(axes: Axes, history: History, key: str, name: str, colour: str) -> Non
     series = _series(history, key)
     if not series:
         return
-    epochs, values = zip(*series, strict=True)
-    values = [v if math.isfinite(v) else math.nan for v in values]  # infinity would stretch the axis
+    epochs = [epoch for epoch, _ in series]
+    values = [v if math.isfinite(v) else math.nan for _, v in series]  # infinity would stretch the axis
     marker = "o" if len(series) <= _MANY or any(map(math.isnan, values)) else None
     axes.plot(epochs, values, color=colour, label=name, linewidth=1.5, marker=marker, markersize=3.5)
 
 
-def _legend(axes: Axes, place: str = "best") -> None:
+def _legend(axes: Axes, place: Literal["best", "lower right"] = "best") -> None:
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=8, framealpha=0.8, loc=place)
 

@@ -105,8 +105,8 @@ def draw_denoising(
         (within_hidden(painted_truth), f"true latents,\nnearest {entities}"),
     ]
     height_in = _PANEL_IN * tile.shape[0] / tile.shape[1] + _TEXT_IN
-    figure = Figure(figsize=(_PANEL_IN * (1 + _GAP) * len(panels), height_in), layout="constrained")
-    figure.get_layout_engine().set(wspace=_GAP, w_pad=0.02)
+    figure = Figure(figsize=(_PANEL_IN * (1 + _GAP) * len(panels), height_in))
+    figure.set_layout_engine("constrained", wspace=_GAP, w_pad=0.02)
     row = figure.subplots(1, len(panels), squeeze=False)[0]
     for number, (axes, (pixels, label)) in enumerate(zip(row, panels, strict=True)):
         axes.imshow(pixels, interpolation="nearest")
@@ -139,4 +139,4 @@ def _outline(axes: Axes, mask: np.ndarray) -> None:
     level = np.stack([down_columns - 0.5, down_rows + 0.5, down_columns + 0.5, down_rows + 0.5], axis=1)
     upright = np.stack([side_columns + 0.5, side_rows - 0.5, side_columns + 0.5, side_rows + 0.5], axis=1)
     segments = np.concatenate([level, upright]).reshape(-1, 2, 2)
-    axes.add_collection(LineCollection(segments, colors=_OUTLINE, linewidths=0.7), autolim=False)
+    axes.add_collection(LineCollection(list(segments), colors=_OUTLINE, linewidths=0.7), autolim=False)

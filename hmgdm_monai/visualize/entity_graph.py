@@ -20,8 +20,8 @@ _SMOOTHING = 2  # lines are drawn this much larger and scaled down, which smooth
 
 
 def draw_entity_graph(
-    image: np.ndarray | torch.Tensor,
     graph: EntityGraph,
+    image: np.ndarray | torch.Tensor | None = None,
     label_map: np.ndarray | torch.Tensor | None = None,
     scale: int = 3,
     border_colour: Colour = (255, 235, 60),
@@ -31,8 +31,8 @@ def draw_entity_graph(
     """Draw a graph over its tile.
 
     Args:
-        image: (3, H, W) uint8.
-        graph: its entity graph; only ``pos`` and ``edge_index`` are needed.
+        graph: of the tile; ``pos`` (V, 2) and ``edge_index`` (2, E) are needed.
+        image: (3, H, W) uint8; the graph's own where None.
         label_map: (1, H, W) or (H, W) integer superpixels; the graph's own where None, and no borders where it has
             none.
         scale: how many pixels of the drawing each pixel of the tile becomes in each direction.
@@ -44,8 +44,20 @@ def draw_entity_graph(
         (scale H, scale W, 3) uint8.
 
     Raises:
-        InputError: the image is not (3, H, W) uint8, or the label map is of another size.
+        InputError: there is no image, it is not (3, H, W) uint8, or the label map is of another size.
+
+    Example:
+        >>> import numpy as np
+        >>> from hmgdm_monai import draw_entity_graph, tile_to_graph
+        >>> tile = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+        >>> draw_entity_graph(tile_to_graph(tile, n_segments=9), scale=4).shape
+        (256, 256, 3)
     """
+    if image is None:
+        image = graph.get("image")
+        if image is None:
+            raise InputError("the graph keeps no image; give the tile that it was made of")
+        image = image[0]
     pixels = _to_numpy(image)
     if pixels.ndim != 3 or pixels.shape[0] != 3 or pixels.dtype != np.uint8:
         raise InputError(f"A tile must be uint8 of shape (3, H, W), not {pixels.dtype} {pixels.shape}.")
@@ -106,7 +118,7 @@ def entity_graph_figure(
 
     figure = Figure(figsize=(6, 6.6), layout="constrained")
     axes = figure.add_subplot()
-    axes.imshow(draw_entity_graph(image, graph, label_map))
+    axes.imshow(draw_entity_graph(graph, image, label_map))
     axes.set_axis_off()
     axes.set_title(f"Entity graph: {graph.num_vertices} vertices ({entities}), {graph.edge_index.shape[1]} edges")
     add_note(figure, note)

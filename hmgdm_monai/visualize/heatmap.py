@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -176,7 +175,7 @@ def _scale_bar(axes: Axes, mpp: float) -> None:
     length_um = bar_length_um(width * mpp)
     length = length_um / mpp
     x, y, thick = left + 0.04 * width, bottom - 0.04 * height, 0.012 * height
-    backing: Sequence[float] = (x - 0.015 * width, y - 0.085 * height, length + 0.03 * width, 0.105 * height)
-    axes.add_patch(Rectangle(backing[:2], *backing[2:], color="white", alpha=0.85, linewidth=0, zorder=3))
+    corner, span = (x - 0.015 * width, y - 0.085 * height), (length + 0.03 * width, 0.105 * height)
+    axes.add_patch(Rectangle(corner, *span, color="white", alpha=0.85, linewidth=0, zorder=3))
     axes.add_patch(Rectangle((x, y - thick), length, thick, color="black", linewidth=0, zorder=4))
     axes.text(x + length / 2, y - 2 * thick, length_text(length_um), ha="center", va="bottom", fontsize=9, zorder=4)

@@ -31,7 +31,7 @@ def paint_superpixels(label_map: NdarrayOrTensor, windows: NdarrayOrTensor, pos:
         InputError: shapes that do not fit together, windows not of floats, or with values that are not finite.
     """
     labels = check_label_map(convert_to_numpy(label_map), background=True)
-    windows, pos = convert_to_numpy(windows), convert_to_numpy(pos)
+    windows, pos = np.asarray(convert_to_numpy(windows)), np.asarray(convert_to_numpy(pos))
     height, width = labels.shape
     count = int(labels.max()) + 1
     if windows.ndim != 4 or windows.shape[:2] != (count, 3) or windows.shape[2] != windows.shape[3]:

@@ -79,9 +79,12 @@ def draw_projection(
     figure = Figure(figsize=(8.0, 5.6), layout="constrained")
     axes = figure.subplots()
     size = float(np.clip(4000 / max(len(points), 1), 4, 28))
-    axes.scatter(*points[~known].T, s=size, color="0.8", label="none given" if (~known).any() else None)
+    axes.scatter(
+        points[~known, 0], points[~known, 1], s=size, color="0.8", label="none given" if (~known).any() else None
+    )
     if numbers is not None:
-        shown = axes.scatter(*points[known].T, s=size, c=numbers, cmap="viridis")
+        x, y = points[known].T
+        shown = axes.scatter(x, y, s=size, c=numbers, cmap="viridis")
         figure.colorbar(shown, ax=axes).set_label(column, fontsize=10)
     else:
         frequent = set(names[np.argsort(-counts, kind="stable")[: _MOST_CLASSES - (len(names) > _MOST_CLASSES)]])
@@ -89,7 +92,8 @@ def draw_projection(
         palette = colormaps["tab10" if len(groups) <= 10 else "tab20"]
         for number, name in enumerate(groups):
             chosen = known & (texts == name if name in frequent else [text not in frequent for text in texts])
-            axes.scatter(*points[chosen].T, s=size, color=palette(number), label=f"{name} ({int(chosen.sum())})")
+            x, y = points[chosen].T
+            axes.scatter(x, y, s=size, color=palette(number), label=f"{name} ({int(chosen.sum())})")
     if axes.get_legend_handles_labels()[0]:
         axes.legend(title=column, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     name = {"tsne": "t-SNE", "umap": "UMAP"}[method]

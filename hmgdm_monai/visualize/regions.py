@@ -172,19 +172,19 @@ def region_figure(
 
 def _checked(image: np.ndarray | torch.Tensor, labels: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     """(3, H, W) uint8 and (H, W) integer."""
-    pixels, labels = (
+    pixels, given = (
         array.detach().cpu().numpy() if isinstance(array, torch.Tensor) else np.asarray(array)
         for array in (image, labels)
     )
     if pixels.ndim != 3 or pixels.shape[0] != 3 or pixels.dtype != np.uint8:
         raise InputError(f"A tile must be uint8 of shape (3, H, W), not {pixels.dtype} {pixels.shape}.")
-    if labels.ndim == 3 and labels.shape[0] == 1:
-        labels = labels[0]
-    if labels.shape != pixels.shape[1:] or labels.dtype.kind not in "iu":
+    if given.ndim == 3 and given.shape[0] == 1:
+        given = given[0]
+    if given.shape != pixels.shape[1:] or given.dtype.kind not in "iu":
         raise InputError(
-            f"The tile is {pixels.shape[1]} x {pixels.shape[2]} px, its label map {labels.dtype} {labels.shape}."
+            f"The tile is {pixels.shape[1]} x {pixels.shape[2]} px, its label map {given.dtype} {given.shape}."
         )
-    return pixels, labels.astype(np.int64)
+    return pixels, given.astype(np.int64)
 
 
 def _scale_bar(axes: Axes, width: int, height: int, mpp: float) -> None:

@@ -96,9 +96,9 @@ def measured(
 
     from hmgdm_monai.metrics.attention_metrics import AttentionMetrics
     from hmgdm_monai.networks.layers.region_pooling import token_weights
-    from hmgdm_monai.saving.encoder_file import load_pretrained
+    from hmgdm_monai.saving.encoder_file import load_encoder
 
-    encoder = load_pretrained(run / "model.pt")
+    encoder = load_encoder(run / "model.pt")
     data = region_data(encoder, output)
     places, tiles = labelled_places(data, labelled)
     metric = AttentionMetrics(data.prior.names)

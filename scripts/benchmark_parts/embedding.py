@@ -34,9 +34,9 @@ def measure_embedding(
     from hmgdm_monai.data.slides.slide import open_slide
     from hmgdm_monai.data.tiles.tiling import tile_locations
     from hmgdm_monai.preparation.recipe import recipe_of
-    from hmgdm_monai.saving.encoder_file import load_pretrained
+    from hmgdm_monai.saving.encoder_file import load_encoder
 
-    embedder: Any = load_pretrained(model).to(device)
+    embedder: Any = load_encoder(model).to(device)
     spec = recipe_of(embedder.run_settings).tile_spec
     spent = dict.fromkeys(STEPS, 0.0)
     tiles, tissue_s = 0, 0.0

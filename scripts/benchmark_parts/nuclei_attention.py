@@ -77,9 +77,9 @@ def vit_map(path: Path) -> Callable[[np.ndarray], np.ndarray]:
     """The same of a ViT's class token, the mean over heads."""
     import torch
 
-    from hmgdm_monai.saving.encoder_file import load_pretrained
+    from hmgdm_monai.saving.encoder_file import load_encoder
 
-    encoder = load_pretrained(path)
+    encoder = load_encoder(path)
 
     def paint(tile: np.ndarray) -> np.ndarray:
         with torch.inference_mode():

@@ -93,9 +93,9 @@ def run_features(run: Path, labels: Mapping[Path, ProstateTile], seed: int) -> t
     from torch_geometric.loader import DataLoader
 
     from hmgdm_monai.networks.methods.build import build_hmgdm
-    from hmgdm_monai.saving.encoder_file import load_pretrained
+    from hmgdm_monai.saving.encoder_file import load_encoder
 
-    model = load_pretrained(run / "model.pt")
+    model = load_encoder(run / "model.pt")
     data = pretraining_data(model.run_settings, run.parent / "stores")
     data.encode(model.entities)
     found = [(i, labels[row.image]) for i, row in enumerate(data.cohort.tile_rows) if row.image in labels]

@@ -38,12 +38,12 @@ def score_weights(model: Path, cohort: Cohort, seeds: Sequence[int] = (0, 1, 2))
 
     from hmgdm_monai.preparation.recipe import recipe_of
     from hmgdm_monai.preparation.tile_recipe import TileRecipe
-    from hmgdm_monai.saving.encoder_file import load_pretrained
+    from hmgdm_monai.saving.encoder_file import load_encoder
     from hmgdm_monai.tasks.pretraining.graph_data import PretrainingData
     from hmgdm_monai.transforms.superpixels import Superpixels
     from hmgdm_monai.transforms.tile_transforms import cutter_in, graph_transforms
 
-    encoder = load_pretrained(model)
+    encoder = load_encoder(model)
     with tempfile.TemporaryDirectory() as folder:
         manifest = write_manifest(cohort, Path(folder) / "manifest.csv")
         # Tiles as they came: the encoder normalizes their stains itself, after they were corrupted.

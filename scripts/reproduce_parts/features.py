@@ -57,9 +57,9 @@ def _function_of(work: Work, tiles: ScoredTiles, model: Path | None) -> tuple[li
             _edgeless(scored_latents(entities, run_settings, tiles, kind, work.stores))
         )
     from hmgdm_monai.networks.layers.readout import StatisticsReadout
-    from hmgdm_monai.saving.encoder_file import load_pretrained
+    from hmgdm_monai.saving.encoder_file import load_encoder
 
-    encoder: Any = load_pretrained(model)
+    encoder: Any = load_encoder(model)
     if family == "images":
         key = [encoder.digest(), _data_key(encoder.run_settings)]
         return key, lambda kind: embed_images(encoder, _progress(tiles, kind))

@@ -78,9 +78,9 @@ def do_all(works: Sequence[Work], jobs: int, tiles: ScoredTiles) -> None:
 
 
 def _finetuned(work: Work, tiles: ScoredTiles, share: float) -> np.ndarray:
-    from hmgdm_monai.saving.encoder_file import load_pretrained
+    from hmgdm_monai.saving.encoder_file import load_encoder
 
-    encoder: Any = load_pretrained(work.folder / "model.pt")
+    encoder: Any = load_encoder(work.folder / "model.pt")
     latents = scored_latents(encoder.entities, encoder.run_settings, tiles, CLEAN, work.stores)
     graphs = [latents[i] for i in range(len(latents))]
     return finetune_predictions(

@@ -62,18 +62,18 @@ def _save_untrained(work: Work, model: Path) -> None:
 
     from hmgdm_monai.networks.encoders.graph_tile_encoder import GraphTileEncoder
     from hmgdm_monai.networks.encoders.vit_tile_encoder import ViTTileEncoder
-    from hmgdm_monai.saving.encoder_file import save_pretrained
+    from hmgdm_monai.saving.encoder_file import save_encoder
 
     config = work.config()
     run_settings = config.get_parsed_content("run_folder").settings
     if work.method.family == "images":
         torch.manual_seed(work.seed)
         vit, readout = (config.get_parsed_content(f"network_def::{name}") for name in ("vit", "readout"))
-        save_pretrained(model, ViTTileEncoder(vit, {"vit": vit.settings, "readout": readout}, run_settings))
+        save_encoder(model, ViTTileEncoder(vit, {"vit": vit.settings, "readout": readout}, run_settings))
         return
     data, entities = config.get_parsed_content("data"), config.get_parsed_content("entities")
     data.encode(entities)
     torch.manual_seed(work.seed)
     trunk = config.get_parsed_content("network_def").trunk()
     trunk.standardizer.fit(data.sample_latents())  # the scale of latents is no training
-    save_pretrained(model, GraphTileEncoder(entities, trunk, {"trunk": trunk.settings}, run_settings))
+    save_encoder(model, GraphTileEncoder(entities, trunk, {"trunk": trunk.settings}, run_settings))

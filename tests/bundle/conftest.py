@@ -23,7 +23,7 @@ GRAPHS = {
     "network_def::hidden_dim": 16,
     "network_def::num_layers": 2,
 }
-BACKBONE = {"name": "efficientnet_lite0", "blocks": [2]}
+BACKBONE = {"name": "efficientnet_lite0", "blocks": [2], "resize_px": None}
 IMAGES = {
     **DATA,
     "max_epochs": 3,
@@ -78,7 +78,7 @@ def tiny_settings() -> dict[str, Any]:
 def small_models(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Function kind -> folder with ``model.pt`` and ``classifier.pt`` of classes a and b, that nobody trained."""
     from hmgdm_monai.saving.classifier_file import build_classifier, save_classifier
-    from hmgdm_monai.saving.encoder_file import save_pretrained
+    from hmgdm_monai.saving.encoder_file import save_encoder
 
     made: dict[str, Path] = {}
 
@@ -87,7 +87,7 @@ def small_models(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Callabl
             made[kind] = tmp_path_factory.mktemp(f"small_{kind}")
             run = {"data": {"manifest": "/home/somebody/slides/cohort.csv"}, **tiny.run}
             encoder = tiny.encoder(kind, run)
-            save_pretrained(made[kind] / "model.pt", encoder)
+            save_encoder(made[kind] / "model.pt", encoder)
             network = build_classifier(encoder, "finetune", {"num_classes": 2})
             about = ("finetune", {"num_classes": 2}, ["a", "b"], ["p0"], 0)
             save_classifier(made[kind] / "classifier.pt", network, *about)

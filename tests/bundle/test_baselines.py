@@ -14,7 +14,7 @@ from hmgdm_monai.engines.masked_image_iteration import MaskedImageIteration
 from hmgdm_monai.errors import input_error_in
 from hmgdm_monai.networks.encoders.graph_tile_encoder import GraphTileEncoder
 from hmgdm_monai.networks.encoders.vit_tile_encoder import ViTTileEncoder
-from hmgdm_monai.saving.encoder_file import load_pretrained
+from hmgdm_monai.saving.encoder_file import load_encoder
 
 IMAGES = {
     "simclr": ("train.json", "dirl.json", "baselines/simclr.json"),
@@ -70,7 +70,7 @@ def test_a_run_leaves_numbers_figures_and_a_model_that_loads(method: str, baseli
     assert (folder / "checkpoints" / f"{method}.pt").is_file()
     figures = {path.name for path in (folder / "figures").iterdir()}
     assert "curves.png" in figures and "denoising.png" not in figures
-    encoder = load_pretrained(folder / "model.pt")
+    encoder = load_encoder(folder / "model.pt")
     assert isinstance(encoder, ViTTileEncoder if method in IMAGES else GraphTileEncoder)
     tiles = torch.randint(0, 256, (2, 3, 128, 128), generator=torch.Generator().manual_seed(0)).float()
     embeddings = encoder(tiles)
@@ -96,7 +96,7 @@ def test_simclr_tells_regions_apart_where_asked(
     image_workflow("simclr", tmp_path, dense_weight=1.0, **settings).run()
     (record,) = json.loads((tmp_path / "metrics.json").read_text())["simclr"]["history"]
     assert record["loss"] > 0 and ("attention_on_cell" in record) == ("prior::name" not in settings)
-    loss = load_pretrained(tmp_path / "model.pt").run_settings["loss"]
+    loss = load_encoder(tmp_path / "model.pt").run_settings["loss"]
     assert loss["region_loss"]["negatives"] == settings["loss::region_loss::negatives"]
 
 
@@ -123,7 +123,7 @@ def test_a_killed_run_goes_on_and_other_settings_do_not_get_in(
     with pytest.raises(killed):
         image_workflow("diffmae", tmp_path / "killed", max_epochs=2).run()
     image_workflow("diffmae", tmp_path / "killed", max_epochs=2).run()
-    whole, resumed = (load_pretrained(tmp_path / name / "model.pt").state_dict() for name in ("whole", "killed"))
+    whole, resumed = (load_encoder(tmp_path / name / "model.pt").state_dict() for name in ("whole", "killed"))
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
     with pytest.raises(RuntimeError) as caught:
         image_workflow("diffmae", tmp_path / "killed", max_epochs=2, **{"network_def::mask_ratio": 0.5}).run()

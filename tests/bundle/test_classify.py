@@ -18,7 +18,7 @@ from recipes import recipe_settings
 from hmgdm_monai.data.stores.latent_store import LatentStore
 from hmgdm_monai.errors import input_error_in
 from hmgdm_monai.saving.classifier_file import load_classifier
-from hmgdm_monai.saving.encoder_file import save_pretrained
+from hmgdm_monai.saving.encoder_file import save_encoder
 from hmgdm_monai.tasks.tiles.data import LabeledSamples, predict_probabilities
 from hmgdm_monai.tasks.tiles.finetuning import FineTuning
 from hmgdm_monai.tasks.tiles.methods import LinearProbe
@@ -40,7 +40,7 @@ def _hook_and_threads_restored() -> Iterator[None]:
 def given(tiny: Any, small_cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """``folder``, ``manifest`` of six slides, a patient each, in two classes, ``model`` and its ``recipe`` of tiles."""
     folder, recipe = tmp_path_factory.mktemp("classify"), recipe_settings(128, 1.0, min_tissue=0.2)
-    save_pretrained(folder / "model.pt", tiny.encoder(run={**tiny.run, "recipe": recipe}))
+    save_encoder(folder / "model.pt", tiny.encoder(run={**tiny.run, "recipe": recipe}))
     return SimpleNamespace(folder=folder, manifest=small_cohort, model=folder / "model.pt", recipe=recipe)
 
 

@@ -21,9 +21,9 @@ DIRL = ("train.json", "dirl.json")
 
 
 def result(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    from hmgdm_monai.saving.encoder_file import load_pretrained
+    from hmgdm_monai.saving.encoder_file import load_encoder
 
-    return json.loads((folder / "metrics.json").read_text()), load_pretrained(folder / "model.pt").weights()
+    return json.loads((folder / "metrics.json").read_text()), load_encoder(folder / "model.pt").weights()
 
 
 def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
@@ -137,9 +137,9 @@ def test_its_encoder_gives_embeddings_maps_and_survival(dirl_run: Path, small_co
     from monai.bundle import ConfigWorkflow
 
     from hmgdm_monai.saving.classifier_file import build_classifier, save_classifier
-    from hmgdm_monai.saving.encoder_file import load_pretrained
+    from hmgdm_monai.saving.encoder_file import load_encoder
 
-    encoder = load_pretrained(dirl_run / "model.pt")
+    encoder = load_encoder(dirl_run / "model.pt")
     network = build_classifier(encoder, "finetune", {"num_classes": 2})
     save_classifier(tmp_path / "c.pt", network, "finetune", {"num_classes": 2}, ["a", "b"], ["p"], 0)
     run = ConfigWorkflow(

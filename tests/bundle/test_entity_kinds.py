@@ -34,7 +34,7 @@ def graph_manifest(tmp_path: Path) -> Path:
 def test_entities_by_choice(workflow: Callable[..., Any], outcome: Any, tmp_path: Path, kind: str) -> None:
     from hmgdm_monai.data.stores.graph_store import GraphStore
     from hmgdm_monai.preparation.recipe import recipe_of
-    from hmgdm_monai.saving.encoder_file import load_pretrained
+    from hmgdm_monai.saving.encoder_file import load_encoder
 
     settings = {"entity_kind": kind, "backbone_entities::shape_channels": kind == "cells", "cutter::max_edge_um": 20.0}
     settings |= {"max_epochs": 1, "max_tiles_per_slide": 2, "degraded_views": 0}
@@ -42,7 +42,7 @@ def test_entities_by_choice(workflow: Callable[..., Any], outcome: Any, tmp_path
     run = outcome(tmp_path)
     assert run.metrics["hmgdm"]["epochs"] == 1
     assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"curves", "entity_graph", "denoising"}
-    model = load_pretrained(tmp_path / "model.pt")
+    model = load_encoder(tmp_path / "model.pt")
     (cut, _) = model.run_settings["recipe"]["transforms"]["transforms"]
     assert (cut["cutter"]["entity_kind"], cut["cutter"]["max_edge_um"]) == (kind, 20.0)
     assert model.entities.latent_dim == (32 if kind == "cells" else 24)
@@ -59,7 +59,7 @@ def test_entities_by_choice(workflow: Callable[..., Any], outcome: Any, tmp_path
 def test_graphs_of_others_without_any_image(
     workflow: Callable[..., Any], outcome: Any, graph_manifest: Path, tmp_path: Path
 ) -> None:
-    from hmgdm_monai.saving.encoder_file import load_pretrained
+    from hmgdm_monai.saving.encoder_file import load_encoder
     from hmgdm_monai.tasks.inference.embed_graphs import embed_given_graphs
 
     settings = {"manifest": str(graph_manifest), "entity_kind": "graphs", "edge_latents": False, "degraded_views": 0}
@@ -70,7 +70,7 @@ def test_graphs_of_others_without_any_image(
     assert {path.stem for path in (tmp_path / "run/figures").iterdir()} == {"curves"}
     assert not (tmp_path / "run/superpixels.pt").exists()
     assert not any(name.startswith("entities.") for name in run.weights)
-    model = load_pretrained(tmp_path / "run/model.pt")
+    model = load_encoder(tmp_path / "run/model.pt")
     assert model.hmgdm.encoder.latent_dim == 7
     embeddings, ids = embed_given_graphs(model, graph_manifest, tmp_path / "stores", progress=False)
     assert embeddings.shape == (20, 2 * 16 + 2 * 7) and len(set(ids)) == 5

@@ -22,7 +22,7 @@ from hmgdm_monai.metrics.classification import classification_metrics
 from hmgdm_monai.preparation.recipe import recipe_of
 from hmgdm_monai.preparation.tile_stream import stream_slide
 from hmgdm_monai.saving.classifier_file import build_classifier, load_classifier, save_classifier
-from hmgdm_monai.saving.encoder_file import save_pretrained
+from hmgdm_monai.saving.encoder_file import save_encoder
 
 CONFIGS = Path(__file__).parents[2] / "bundle" / "configs"
 
@@ -44,7 +44,7 @@ def folder(tmp_path_factory, tiny, small_slides):
     lines = [f"{small_slides.parent / f's{number}.tif'},p{number},{'ab'[number % 2]}" for number in range(4)]
     (folder / "cohort.csv").write_text("\n".join(["image,patient,label", *lines, "none.tif,p9,a"]) + "\n")
     encoder = tiny.encoder()
-    save_pretrained(folder / "model.pt", encoder)
+    save_encoder(folder / "model.pt", encoder)
     NearestSuperpixels(torch.randn(9, 24), torch.randint(0, 256, (9, 3, 8, 8), dtype=torch.uint8)).save(
         folder / "superpixels.pt"
     )

@@ -12,7 +12,7 @@ import torch
 
 from hmgdm_monai.data.stores.graph_store import GraphStore
 from hmgdm_monai.errors import input_error_in
-from hmgdm_monai.saving.encoder_file import load_pretrained
+from hmgdm_monai.saving.encoder_file import load_encoder
 
 STEP = {"_target_": "torch.optim.lr_scheduler.StepLR", "optimizer": "@optimizer", "step_size": 1, "gamma": 0.5}
 DATASET = "$torch.utils.data.Subset(@data.latent_graphs('training', views=True), range(8))"
@@ -61,7 +61,7 @@ def test_an_override_trains_is_recorded_and_leaves_a_model_that_loads(
     folder = run(tmp_path, **given)
     settings = json.loads((folder / "settings.json").read_text())["settings"]
     assert recorded(settings, path) == value
-    model = load_pretrained(folder / "model.pt")
+    model = load_encoder(folder / "model.pt")
     assert model.run_settings == settings
     with torch.inference_mode():
         assert model(torch.randint(0, 256, (1, 3, 128, 128))).isfinite().all()
@@ -124,12 +124,12 @@ def test_a_transform_of_the_user_s_own_is_in_the_stores_keys_and_in_the_model(
     graphs = sorted(set((tmp_path / "stores/graphs").iterdir()) - before)
     assert len(graphs) == len(before) == 6  # none of the other run's
     monkeypatch.delenv("HMGDM_TRUSTED_PACKAGES", raising=False)
-    as_came = load_pretrained(plain / "model.pt")  # names nothing that needs trust
+    as_came = load_encoder(plain / "model.pt")  # names nothing that needs trust
     with pytest.raises(ValueError) as caught:
-        load_pretrained(changed / "model.pt").to_sample(torch.zeros(3, 128, 128, dtype=torch.uint8))
+        load_encoder(changed / "model.pt").to_sample(torch.zeros(3, 128, 128, dtype=torch.uint8))
     assert "HMGDM_TRUSTED_PACKAGES=users_parts" in str(caught.value) and "\n" not in str(caught.value)
     monkeypatch.setenv("HMGDM_TRUSTED_PACKAGES", "users_parts")
-    model = load_pretrained(changed / "model.pt")
+    model = load_encoder(changed / "model.pt")
     image = GraphStore(sorted(before))[0].image[0]
     stored, again = GraphStore(graphs)[0], model.to_sample(image)
     assert torch.equal(again.image, stored.image) and torch.equal(again.label_map, stored.label_map)

@@ -17,7 +17,7 @@ from recipes import recipe_settings
 import hmgdm_monai
 from hmgdm_monai.data.files.checkpoint_file import read_checkpoint
 from hmgdm_monai.saving.classifier_file import load_classifier
-from hmgdm_monai.saving.encoder_file import load_pretrained, save_pretrained
+from hmgdm_monai.saving.encoder_file import load_encoder, save_encoder
 from hmgdm_monai.saving.model_file import DESCRIPTION, write_model
 
 ROOT = Path(__file__).parents[2]
@@ -66,9 +66,9 @@ def test_json_is_indented_by_four(packaged: Callable[..., Path]) -> None:
 def test_no_path_of_a_person_is_left_and_what_shapes_tiles_stays(
     packaged: Callable[..., Path], small_models: Callable[[str], Path]
 ) -> None:
-    bundle, before = packaged(), load_pretrained(small_models("hmgdm") / "model.pt")
+    bundle, before = packaged(), load_encoder(small_models("hmgdm") / "model.pt")
     assert not [p for p in bundle.rglob("*") if p.is_file() and b"somebody" in p.read_bytes()]
-    after, classifier = load_pretrained(bundle / "models/model.pt"), load_classifier(bundle / "models/classifier.pt")
+    after, classifier = load_encoder(bundle / "models/model.pt"), load_classifier(bundle / "models/classifier.pt")
     assert before.run_settings["data"]["manifest"].startswith("/home/somebody/")
     expected = {**before.run_settings, "data": {**before.run_settings["data"], "manifest": "cohort.csv"}}
     assert after.run_settings == classifier.run_settings == expected
@@ -168,9 +168,9 @@ def test_models_that_do_not_belong_together_are_refused(
     packaging: Any, small_models: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     models = small_models("hmgdm")
-    encoder = load_pretrained(models / "model.pt")
+    encoder = load_encoder(models / "model.pt")
     encoder.run_settings["recipe"] = recipe_settings(n_segments=13)
-    save_pretrained(tmp_path / "model.pt", encoder)
+    save_encoder(tmp_path / "model.pt", encoder)
     given = ["--model", tmp_path / "model.pt", "--classifier", models / "classifier.pt", "--output", tmp_path / "dist"]
     assert packaging.main([str(part) for part in given]) == 2
     assert "(transforms)" in capsys.readouterr().err

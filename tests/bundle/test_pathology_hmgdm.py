@@ -20,7 +20,7 @@ from hmgdm_monai.saving.entities_file import save_entities
 INFER = {"device": "cpu"}
 DATA = {"max_epochs": 1, "tile_size_px": 64, "n_segments": 12, "batch_size": 4, "device": "cpu"}
 NETWORK = {"network_def::hidden_dim": 16, "network_def::num_layers": 1}
-TRAIN = {**DATA, **NETWORK, "backbone": {"name": "efficientnet_lite0", "blocks": [2]}}
+TRAIN = {**DATA, **NETWORK, "backbone": {"name": "efficientnet_lite0", "blocks": [2], "resize_px": None}}
 WINDOWS = {"network_def::window_px": 8, "network_def::widths": [8], "network_def::latent_channels": 1}
 ENTITIES = {**DATA, **WINDOWS, "train::iteration::windows_per_tile": 8}
 CASES = {

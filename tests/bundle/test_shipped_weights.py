@@ -12,7 +12,7 @@ from monai.bundle import ConfigParser
 
 from hmgdm_monai.data.files.json_tensor import tensor_to_json
 from hmgdm_monai.saving.classifier_file import load_classifier
-from hmgdm_monai.saving.encoder_file import load_pretrained
+from hmgdm_monai.saving.encoder_file import load_encoder
 from hmgdm_monai.tasks.configs.plain import plain_settings
 
 BUNDLE = Path(__file__).parents[2] / "bundle"
@@ -31,7 +31,7 @@ def test_they_are_small_and_name_no_folder() -> None:
 def test_the_encoder_is_of_our_training_command_with_its_defaults() -> None:
     parser = ConfigParser(ConfigParser.load_config_file(BUNDLE / "configs/train.json"))
     parts = plain_settings(parser, ["recipe", "noising", "backbone_entities", "network_def"])
-    encoder = load_pretrained(MODEL)
+    encoder = load_encoder(MODEL)
     assert {name: encoder.run_settings[name] for name in parts} == parts
     network, entities = (parts[name] for name in ("network_def", "backbone_entities"))
     own = {name: value for name, value in network.items() if name not in ("_target_", "latent_dim")}
@@ -40,7 +40,7 @@ def test_the_encoder_is_of_our_training_command_with_its_defaults() -> None:
 
 
 def test_the_classifier_is_of_this_encoder_and_classifies(stained) -> None:
-    encoder, classifier = load_pretrained(MODEL), load_classifier(CLASSIFIER)
+    encoder, classifier = load_encoder(MODEL), load_classifier(CLASSIFIER)
     assert classifier.network.encoder.digest() == encoder.digest()
     assert classifier.classes == ("0_stroma_benign", "1_gleason3", "2_gleason4")
     tiles = torch.from_numpy(np.ascontiguousarray(stained(256, 256).transpose(2, 0, 1)))[None]

@@ -45,9 +45,9 @@ def mlflow_runs(folder: Path) -> dict[str, Any]:
 
 def test_a_run_leaves_model_metrics_superpixels_and_figures(whole_run: Any) -> None:
     from hmgdm_monai.entities.nearest_superpixels import NearestSuperpixels
-    from hmgdm_monai.saving.encoder_file import load_pretrained
+    from hmgdm_monai.saving.encoder_file import load_encoder
 
-    model = load_pretrained(whole_run.folder / "model.pt")
+    model = load_encoder(whole_run.folder / "model.pt")
     assert model.run_settings["recipe"]["tile_spec"]["size_px"] == 128
     assert model.hmgdm.encoder.latent_dim == model.entities.latent_dim == 24
     assert figures_of(whole_run.folder) == {"curves", "entity_graph", "denoising"}
@@ -65,13 +65,13 @@ def test_edges_have_latents_where_asked_and_nothing_otherwise(
     workflow: Callable[..., Any], whole_run: Any, tmp_path: Path
 ) -> None:
     from hmgdm_monai.data.stores.latent_store import LatentStore
-    from hmgdm_monai.saving.encoder_file import load_pretrained
+    from hmgdm_monai.saving.encoder_file import load_encoder
 
     settings = {"edge_latents": False, "max_epochs": 1}
     workflow(tmp_path, **settings).run()
     workflow(tmp_path, **settings, run_id="run").run()  # finished: agrees with its own settings
     for folder, edges in ((tmp_path, False), (whole_run.folder, True)):
-        model = load_pretrained(folder / "model.pt")
+        model = load_encoder(folder / "model.pt")
         assert model.entities.edge_latents == model.hmgdm.encoder.edge_latents == edges
         assert model.run_settings["backbone_entities"]["edge_latents"] == edges
         for name in ("latents", "views"):
@@ -161,13 +161,13 @@ def test_the_window_autoencoder_killed_equals_one_go(
 def test_the_paper_s_run_takes_the_entities_that_were_trained(
     workflow: Callable[..., Any], entities_run: Any, tmp_path: Path
 ) -> None:
-    from hmgdm_monai.saving.encoder_file import load_pretrained
+    from hmgdm_monai.saving.encoder_file import load_encoder
     from hmgdm_monai.saving.entities_file import load_entities
 
     path = entities_run.folder / "entities.pt"
     given = {"entities_file": str(path), "max_epochs": 1, "network_def::self_attention_depth": 1}
     workflow(tmp_path, PAPER, **given).run()
-    model = load_pretrained(tmp_path / "model.pt")
+    model = load_encoder(tmp_path / "model.pt")
     assert model.entities.digest() == load_entities(path).digest()
     assert model.settings["entities"]["kind"] == "window_autoencoder"
     assert model.hmgdm.encoder.latent_dim == 64 and model.hmgdm.encoder.vertex_moments is not None

@@ -17,7 +17,7 @@ from monai.bundle import ConfigParser, ckpt_export, scripts, verify_metadata, ve
 
 from hmgdm_monai.errors import input_error_in
 from hmgdm_monai.saving.classifier_file import load_classifier
-from hmgdm_monai.saving.encoder_file import load_pretrained
+from hmgdm_monai.saving.encoder_file import load_encoder
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT.parent / "shared" / "reference" / "meta_schema.json"
@@ -105,7 +105,7 @@ def test_the_weights_are_the_state_of_network_def(file: str, kind: str, packaged
         for parameter in network.parameters():
             parameter.fill_(7)
     network.load_state_dict(state)
-    expected = load_pretrained if file == "inference.json" else (lambda path: load_classifier(path).network)
+    expected = load_encoder if file == "inference.json" else (lambda path: load_classifier(path).network)
     before = expected(packaged(kind) / STATES[file])
     assert all(torch.equal(*pair) for pair in zip(network.parameters(), before.parameters(), strict=True))
 
@@ -117,14 +117,14 @@ def test_ckpt_export_loads_model_pt(kind: str, packaged: Callable[..., Path], mo
     monkeypatch.setattr(scripts, "convert_to_torchscript", lambda model, **_: model)
     monkeypatch.setattr(scripts, "save_net_with_metadata", lambda network, *_, **__: saved.append(network))
     ckpt_export(**config(packaged(kind)))
-    assert [network.digest() for network in saved] == [load_pretrained(packaged(kind) / "models/model.pt").digest()]
+    assert [network.digest() for network in saved] == [load_encoder(packaged(kind) / "models/model.pt").digest()]
 
 
 def test_ckpt_export_of_a_network_of_images(packaged: Callable[..., Path], tmp_path: Path) -> None:
     bundle = packaged("vit")
     ckpt_export(filepath=str(tmp_path / "model.ts"), use_trace=True, **config(bundle))
     images = torch.randint(256, (1, 3, 64, 64)).float()
-    network = load_pretrained(bundle / "models/model.pt")
+    network = load_encoder(bundle / "models/model.pt")
     assert torch.allclose(torch.jit.load(tmp_path / "model.ts")(images), network(images), atol=1e-4)
 
 

@@ -15,7 +15,7 @@ from torch_geometric.data import Data
 
 from hmgdm_monai.entities.cell_channels import SHAPE_CHANNELS
 from hmgdm_monai.entities.given_entities import GivenEntities
-from hmgdm_monai.saving.encoder_file import save_pretrained
+from hmgdm_monai.saving.encoder_file import save_encoder
 from hmgdm_monai.tasks.configs.unknown import unknown_settings
 from hmgdm_monai.transforms.build_cutter import ENTITY_KINDS
 
@@ -26,7 +26,7 @@ PAGE = (ROOT / "docs/entities.md").read_text()
 def test_the_page_embeds_graphs(tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run = {"recipe": {**recipe_settings(), "transforms": None}, "noising": NOISING}
-    save_pretrained(
+    save_encoder(
         tmp_path / "runs/graphs/model.pt", tiny.encoder(run=run, entities=GivenEntities(3), edge_latents=False)
     )
     ends = torch.tensor([[0, 1], [1, 2]])

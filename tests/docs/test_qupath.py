@@ -14,7 +14,7 @@ import torch
 from recipes import recipe_settings
 
 from hmgdm_monai.data.manifest.manifest import OPTIONAL, read_manifest
-from hmgdm_monai.saving.encoder_file import save_pretrained
+from hmgdm_monai.saving.encoder_file import save_encoder
 from hmgdm_monai.saving.tile_encoders import build_tile_encoder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +31,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         (tmp_path / name).touch()
     vit = {"image_px": 32, "patch_px": 8, "hidden_dim": 8, "num_layers": 1, "heads": 2}
     encoder = build_tile_encoder("vit", {"vit": vit, "readout": "mean"}, {"recipe": recipe_settings(32)})
-    save_pretrained(tmp_path / "runs" / "pretraining" / "model.pt", encoder)
+    save_encoder(tmp_path / "runs" / "pretraining" / "model.pt", encoder)
     monkeypatch.chdir(tmp_path)
 
     def run(script: str) -> int:

@@ -19,7 +19,7 @@ from hmgdm_monai.saving.entities_file import load_entities, save_entities
 from hmgdm_monai.transforms.region_adjacency import centroids_px, region_adjacency
 
 SIDE = 64
-EFFICIENTNET = {"name": "efficientnet_lite0", "blocks": [2]}
+EFFICIENTNET = {"name": "efficientnet_lite0", "blocks": [2], "resize_px": None}
 SEGRESNET = {"name": "segresnet_he", "blocks": [0, 1]}
 
 

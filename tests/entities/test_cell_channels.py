@@ -108,7 +108,11 @@ def test_a_batch_is_its_tiles_and_edges_are_the_mean_of_their_ends() -> None:
 
 @pytest.mark.parametrize("view", ["tile", "window"])
 def test_they_follow_the_channels_of_a_backbone(view: str) -> None:
-    settings = {"backbones": {"name": "efficientnet_lite0", "blocks": [2]}, "view": view, "window_px": 16}
+    settings = {
+        "backbones": {"name": "efficientnet_lite0", "blocks": [2], "resize_px": None},
+        "view": view,
+        "window_px": 16,
+    }
     plain, shaped = (BackboneEntities(**settings, shape_channels=on, published=False).eval() for on in (False, True))
     shaped.load_state_dict(plain.state_dict())
     batch = Batch.from_data_list([graph(0), graph(1)])

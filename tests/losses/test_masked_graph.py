@@ -33,7 +33,7 @@ def test_equals_numpy(vertices: int, edges: int, kl_weight: float, edge_weight: 
 
 def test_published_weights() -> None:
     ones, zeros = torch.ones(2, 3), torch.zeros(2, 3)
-    assert MaskedGraphLoss()(2 * ones, zeros, ones, zeros, torch.tensor(0.25)).item() == 0.5 * 4 + 0.5 * 1 + 0.25
+    assert MaskedGraphLoss(1.0)(2 * ones, zeros, ones, zeros, torch.tensor(0.25)).item() == 0.5 * 4 + 0.5 * 1 + 0.25
 
 
 @pytest.mark.parametrize("count", [0, 4])

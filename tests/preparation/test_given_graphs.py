@@ -19,7 +19,7 @@ from hmgdm_monai.preparation.cohort import build_graph_stores
 from hmgdm_monai.preparation.given_graphs import build_given_graphs
 from hmgdm_monai.preparation.recipe import recipe_of
 from hmgdm_monai.preparation.tile_recipe import TileRecipe
-from hmgdm_monai.saving.encoder_file import load_pretrained, save_pretrained
+from hmgdm_monai.saving.encoder_file import load_encoder, save_encoder
 from hmgdm_monai.tasks.inference.embed_graphs import embed_given_graphs
 from hmgdm_monai.tasks.pretraining.given_entities import given_entities
 from hmgdm_monai.tasks.pretraining.graph_data import PretrainingData
@@ -145,8 +145,8 @@ def test_what_such_graphs_cannot_do_is_told(folder: Path, tiny: Any) -> None:
 def test_a_model_of_graphs_embeds_graphs_alone(folder: Path, tiny: Any, edges: bool) -> None:
     run = {"recipe": {**recipe_settings(), "transforms": None}, "noising": NOISING}
     made = tiny.encoder(run=run, entities=GivenEntities(D, edges), edge_latents=edges)
-    save_pretrained(folder / "model.pt", made)
-    encoder = load_pretrained(folder / "model.pt")
+    save_encoder(folder / "model.pt", made)
+    encoder = load_encoder(folder / "model.pt")
     assert isinstance(encoder.entities, GivenEntities)
     embeddings, ids = embed_given_graphs(encoder, folder / "m.csv", folder / "s", batch_size=4, progress=False)
     assert embeddings.shape[0] == 9 and np.isfinite(embeddings).all()

@@ -17,7 +17,7 @@ from hmgdm_monai.data.slides.slide import open_slide
 from hmgdm_monai.data.tiles.tiling import TileSpec
 from hmgdm_monai.preparation.cohort import build_graph_stores
 from hmgdm_monai.preparation.tile_recipe import TileRecipe
-from hmgdm_monai.saving.encoder_file import load_pretrained
+from hmgdm_monai.saving.encoder_file import load_encoder
 from hmgdm_monai.saving.hub import save_pretrained
 from hmgdm_monai.saving.tile_encoders import build_tile_encoder
 from hmgdm_monai.tasks.inference.embed import embed_slides
@@ -113,7 +113,7 @@ def test_maps_of_given_tiles_lie_where_they_are(cohort: Path, tmp_path: Path) ->
 def test_a_real_slide_is_embedded_at_the_given_places(cohort: Path, tmp_path: Path) -> None:
     vit = {"image_px": 256, "patch_px": 32, "hidden_dim": 16, "num_layers": 1, "heads": 2}
     encoder = build_tile_encoder("vit", {"vit": vit, "readout": "mean"}, {"recipe": recipe_settings(256, 0.5)}).eval()
-    encoder = load_pretrained(save_pretrained(encoder, tmp_path / "encoder"))
+    encoder = load_encoder(save_pretrained(encoder, tmp_path / "encoder"))
     result = embed_slides(encoder, cohort, tmp_path / "e", progress=False)
     assert result.skipped == {}
     clam, trident, region = (read_features(result.slides[name]) for name in ("clam", "trident", "region"))

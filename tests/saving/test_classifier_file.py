@@ -5,7 +5,7 @@ import torch
 
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.saving.classifier_file import build_classifier, load_classifier, save_classifier
-from hmgdm_monai.saving.encoder_file import save_pretrained
+from hmgdm_monai.saving.encoder_file import save_encoder
 
 HEADS = {
     "linear": {"num_features": 8, "num_classes": 2},
@@ -48,7 +48,7 @@ def test_the_file_is_the_state_of_the_network(encoder, tmp_path):
 
 
 def test_other_files_and_modes_are_refused_in_one_line(encoder, tmp_path):
-    save_pretrained(tmp_path / "model.pt", encoder)
+    save_encoder(tmp_path / "model.pt", encoder)
     (tmp_path / "text.pt").write_text("no checkpoint")
     torch.save({"weight": torch.zeros(2)}, tmp_path / "part.pt")
     torch.save({"classifier_format": 2, "mode": "linear", "weights": {}}, tmp_path / "old.pt")

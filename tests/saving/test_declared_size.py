@@ -16,14 +16,14 @@ from hmgdm_monai.data.files.json_tensor import tensor_to_json
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.saving.classifier_file import build_classifier, load_classifier, save_classifier
 from hmgdm_monai.saving.declared_size import check_declared_size
-from hmgdm_monai.saving.encoder_file import load_pretrained, save_pretrained
+from hmgdm_monai.saving.encoder_file import load_encoder, save_encoder
 from hmgdm_monai.saving.entities_file import load_entities, save_entities
 from hmgdm_monai.saving.model_file import DESCRIPTION, write_model
 from hmgdm_monai.saving.survival_file import SurvivalModel, build_loss, load_survival_model, save_survival_model
 
 
 def pretrained(path: Path, tiny: Any) -> list[str]:
-    save_pretrained(path, tiny.encoder())
+    save_encoder(path, tiny.encoder())
     return ["settings", "hmgdm", "hidden_dim"]
 
 
@@ -51,7 +51,7 @@ def survival(path: Path, tiny: Any) -> list[str]:
 
 
 FILES = {
-    load_pretrained: pretrained,
+    load_encoder: pretrained,
     load_entities: of_entities,
     load_classifier: classifier,
     load_survival_model: survival,

@@ -19,8 +19,8 @@ from safetensors.torch import load_file, save_file
 
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
-from hmgdm_monai.saving.encoder_file import load_pretrained
-from hmgdm_monai.saving.encoder_file import save_pretrained as save_model
+from hmgdm_monai.saving.encoder_file import load_encoder
+from hmgdm_monai.saving.encoder_file import save_encoder as save_model
 from hmgdm_monai.saving.hub import from_pretrained, save_pretrained
 
 MANIFEST = "/home/someone/patients/cohort.csv"
@@ -82,7 +82,7 @@ def test_commands_take_the_folder_in_place_of_the_file(encoder, tiles, tmp_path)
 
     folder = save_pretrained(encoder, tmp_path / "encoder")
     with torch.inference_mode():
-        assert torch.equal(load_pretrained(folder)(tiles), encoder(tiles))
+        assert torch.equal(load_encoder(folder)(tiles), encoder(tiles))
     first = PretrainedFile(folder).digest
     with torch.no_grad():
         next(iter(encoder.parameters())).add_(1)

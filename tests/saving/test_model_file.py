@@ -16,14 +16,14 @@ from torch import Tensor, nn
 
 from hmgdm_monai.data.files.json_tensor import json_to_tensor, tensor_to_json
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.saving.encoder_file import load_pretrained, save_pretrained
+from hmgdm_monai.saving.encoder_file import load_encoder, save_encoder
 from hmgdm_monai.saving.model_file import DESCRIPTION, build_model, read_model, rewrite_model, write_model
 
 
 @pytest.fixture
 def vit(tiny: Any, tmp_path: Path) -> Path:
     """model.pt of a vision transformer in miniature."""
-    save_pretrained(tmp_path / "vit.pt", tiny.encoder("vit"))
+    save_encoder(tmp_path / "vit.pt", tiny.encoder("vit"))
     return tmp_path / "vit.pt"
 
 
@@ -47,7 +47,7 @@ def handler(network: nn.Module, path: Path) -> None:
 @pytest.mark.parametrize("load", [strict, copied, handler])
 def test_monai_loads_it(load: Callable, kind: str, tiny: Any, tmp_path: Path) -> None:
     encoder, network = tiny.encoder(kind), tiny.encoder(kind)
-    save_pretrained(tmp_path / "model.pt", encoder)
+    save_encoder(tmp_path / "model.pt", encoder)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(1)
@@ -62,7 +62,7 @@ def same(first: nn.Module, second: nn.Module) -> bool:
 
 
 def test_a_changed_byte_is_refused_or_of_no_effect(vit: Path, tmp_path: Path) -> None:
-    content, damaged, expected = vit.read_bytes(), tmp_path / "damaged.pt", load_pretrained(vit)
+    content, damaged, expected = vit.read_bytes(), tmp_path / "damaged.pt", load_encoder(vit)
     draw, refused = random.Random(0), 0
     for _ in range(100):
         place = draw.randrange(len(content))
@@ -70,7 +70,7 @@ def test_a_changed_byte_is_refused_or_of_no_effect(vit: Path, tmp_path: Path) ->
         changed[place] ^= 1 << draw.randrange(8)
         damaged.write_bytes(changed)
         try:
-            found = load_pretrained(damaged)
+            found = load_encoder(damaged)
         except InputError as error:
             refused += 1
             assert "\n" not in str(error) and "damaged.pt" in str(error)
@@ -80,12 +80,12 @@ def test_a_changed_byte_is_refused_or_of_no_effect(vit: Path, tmp_path: Path) ->
 
 
 def test_one_flipped_bit_of_a_weight_is_told(vit: Path) -> None:
-    weight = next(value for value in load_pretrained(vit).weights().values() if value.numel() > 50)
+    weight = next(value for value in load_encoder(vit).weights().values() if value.numel() > 50)
     content, weights = vit.read_bytes(), weight.numpy().tobytes()
     place = content.index(weights) + 4
     vit.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
     with pytest.raises(InputError, match=r"vit\.pt: is damaged, its content has another SHA-256 than it tells"):
-        load_pretrained(vit)
+        load_encoder(vit)
 
 
 def changed(path: Path, change: Callable[[dict[str, Any], dict[str, Tensor]], None]) -> Path:
@@ -116,7 +116,7 @@ def changed(path: Path, change: Callable[[dict[str, Any], dict[str, Tensor]], No
 )
 def test_what_does_not_fit_is_one_line(change: Callable, expected: str, vit: Path) -> None:
     with pytest.raises(InputError, match=expected) as caught:
-        load_pretrained(changed(vit, change))
+        load_encoder(changed(vit, change))
     assert "\n" not in str(caught.value) and "vit.pt" in str(caught.value)
 
 
@@ -124,7 +124,7 @@ def test_zero_attention_heads_of_graphs_are_one_line(tiny_model: Path, tmp_path:
     path = tmp_path / "model.pt"
     path.write_bytes(tiny_model.read_bytes())
     with pytest.raises(InputError, match=r"model\.pt: is damaged, or of another version") as caught:
-        load_pretrained(changed(path, lambda told, state: told["settings"]["hmgdm"].update(heads=0)))
+        load_encoder(changed(path, lambda told, state: told["settings"]["hmgdm"].update(heads=0)))
     assert "\n" not in str(caught.value)
 
 
@@ -132,7 +132,7 @@ def test_zero_attention_heads_of_graphs_are_one_line(tiny_model: Path, tmp_path:
 def test_a_description_that_is_none_is_one_line(entry: Any, tmp_path: Path) -> None:
     torch.save({DESCRIPTION: entry, "weight": torch.zeros(2)}, tmp_path / "model.pt")
     with pytest.raises(InputError, match=r"model\.pt: is damaged") as caught:
-        load_pretrained(tmp_path / "model.pt")
+        load_encoder(tmp_path / "model.pt")
     assert "\n" not in str(caught.value)
 
 
@@ -151,5 +151,5 @@ def test_a_rewritten_file_has_other_descriptions_and_the_same_weights(vit: Path,
         return {**told, "run_settings": {**told["run_settings"], "data": {"manifest": "here.csv"}}}
 
     rewrite_model(vit, tmp_path / "new.pt", renamed)
-    before, after = load_pretrained(vit), load_pretrained(tmp_path / "new.pt")
+    before, after = load_encoder(vit), load_encoder(tmp_path / "new.pt")
     assert after.run_settings["data"]["manifest"] == "here.csv" and after.digest() == before.digest()

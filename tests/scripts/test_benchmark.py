@@ -70,7 +70,11 @@ def test_synthetic_graphs_have_the_size_asked_for_and_no_edge_twice() -> None:
 def test_each_step_from_image_to_embedding_is_timed() -> None:
     from benchmark_parts import entities
 
-    small = {"backbone": {"name": "efficientnet_lite0", "blocks": [2]}, "tile_size_px": 64, "n_segments": 9}
+    small = {
+        "backbone": {"name": "efficientnet_lite0", "blocks": [2], "resize_px": None},
+        "tile_size_px": 64,
+        "n_segments": 9,
+    }
     encoders = [
         entities.configured_encoder(**small, **{"backbone_entities::view": view}) for view in ("tile", "window")
     ]

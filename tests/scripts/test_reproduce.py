@@ -155,7 +155,7 @@ def test_bad_input_is_one_line(arguments: list[str], told: str, capsys, tmp_path
 
 
 TINY = ["tile_size_px=64", "n_segments=12", "data::val_fraction=0.34", "device=cpu"]
-TINY += ["graphs:backbone={'name': 'efficientnet_lite0', 'blocks': [2]}"]
+TINY += ["graphs:backbone={'name': 'efficientnet_lite0', 'blocks': [2], 'resize_px': None}"]
 TINY += ["graphs:network_def::hidden_dim=8", "graphs:network_def::num_layers=1"]
 TINY += ["images:view_px=32", "images:batch_size=4", "images:lr_scheduler::total_iters=2"]
 TINY += ["images:network_def::vit::hidden_dim=16", "images:network_def::vit::num_layers=1"]
@@ -206,7 +206,7 @@ def small_encoder():
     """An untrained encoder of tiles of 64 px."""
     from benchmark_parts.entities import configured_encoder
 
-    backbone = {"name": "efficientnet_lite0", "blocks": [2]}
+    backbone = {"name": "efficientnet_lite0", "blocks": [2], "resize_px": None}
     network = {"network_def::hidden_dim": 8, "network_def::num_layers": 1}
     return configured_encoder(backbone=backbone, tile_size_px=64, n_segments=9, **network)
 
@@ -237,9 +237,9 @@ def test_fine_tuning_learns_and_comes_out_the_same_again(small_encoder, monkeypa
 def test_weights_are_scored_in_the_tables_way(small_encoder, manifest: Path, tmp_path: Path) -> None:
     from benchmark_parts.weights import score_weights
 
-    from hmgdm_monai.saving.encoder_file import save_pretrained
+    from hmgdm_monai.saving.encoder_file import save_encoder
 
-    save_pretrained(tmp_path / "model.pt", small_encoder)
+    save_encoder(tmp_path / "model.pt", small_encoder)
     scores = score_weights(tmp_path / "model.pt", cohorts.read_cohort(str(manifest)), seeds=(0, 1))
     assert set(scores) == {*probes.PROBES, *corruption.CORRUPTIONS}
     assert all(values.shape == (2,) for row in scores.values() for values in row.values())

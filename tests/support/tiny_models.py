@@ -18,7 +18,7 @@ class TinyModels:
     They take tiles of 64 px.
     """
 
-    backbone = {"name": "efficientnet_lite0", "blocks": [2]}
+    backbone = {"name": "efficientnet_lite0", "blocks": [2], "resize_px": None}
     hmgdm = {"latent_dim": 24, "hidden_dim": 16, "num_layers": 2, "heads": 2}
     vit = {"vit": {"image_px": 64, "patch_px": 16, "hidden_dim": 16, "num_layers": 2, "heads": 2}, "readout": "mean"}
     run: ClassVar[dict[str, Any]] = {"recipe": recipe_settings(), "noising": NOISING}

@@ -60,7 +60,8 @@ def toy_stage(tmp_path: Path) -> Callable[..., SimpleNamespace]:
     ) -> SimpleNamespace:
         torch.set_num_threads(1)
         torch.manual_seed(0)
-        network = build_hmgdm(4, hidden_dim=8, num_layers=1, heads=2, bottleneck=kl_weight > 0).to(device)
+        sizes = {"hidden_dim": 8, "num_layers": 1, "heads": 2, "self_attention_depth": 2}
+        network = build_hmgdm(4, **sizes, bottleneck=kl_weight > 0).to(device)
         optimizer = torch.optim.Adam(network.parameters(), lr=lr)
         schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.6, patience=1)
         noising = GraphNoising(DDPMScheduler(clip_sample=False, prediction_type="sample", beta_schedule="sigmoid"))

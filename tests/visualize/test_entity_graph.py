@@ -16,9 +16,9 @@ LABELS = np.repeat([0, 1], 30)[None].repeat(40, axis=0).astype(np.int32)[None]
 BORDER, EDGE, VERTEX = (255, 0, 0), (0, 0, 0), (0, 0, 255)
 
 
-def draw(graph: EntityGraph, **options: object) -> np.ndarray:
+def draw(graph: EntityGraph, image: np.ndarray | None = TILE, **options: object) -> np.ndarray:
     colours = {"border_colour": BORDER, "edge_colour": EDGE, "vertex_colour": VERTEX}
-    return draw_entity_graph(TILE, graph, **colours, **options).astype(int)
+    return draw_entity_graph(graph, image, **colours, **options).astype(int)
 
 
 def near(pixel: np.ndarray, colour: tuple[int, int, int]) -> bool:
@@ -42,6 +42,7 @@ def test_borders_come_from_the_graph_or_not_at_all() -> None:
     keeping = build_entity_graph(TILE, LABELS)
     without, own, given = draw(bare), draw(keeping), draw(bare, label_map=torch.from_numpy(LABELS))
     assert np.array_equal(own, given)
+    assert np.array_equal(own, draw(keeping, image=None))
     assert not np.array_equal(own, without)
 
 
@@ -53,9 +54,11 @@ def test_one_vertex_without_edges() -> None:
 def test_bad_input() -> None:
     graph = build_entity_graph(TILE, LABELS, keep_tile=False)
     with pytest.raises(InputError, match="uint8"):
-        draw_entity_graph(TILE.astype(float), graph)
+        draw_entity_graph(graph, TILE.astype(float))
+    with pytest.raises(InputError, match="keeps no image"):
+        draw_entity_graph(graph)
     with pytest.raises(InputError, match="40 x 60"):
-        draw_entity_graph(TILE, graph, LABELS[:, :20])
+        draw_entity_graph(graph, TILE, LABELS[:, :20])
 
 
 def test_figure_names_sizes_and_data() -> None:

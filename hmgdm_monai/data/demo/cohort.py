@@ -75,6 +75,12 @@ def make_demo_cohort(
 
     Raises:
         InputError: for a setting out of range, or a folder that holds something else or a cohort of other settings.
+
+    Example:
+        >>> from hmgdm_monai import make_demo_cohort
+        >>> cohort = make_demo_cohort("cohort", n_patients=1, slide_px=256, mpp=1.0)
+        >>> cohort.slides.read_text().splitlines()[0]
+        'image,patient,label,time,event,fold'
     """
     folder = Path(folder).absolute()
     _check_settings(seed, n_patients, slide_px, mpp)

@@ -64,7 +64,8 @@ def write_features(
     """
     path, features = Path(path), np.asarray(features, np.float32)
     if features.ndim != 2 or (coords is not None and np.shape(coords) != (len(features), 2)):
-        raise ValueError(f"features of shape {features.shape} with coords of shape {np.shape(coords)}")
+        found = None if coords is None else np.shape(coords)
+        raise ValueError(f"features of shape {features.shape} with coords of shape {found}")
     with whole_hdf5(path) as (file, _):
         file["features"] = features
         if coords is not None:
@@ -80,9 +81,21 @@ def read_features(path: str | os.PathLike[str]) -> Features:
 
     Half precision becomes float32, and a leading axis of 1, as some versions of these tools write it, is dropped.
 
+    Args:
+        path: of the HDF5 file of one slide.
+
     Raises:
         InputError: not an HDF5 file, damaged, no `features` in it, no tiles, shapes that do not match, what is no
             number or not finite, links to other files, or far more declared than the file can hold.
+
+    Example:
+        >>> import h5py, numpy as np
+        >>> from hmgdm_monai import read_features
+        >>> with h5py.File("slide.h5", "w") as file:  # as CLAM and TRIDENT write it
+        ...     file["features"], file["coords"] = np.ones((5, 16)), np.zeros((5, 2))
+        >>> slide = read_features("slide.h5")
+        >>> slide.features.shape, slide.coords.shape
+        ((5, 16), (5, 2))
     """
     with opened_hdf5(path, _WHAT, _ADVICE) as file:
         features = read_numbers(_features_of(file, path), "features")
@@ -144,7 +157,7 @@ def _features_of(file: h5py.File, path: str | os.PathLike[str]) -> h5py.Dataset:
     found = checked_dataset(file, "features")
     if found is None:
         raise InputError(f"{path}: holds no data set `features`; those there are {', '.join(file) or 'none'}")
-    shape = found.shape or ()
+    shape: tuple[int, ...] = found.shape or ()
     if not (len(shape) == 2 or (len(shape) == 3 and shape[0] == 1)) or 0 in shape:
         raise InputError(f"{path}: features must be tiles x channels with one tile at least, not {shape}")
     check_declared(found, "features")

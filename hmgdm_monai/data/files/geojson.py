@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ def superpixel_polygons(label_map: np.ndarray, origin_px: Sequence[float], pixel
             steps[labels[row, column]].setdefault(start, []).append(end)
     polygons = []
     for label, ways in enumerate(steps):
-        rings = sorted((_ring(ways) for _ in iter(lambda ways=ways: bool(ways), False)), key=_area, reverse=True)
+        rings = sorted(_rings(ways), key=_area, reverse=True)
         outer = sum(_area(ring) > 0 for ring in rings)
         if outer != 1 or any(len(np.unique(ring, axis=0)) < len(ring) - 1 for ring in rings):
             raise InputError(
@@ -144,10 +144,17 @@ def _rounded(ring: np.ndarray) -> list[list[float]]:
     return [[int(x) if x == int(x) else x, int(y) if y == int(y) else y] for x, y in np.round(ring, DECIMALS).tolist()]
 
 
+def _rings(ways: dict[tuple[int, int], list[tuple[int, int]]]) -> Iterator[np.ndarray]:
+    """Take all rings out of steps, which are empty then."""
+    while ways:
+        yield _ring(ways)
+
+
 def _ring(ways: dict[tuple[int, int], list[tuple[int, int]]]) -> np.ndarray:
     """Take one closed ring (K, 2) out of steps between corners of pixels; only corners where it turns are kept."""
     start = min(ways)
-    points, heading = [start], None
+    points = [start]
+    heading: tuple[int, int] | None = None
     while True:
         here = points[-1]
         ends = ways[here]
@@ -155,7 +162,8 @@ def _ring(ways: dict[tuple[int, int], list[tuple[int, int]]]) -> np.ndarray:
         # touches another, or the outside, by a corner keeps a ring of its own, and no ring meets itself.
         choice = 0
         if heading is not None and len(ends) > 1:
-            choice = min(range(len(ends)), key=lambda i: _turn(heading, here, ends[i]))
+            turns = [_turn(heading, here, end) for end in ends]
+            choice = turns.index(min(turns))
         there = ends.pop(choice)
         if not ends:
             del ways[here]

@@ -67,12 +67,7 @@ def read_shapes(path: Path | str) -> tuple[list[Shape], dict[str, int]]:
             continue
         if not feature.geometries:
             skipped["feature without geometry"] += 1
-        described = {
-            "class_name": _class_name(properties),
-            "object_type": feature.object_type,
-            "feature": number,
-            "measurements": _measurements(properties.get("measurements")),
-        }
+        name, measured = _class_name(properties), _measurements(properties.get("measurements"))
         for geometry in feature.geometries:
             kind = geometry.get("type")
             if kind not in ("Polygon", "MultiPolygon"):
@@ -84,7 +79,7 @@ def read_shapes(path: Path | str) -> tuple[list[Shape], dict[str, int]]:
                 if polygon is None:
                     skipped["polygon without area"] += 1
                 else:
-                    shapes.append(Shape(polygon, **described))
+                    shapes.append(Shape(polygon, name, feature.object_type, number, measured))
     return shapes, dict(skipped)
 
 
@@ -112,7 +107,7 @@ class ShapeIndex:
         outer = [shape.polygon[0] for shape in self.shapes]
         self.boxes_px = np.array([(*ring.min(axis=0), *ring.max(axis=0)) for ring in outer], float).reshape(-1, 4)
 
-    def touching(self, origin_px: Sequence[float], span_px: Sequence[float]) -> np.ndarray:
+    def touching(self, origin_px: Sequence[float] | np.ndarray, span_px: Sequence[float]) -> np.ndarray:
         """Numbers, ascending, of the shapes whose bounding box meets a window, both x and y in level-0 pixels."""
         left, top, right, bottom = self.boxes_px.T
         (x, y), (width, height) = origin_px, span_px

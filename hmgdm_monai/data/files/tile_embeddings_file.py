@@ -16,8 +16,20 @@ from hmgdm_monai.errors import InputError
 def read_tile_embeddings(path: Path | str) -> tuple[np.ndarray, list[str]]:
     """Features (N, S) float32 and ids (N) of an ``embeddings.h5``.
 
+    Args:
+        path: of the file.
+
     Raises:
         InputError: there is no such file, or it is another one.
+
+    Example:
+        >>> import h5py, numpy as np
+        >>> from hmgdm_monai import read_tile_embeddings
+        >>> with h5py.File("embeddings.h5", "w") as file:
+        ...     file["features"], file["ids"] = np.ones((2, 16)), ["tiles/a", "tiles/b"]
+        >>> features, ids = read_tile_embeddings("embeddings.h5")
+        >>> features.shape, ids
+        ((2, 16), ['tiles/a', 'tiles/b'])
     """
     with opened_hdf5(path, "file of tile embeddings", "run inference.json to make one") as file:
         features, ids = (checked_dataset(file, name) for name in ("features", "ids"))

@@ -13,8 +13,8 @@ from hmgdm_monai.data.slides.scale import WANTED as WANTED_MPP
 from hmgdm_monai.data.slides.scale import plausible_mpp
 
 REQUIRED = ("image", "patient")
-OPTIONAL = ("label", "time", "event", "fold", "mpp", "features", "cells", "coords", "regions", "region_classes")
-OPTIONAL += ("graphs",)
+_TOLD = ("label", "time", "event", "fold", "mpp")  # columns of values
+OPTIONAL = (*_TOLD, "features", "cells", "coords", "regions", "region_classes", "graphs")
 FILES = ("image", "features", "cells", "coords", "regions", "graphs")  # columns that name files
 PER_PATIENT = ("time", "event", "fold")  # columns in which all rows of a patient must agree
 _LONGEST_SHOWN = 100  # characters of a cell in a message

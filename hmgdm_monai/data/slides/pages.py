@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import tifffile
 
@@ -38,6 +39,11 @@ class SlidePages:
         return tuple((pages[0].imagewidth, pages[0].imagelength) for pages in self.levels)
 
 
+def whole_pages(tif: tifffile.TiffFile) -> list[tifffile.TiffPage]:
+    """All pages of a file. ``TiffFrame``, a page that shares tags of another, stands for one only where asked for."""
+    return cast(list[tifffile.TiffPage], list(tif.pages))
+
+
 def slide_pages(tif: tifffile.TiffFile, path: Path) -> SlidePages:
     """Find the slide in an open file.
 
@@ -48,7 +54,7 @@ def slide_pages(tif: tifffile.TiffFile, path: Path) -> SlidePages:
     Raises:
         InputError: channels in a page each that are not red, green and blue, or unsafe XML.
     """
-    pages = list(tif.pages)
+    pages = whole_pages(tif)
     try:
         images = ome_images(pages[0].description or "", len(pages))
     except ValueError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hmgdm_monai.errors import InputError
 
@@ -24,10 +24,10 @@ Mpp = tuple[float | None, float | None]
 UNKNOWN: Mpp = (None, None)
 
 
-def plausible_mpp(value: object, factor: float = 1.0) -> float | None:
+def plausible_mpp(value: Any, factor: float = 1.0) -> float | None:
     """`value * factor` where that can be a microscope's pixel (0.05 to 20 um), else None."""
     try:
-        mpp = float(value) * factor  # type: ignore[arg-type]
+        mpp = float(value) * factor
     except (TypeError, ValueError, OverflowError):
         return None
     return mpp if FINEST_MPP <= mpp <= COARSEST_MPP else None
@@ -64,10 +64,10 @@ def tag_mpp(page: tifffile.TiffPage) -> Mpp:
     return _from_resolution(page.tags.valueof(282), unit_um), _from_resolution(page.tags.valueof(283), unit_um)
 
 
-def _from_resolution(resolution: object, unit_um: float) -> float | None:
+def _from_resolution(resolution: Any, unit_um: float) -> float | None:
     """Microns per pixel of a rational number of pixels per unit."""
     try:
-        pixels, units = resolution  # type: ignore[misc]
+        pixels, units = resolution
         return plausible_mpp(unit_um * units / pixels)
     except (TypeError, ValueError, ZeroDivisionError):
         return None

@@ -89,7 +89,8 @@ class Slide:
         if as_is:
             x, y = centred(corner, width_px, height_px, scale)[0].tolist()
             return self.read_level(level, x, y, width_px, height_px)
-        return self._read_scaled(level, *corner[0].tolist(), width_px, height_px, scale)
+        x, y = corner[0].tolist()
+        return self._read_scaled(level, x, y, width_px, height_px, scale)
 
     def read_regions(
         self, locations: np.ndarray, size_px: int, mpp: float | None = None, num_workers: int = 1

@@ -6,11 +6,12 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import tifffile
 
 from hmgdm_monai.data.slides.image_backend import check_image_size, image_limit_px
-from hmgdm_monai.data.slides.pages import SlidePages, slide_pages
+from hmgdm_monai.data.slides.pages import SlidePages, slide_pages, whole_pages
 from hmgdm_monai.data.slides.scale import UNKNOWN, Mpp, plausible_mpp
 from hmgdm_monai.data.slides.tiff_segments import JPEG, RAW, segment_size_px
 from hmgdm_monai.errors import InputError
@@ -84,7 +85,7 @@ def _read_tiff(path: Path, max_image_px: int) -> SlideTags:
             vendor = _vendor(path)
             if vendor not in CUCIM_VENDORS:
                 # Which pages are the slide, and how its tiles lie, OpenSlide alone knows.
-                _check_whole(path, tif, list(tif.pages), counted=False)
+                _check_whole(path, tif, whole_pages(tif), counted=False)
                 refused = dict.fromkeys(("cucim", "tifffile"), f"the pages of {vendor} are not its levels")
                 return SlideTags(("openslide",), refused, UNKNOWN, (), False)
             if foreign := [name for name in ("scn", "ndpi", "bif") if getattr(tif, f"is_{name}")]:
@@ -161,7 +162,7 @@ def _check_whole(path: Path, tif: tifffile.TiffFile, pages: list[tifffile.TiffPa
     last, form = tif.pages[-1], tif.tiff
     handle = tif.filehandle
     handle.seek(last.offset)
-    order = "little" if tif.byteorder == "<" else "big"
+    order: Literal["little", "big"] = "little" if tif.byteorder == "<" else "big"
     n_tags = int.from_bytes(handle.read(form.tagnosize), order)
     handle.seek(last.offset + form.tagnosize + n_tags * form.tagsize)
     if int.from_bytes(handle.read(form.offsetsize), order) >= size:

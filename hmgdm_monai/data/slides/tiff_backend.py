@@ -89,6 +89,7 @@ class TifffileBackend(SlideBackend):
         except (RuntimeError, ValueError, OSError, EOFError) as error:  # those of codecs
             reason = " ".join(str(error).split())[:200] or "it cannot be decoded"
             raise segments.damaged(row, column, reason) from error
+        assert decoded is not None  # it is where there are no bytes
         segment = decoded[0, : shape[1], : shape[2]]
         with self._lock:
             if key not in self._cache:  # another thread may have decoded it meanwhile

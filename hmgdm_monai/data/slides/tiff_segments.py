@@ -41,7 +41,7 @@ class TiffSegments:
         down: segments one below the other.
 
     Raises:
-        InputError: the page's JPEG tables are damaged.
+        InputError: the page's JPEG tables are damaged, or its samples are of no type that is known.
     """
 
     def __init__(
@@ -52,6 +52,8 @@ class TiffSegments:
         self.width_px, self.height_px = segment_size_px(page)
         self.across = math.ceil(page.imagewidth / self.width_px)
         self.down = math.ceil(page.imagelength / self.height_px)
+        if page.dtype is None:
+            raise InputError(f"{path}: {where} has samples of an unknown type; export it as 8-bit RGB")
         self._bytes = self.width_px * self.height_px * page.samplesperpixel * page.dtype.itemsize
         self._sound = bytearray(self.across * self.down)  # 1 where a segment has been looked at
         try:

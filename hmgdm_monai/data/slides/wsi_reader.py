@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from monai.data.wsi_reader import BaseWSIReader
@@ -236,6 +236,6 @@ def _slide(wsi: Slide | SlideAtMpp) -> Slide:
     return wsi.slide if isinstance(wsi, SlideAtMpp) else wsi
 
 
-def _is_extra(wsi: Slide | SlideAtMpp, level: int) -> bool:
+def _is_extra(wsi: Slide | SlideAtMpp, level: int) -> TypeGuard[SlideAtMpp]:
     """Whether a level is the one that the pyramid does not have."""
     return isinstance(wsi, SlideAtMpp) and level == len(wsi.slide.level_sizes_px)

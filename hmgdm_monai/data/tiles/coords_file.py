@@ -83,9 +83,9 @@ def _side_px(attrs: dict[str, Any], path: str | os.PathLike[str]) -> float:
     source, target = number("level0_magnification"), number("target_magnification")
     downsample = number("downsample") or (1.0 if number("patch_level") == 0 else None)
     if (side := number("patch_size_level0")) is None:
-        if None not in (size, source, target) and target > 0:
+        if size is not None and source is not None and target is not None and target > 0:
             side = size * source / target
-        elif None not in (size, downsample):
+        elif size is not None and downsample is not None:
             side = size * downsample * (number("custom_downsample") or 1.0)
         else:
             side = own

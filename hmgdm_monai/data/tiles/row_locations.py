@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from hmgdm_monai.data.manifest.manifest import ManifestRow
@@ -35,7 +37,7 @@ def row_locations(slide: Slide, row: ManifestRow, spec: TileSpec) -> np.ndarray:
         InputError: no tissue found, mpp unknown, a file that cannot be used, tiles of another size or of another slide,
             or none within a region.
     """
-    locations = tile_locations(slide, spec) if row.coords is None else _given_locations(slide, row, spec)
+    locations = tile_locations(slide, spec) if row.coords is None else _given_locations(slide, row.coords, spec)
     if row.regions is None:
         return locations
     side_px = spec.size_px * slide.downsample_at(spec.mpp)
@@ -49,15 +51,15 @@ def row_locations(slide: Slide, row: ManifestRow, spec: TileSpec) -> np.ndarray:
     return locations[inside]
 
 
-def _given_locations(slide: Slide, row: ManifestRow, spec: TileSpec) -> np.ndarray:
-    coords = read_coords(row.coords)
+def _given_locations(slide: Slide, path: Path, spec: TileSpec) -> np.ndarray:
+    coords = read_coords(path)
     side_px = spec.size_px * slide.downsample_at(spec.mpp)
     if abs(coords.side_px - side_px) > SIDE_TOLERANCE * side_px:
         um_per_px = spec.mpp * spec.size_px / side_px
         theirs = coords.side_px * um_per_px
         size_px = coords.size_px or spec.size_px
         raise InputError(
-            f"{slide.path}: tiles of {row.coords.name} are {theirs:.4g} um wide, ours {spec.size_px * spec.mpp:.4g}"
+            f"{slide.path}: tiles of {path.name} are {theirs:.4g} um wide, ours {spec.size_px * spec.mpp:.4g}"
             f" um; train with tile_size_px {size_px} and tile_mpp {theirs / size_px:.4g}, or tile anew for this model"
         )
     width, height = slide.dimensions_px
@@ -65,7 +67,7 @@ def _given_locations(slide: Slide, row: ManifestRow, spec: TileSpec) -> np.ndarr
     outside = int(((x + coords.side_px <= 0) | (y + coords.side_px <= 0) | (x >= width) | (y >= height)).sum())
     if outside:
         raise InputError(
-            f"{slide.path}: {outside} of the {len(x)} tiles of {row.coords.name} lie outside it ({width} x {height} px)"
+            f"{slide.path}: {outside} of the {len(x)} tiles of {path.name} lie outside it ({width} x {height} px)"
             "; see that both are of the same slide"
         )
     return coords.locations_px

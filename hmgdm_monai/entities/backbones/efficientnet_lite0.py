@@ -29,7 +29,8 @@ class EfficientNetLite0(PublishedBackbone):
 
     Args:
         blocks: numbers of the blocks whose outputs are given, from 0 to 14.
-        resize_px: see the base class.
+        resize_px: side to which tiles are resized first; None leaves them as they are. At 384 px, tiles of 256 px get
+            maps that are fine enough for superpixels.
 
     Raises:
         InputError: a block that is not there.
@@ -37,7 +38,7 @@ class EfficientNetLite0(PublishedBackbone):
 
     fast_on_cpu = True
 
-    def __init__(self, blocks: Sequence[int] = (4, 7, 10), resize_px: int | None = None) -> None:
+    def __init__(self, blocks: Sequence[int] = (4, 7, 10, 14), resize_px: int | None = 384) -> None:
         rows = [
             (kernel, stride if first == 0 else 1, expansion, channels)
             for kernel, stride, expansion, channels, repeats in _STAGES

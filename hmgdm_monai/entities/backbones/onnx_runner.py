@@ -62,7 +62,7 @@ def _exported(backbone: _GivesMaps) -> bytes:
         torch.onnx.export(
             _Maps(backbone).eval(),
             (torch.zeros(1, 3, 64, 64),),
-            file,
+            file,  # type: ignore[arg-type]  # the exporter by tracing takes a stream, too; its annotation does not say so
             input_names=["images"],
             dynamic_axes={"images": sizes},
             dynamo=False,

@@ -178,7 +178,10 @@ def _read_scale(name: str) -> tuple[list[float], list[float]]:
     from transformers.utils import cached_file
 
     try:
-        scale = json.loads(Path(cached_file(name, _SCALE_FILE)).read_text())
+        found = cached_file(name, _SCALE_FILE)
+        if found is None:
+            raise FileNotFoundError(_SCALE_FILE)
+        scale = json.loads(Path(found).read_text())
         return scale["image_mean"], scale["image_std"]
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(

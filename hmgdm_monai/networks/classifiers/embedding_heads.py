@@ -17,6 +17,8 @@ class LinearHead(nn.Module):
 
     def __init__(self, num_features: int, num_classes: int) -> None:
         super().__init__()
+        self.weight: Tensor
+        self.bias: Tensor
         self.register_buffer("weight", torch.zeros(num_classes, num_features))
         self.register_buffer("bias", torch.zeros(num_classes))
 
@@ -50,6 +52,10 @@ class NearestNeighborHead(nn.Module):
     ) -> None:
         super().__init__()
         self.neighbors, self.temperature = min(neighbors, num_examples), temperature
+        self.mean: Tensor
+        self.scale: Tensor
+        self.examples: Tensor
+        self.votes: Tensor
         self.register_buffer("mean", torch.zeros(num_features))
         self.register_buffer("scale", torch.ones(num_features))
         self.register_buffer("examples", torch.zeros(num_examples, num_features))

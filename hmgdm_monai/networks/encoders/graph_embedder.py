@@ -26,14 +26,14 @@ class GraphTrunk(nn.Module):
 
     Args:
         encoder: of graphs.
-        readout: pools states for :meth:`embed`; the mean over vertices where None.
+        readout: pools states for :meth:`embed`; None is ``StatisticsReadout()``.
     """
 
     def __init__(self, encoder: GraphEncoder, readout: StatisticsReadout | None = None) -> None:
         super().__init__()
         self.standardizer = LatentStandardizer(encoder.latent_dim)
         self.encoder = encoder
-        self.readout = StatisticsReadout(("mean",)) if readout is None else readout
+        self.readout = StatisticsReadout() if readout is None else readout
 
     @property
     def settings(self) -> dict[str, Any]:

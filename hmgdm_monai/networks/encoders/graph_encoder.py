@@ -55,8 +55,8 @@ class GraphEncoder(nn.Module):
     def __init__(
         self,
         latent_dim: int,
-        hidden_dim: int = 256,
-        num_layers: int = 3,
+        hidden_dim: int = 64,
+        num_layers: int = 2,
         edge_latents: bool = True,
         hidden_entities: str = "token",
         use_positions: bool = True,

@@ -26,6 +26,16 @@ class TileEncoder(nn.Module, ABC):
     Args:
         settings: what the networks were built from, as JSON knows it.
         run_settings: of the run that trained them; ``run_settings["recipe"]`` says how tiles are made.
+
+    Example:
+        >>> import torch
+        >>> from hmgdm_monai import load_encoder
+        >>> encoder = load_encoder()  # the one that the bundle ships; a TileEncoder
+        >>> side = encoder.tile_size_px
+        >>> with torch.inference_mode():
+        ...     embeddings = encoder(torch.randint(0, 256, (2, 3, side, side)))
+        >>> len(embeddings)
+        2
     """
 
     kind: ClassVar[str]
@@ -69,6 +79,18 @@ class TileEncoder(nn.Module, ABC):
     def trunk(self) -> TileEncoder:
         """A copy with weights of its own, without what only pretraining needs."""
 
+    @property
+    def tile_size_px(self) -> int | None:
+        """S, side of the tiles that it was trained on, px; None where tiles may be of any size."""
+        found: int | None = self.run_settings.get("recipe", {}).get("tile_spec", {}).get("size_px")
+        return found
+
+    @property
+    def tile_mpp(self) -> float | None:
+        """Microns per pixel of those tiles; None where the settings do not tell."""
+        found: float | None = self.run_settings.get("recipe", {}).get("tile_spec", {}).get("mpp")
+        return found
+
     def prepares_as(self, other: TileEncoder) -> bool:
         """Whether samples that one of both has prepared are good for the other."""
         return self.kind == other.kind
@@ -81,7 +103,7 @@ class TileEncoder(nn.Module, ABC):
         """Raise an InputError for images that are not (B, 3, S, S), S the side of the tiles of training."""
         if images.ndim != 4 or images.shape[1] != 3:
             raise InputError(f"tiles must be images (B, 3, S, S), got {tuple(images.shape)}")
-        side = self.run_settings.get("recipe", {}).get("tile_spec", {}).get("size_px")
+        side = self.tile_size_px
         if side is not None and tuple(images.shape[2:]) != (side, side):
             raise InputError(
                 f"tiles must be of {side} x {side} px, as the encoder was trained, not {tuple(images.shape[2:])}; "
@@ -125,7 +147,7 @@ class TileEncoder(nn.Module, ABC):
         if (told.get("kind"), told.get("settings")) != (self.kind, self.settings):
             raise InputError(
                 "these weights are of an encoder with other settings; build the network from their own file, "
-                "by load_pretrained or load_classifier"
+                "by load_encoder or load_classifier"
             )
         self.run_settings = told["run_settings"]
         self.__dict__.pop("to_sample", None)  # was made by the former ones

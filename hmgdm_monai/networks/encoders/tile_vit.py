@@ -73,7 +73,8 @@ class TileViT(nn.Module):
         del self.vit.classification_head  # heads are others' business
         nn.init.trunc_normal_(self.vit.cls_token, std=0.02)
         for block in self.vit.blocks:
-            block.attn.use_flash_attention = True  # the same numbers, faster and in less memory
+            attention: Any = block.attn
+            attention.use_flash_attention = True  # the same numbers, faster and in less memory
             block.norm_cross_attn = nn.Identity()  # has weights that nothing uses
 
     def forward(self, images: Tensor, keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -96,7 +97,7 @@ class TileViT(nn.Module):
 
     def attention(self, images: Tensor) -> Tensor:
         """How the last block's heads spread the class token's attention over the patches, (B, H, N), summing to 1."""
-        last = self.vit.blocks[-1].attn
+        last: Any = self.vit.blocks[-1].attn
         last.use_flash_attention, last.save_attn = False, True
         try:
             self._through(self._embedded(images), len(self.vit.blocks))

@@ -71,7 +71,8 @@ class ViTTileEncoder(TileEncoder):
 
     def embed(self, prepared: Data) -> Tensor:
         """Embeddings (B, S)."""
-        return read_out(*self.vit(pixels(prepared)), self.readout)
+        class_token, tokens = self.vit(pixels(prepared))
+        return read_out(class_token, tokens, self.readout)
 
     def attention(self, prepared: Data) -> Tensor:
         """The class token's attention (B, H, N) to the patches of each tile, by head; see :meth:`TileViT.attention`."""

@@ -21,6 +21,7 @@ class PositionEmbedding(nn.Module):
 
     def __init__(self, channels: int, frequencies: int = 6) -> None:
         super().__init__()
+        self.scale: Tensor
         self.register_buffer("scale", math.pi * 2.0 ** torch.arange(frequencies), persistent=False)
         self.mix = nn.Linear(4 * frequencies, channels)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch_geometric.utils import scatter
 
 STATISTICS = ("mean", "std", "max", "edge_mean", "latent_mean", "latent_std")
+DEFAULT_STATISTICS = ("mean", "std", "latent_mean", "latent_std")
 
 
 class StatisticsReadout(nn.Module):
@@ -20,7 +23,7 @@ class StatisticsReadout(nn.Module):
         ValueError: for an unknown statistic or none.
     """
 
-    def __init__(self, statistics: tuple[str, ...] | list[str] = ("mean", "std")) -> None:
+    def __init__(self, statistics: Sequence[str] = DEFAULT_STATISTICS) -> None:
         super().__init__()
         if not statistics or not set(statistics) <= set(STATISTICS):
             raise ValueError(f"statistics must be some of {STATISTICS}, got {tuple(statistics)}")

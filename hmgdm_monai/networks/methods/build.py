@@ -6,12 +6,10 @@ from collections.abc import Sequence
 
 from hmgdm_monai.networks.encoders.graph_embedder import GraphTrunk
 from hmgdm_monai.networks.encoders.graph_encoder import GraphEncoder
-from hmgdm_monai.networks.layers.readout import StatisticsReadout
+from hmgdm_monai.networks.layers.readout import DEFAULT_STATISTICS, StatisticsReadout
 from hmgdm_monai.networks.methods.graph_denoiser import GraphDenoiser
 from hmgdm_monai.networks.methods.graph_mae import GraphMAE
 from hmgdm_monai.networks.methods.hmgdm import HMGDM
-
-READOUT = ("mean", "std", "latent_mean", "latent_std")
 
 
 def build_hmgdm(
@@ -26,7 +24,7 @@ def build_hmgdm(
     hidden_entities: str = "token",
     use_positions: bool = True,
     bottleneck: bool = False,
-    readout: Sequence[str] = READOUT,
+    readout: Sequence[str] = DEFAULT_STATISTICS,
     layer_differences: bool = False,
 ) -> HMGDM:
     """Encoder and denoiser of matching sizes.
@@ -45,6 +43,15 @@ def build_hmgdm(
         bottleneck: whether the encoder ends in a Gaussian bottleneck.
         readout: statistics that pool the states into the embedding.
         layer_differences: whether in each layer vertices also hear how their neighbors differ from them.
+
+    Raises:
+        ValueError: a setting out of its range.
+
+    Example:
+        >>> from hmgdm_monai import build_hmgdm
+        >>> network = build_hmgdm(latent_dim=424)  # of the default backbone
+        >>> network.encoder.hidden_dim, network.mask_ratio
+        (64, 0.6)
     """
     encoder = GraphEncoder(
         latent_dim,
@@ -76,7 +83,7 @@ def build_trunk(
     edge_latents: bool = True,
     hidden_entities: str = "token",
     use_positions: bool = True,
-    readout: Sequence[str] = READOUT,
+    readout: Sequence[str] = DEFAULT_STATISTICS,
     layer_differences: bool = False,
 ) -> GraphTrunk:
     """Encoder and readout alone, for encoders that another method than H-MGDM has trained, or none; see above."""
@@ -99,7 +106,7 @@ def build_graph_mae(
     edge_latents: bool = True,
     hidden_entities: str = "token",
     use_positions: bool = True,
-    readout: Sequence[str] = READOUT,
+    readout: Sequence[str] = DEFAULT_STATISTICS,
     layer_differences: bool = False,
     mask_ratio: float = 0.5,
     decoder_layers: int = 1,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -90,7 +90,7 @@ class DiRL(nn.Module):
     @property
     def encoder(self) -> TileViT:
         """The network that serves downstream: the teacher where there is one, as DINO has it."""
-        return (self.student if self.teacher is None else self.teacher)["vit"]
+        return cast(TileViT, (self.student if self.teacher is None else self.teacher)["vit"])
 
     def forward(self, view_1: View, view_2: View) -> tuple[list[ViewOutput], list[ViewOutput] | None]:
         """Outputs of student and teacher for both views (images (B, 3, s, s), regions (B, 1, s, s) uint8)."""
@@ -98,7 +98,7 @@ class DiRL(nn.Module):
         weights = None
         if self.dense:
             regions = torch.cat((view_1.regions, view_2.regions))
-            weights = token_weights(regions, self.student["vit"].patch_px, self.num_regions)
+            weights = token_weights(regions, self.encoder.patch_px, self.num_regions)
         students = self._both(self.student, images, weights)
         if self.teacher is None:
             return students, None
@@ -109,12 +109,14 @@ class DiRL(nn.Module):
     def update_teacher(self) -> None:
         """Move the teacher towards the student; to be called after each step of the optimizer."""
         if self.teacher is not None:
-            theirs, ours = list(self.teacher.parameters()), list(self.student.parameters())
+            theirs: list[Tensor] = list(self.teacher.parameters())
+            ours: list[Tensor] = list(self.student.parameters())
             torch._foreach_lerp_(theirs, ours, 1.0 - self.teacher_momentum)
 
     def embed(self, samples: Data) -> Tensor:
         """Embeddings (B, S) of whole tiles, by :attr:`encoder`."""
-        return read_out(*self.encoder(pixels(samples)), self.readout)
+        class_token, tokens = self.encoder(pixels(samples))
+        return read_out(class_token, tokens, self.readout)
 
     def _both(self, networks: nn.ModuleDict, images: Tensor, weights: Tensor | None) -> list[ViewOutput]:
         class_tokens, tokens = networks["vit"](images)

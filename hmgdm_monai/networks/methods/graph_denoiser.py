@@ -100,10 +100,10 @@ class GraphDenoiser(nn.Module):
     def __init__(
         self,
         latent_dim: int,
-        hidden_dim: int = 256,
-        num_layers: int = 3,
+        hidden_dim: int = 64,
+        num_layers: int = 2,
         heads: int = 4,
-        self_attention_depth: int = 2,
+        self_attention_depth: int = 1,
         edge_latents: bool = True,
         skip_connections: bool = True,
         layer_differences: bool = False,

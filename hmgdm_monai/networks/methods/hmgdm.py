@@ -46,10 +46,21 @@ class HMGDM(GraphTrunk):
         encoder: sees visible entities only.
         denoiser: sees noisy hidden entities and the encoding.
         mask_ratio: share of vertices, and of edges, to hide in every graph.
-        readout: pools entity states for :meth:`embed`; their mean where None.
+        readout: pools states for :meth:`embed`; None is ``StatisticsReadout()``.
 
     Raises:
         ValueError: if encoder and denoiser do not match, or ``mask_ratio`` does not lie between 0 and 1.
+
+    Example:
+        >>> import torch
+        >>> from hmgdm_monai import EntityGraph, GraphNoising, MaskedGraphLoss, build_hmgdm
+        >>> graph = EntityGraph(pos=torch.rand(4, 2), edge_index=torch.tensor([[0, 1, 2], [1, 2, 3]]))
+        >>> graph.vertex_latents, graph.edge_latents = torch.randn(4, 8), torch.randn(3, 8)
+        >>> network = build_hmgdm(latent_dim=8)  # an HMGDM
+        >>> loss = MaskedGraphLoss()(*network(graph, GraphNoising()))
+        >>> loss.backward()
+        >>> tuple(network.embed(graph).shape)  # mean and deviation of states (64) and of latents (8)
+        (1, 144)
     """
 
     def __init__(
@@ -104,21 +115,20 @@ class HMGDM(GraphTrunk):
         vertex_noise = draws.of_vertices(normal).to(vertices)
         vertex_times = timesteps[graph.vertex_batch]
         noisy_vertices = noising.add_noise(vertices, vertex_noise, vertex_times)
-        noisy_edges = edge_noise = edge_times = None
+        noisy_edges = edge_target = None
         if edges is not None:
             edge_noise = draws.of_edges(normal).to(edges)
             edge_times = timesteps[graph.edge_batch]
             noisy_edges = noising.add_noise(edges, edge_noise, edge_times)
+            gone = ~edge_visible
+            edge_target = noising.target(edges[gone], edge_noise[gone], edge_times[gone])
         vertex_prediction, edge_prediction = self.denoise(
             graph, noisy_vertices, noisy_edges, encoding, vertex_visible, edge_visible, timesteps
         )
         hidden = ~vertex_visible
         vertex_target = noising.target(vertices[hidden], vertex_noise[hidden], vertex_times[hidden])
-        edge_target = None
-        if edges is not None and edge_prediction is not None:
-            gone = ~edge_visible
-            edge_target = noising.target(edges[gone], edge_noise[gone], edge_times[gone])
-            edge_prediction = edge_prediction[gone]
+        if edge_prediction is not None:
+            edge_prediction = edge_prediction[~edge_visible]
         return MaskedDiffusionOutput(
             vertex_prediction[hidden], vertex_target, edge_prediction, edge_target, encoding.kl
         )
@@ -134,7 +144,7 @@ class HMGDM(GraphTrunk):
         timesteps: Tensor,
     ) -> tuple[Tensor, Tensor | None]:
         """Predict the target of hidden entities; see :meth:`GraphDenoiser.forward`."""
-        return self.denoiser(
+        predictions: tuple[Tensor, Tensor | None] = self.denoiser(
             noisy_vertices,
             noisy_edges,
             encoding,
@@ -145,3 +155,4 @@ class HMGDM(GraphTrunk):
             edge_visible,
             timesteps,
         )
+        return predictions

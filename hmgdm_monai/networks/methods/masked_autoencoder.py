@@ -78,6 +78,7 @@ class MaskedAutoencoder(nn.Module):
         self.enter = nn.Linear(vit.hidden_dim, decoder_dim)
         self.hidden_token = nn.Parameter(0.02 * torch.randn(decoder_dim))
         positions = build_sincos_position_embedding([vit.grid, vit.grid], decoder_dim, spatial_dims=2)
+        self.positions: Tensor
         self.register_buffer("positions", positions.detach().clone(), persistent=False)
         self.blocks = nn.ModuleList(
             TransformerBlock(decoder_dim, 4 * decoder_dim, decoder_heads, qkv_bias=True, use_flash_attention=True)
@@ -125,7 +126,8 @@ class MaskedAutoencoder(nn.Module):
             timesteps = noising.draw_timesteps(len(images), generator).to(images.device)
             noise = torch.randn(target.shape, generator=generator).to(target)
             noisy, target = noising.add_noise(target, noise, timesteps), noising.target(target, noise, timesteps)
-        return MaskedPatches(self.restore(*self.vit(images, seen), seen, hidden, noisy, timesteps), target)
+        class_token, tokens = self.vit(images, seen)
+        return MaskedPatches(self.restore(class_token, tokens, seen, hidden, noisy, timesteps), target)
 
     def restore(
         self,
@@ -164,7 +166,8 @@ class MaskedAutoencoder(nn.Module):
 
     def embed(self, samples: Data) -> Tensor:
         """Embeddings (B, S) of whole tiles, nothing hidden."""
-        return read_out(*self.vit(pixels(samples)), self.readout)
+        class_token, tokens = self.vit(pixels(samples))
+        return read_out(class_token, tokens, self.readout)
 
     def _targets(self, images: Tensor) -> Tensor:
         """(B, N, P)."""

@@ -79,7 +79,7 @@ class CohortEmbedding(Dataset):
     As a data set it is the sequence of its jobs.
 
     Args:
-        encoder: of :func:`~hmgdm_monai.saving.encoder_file.load_pretrained`.
+        encoder: of :func:`~hmgdm_monai.saving.encoder_file.load_encoder`.
         recipe: size, scale and choice of tiles; see :func:`hmgdm_monai.preparation.recipe.recipe_of`.
         manifest: the cohort, or the path of its CSV.
         folder: of the files: ``<slide>.h5`` and ``embeddings.h5``; made where missing.
@@ -334,7 +334,7 @@ def embed_slides(
     Tiles are made as in the model's training. See :class:`CohortEmbedding` for what is bounded and resumed.
 
     Args:
-        encoder: of :func:`~hmgdm_monai.saving.encoder_file.load_pretrained`; it is moved to ``device``.
+        encoder: of :func:`~hmgdm_monai.saving.encoder_file.load_encoder`; it is moved to ``device``.
         manifest: the cohort, or the path of its CSV.
         folder: of the files.
         batch_tiles: tiles at a time.

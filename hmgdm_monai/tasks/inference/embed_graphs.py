@@ -27,7 +27,7 @@ def embed_given_graphs(
     """Embeddings of all graphs of a manifest by an encoder that was trained on such graphs.
 
     Args:
-        encoder: of :func:`~hmgdm_monai.saving.encoder_file.load_pretrained`.
+        encoder: of :func:`~hmgdm_monai.saving.encoder_file.load_encoder`.
         manifest: the cohort, or the path of its CSV, with a column ``graphs``.
         folder: of the stores.
         batch_size: graphs at a time.

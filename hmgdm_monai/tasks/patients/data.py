@@ -169,10 +169,10 @@ class SurvivalData:
         if not rows or self.pretrained is None:
             return {}
         from hmgdm_monai.preparation.recipe import recipe_of
-        from hmgdm_monai.saving.encoder_file import load_pretrained
+        from hmgdm_monai.saving.encoder_file import load_encoder
         from hmgdm_monai.tasks.inference.embed import CohortEmbedding
 
-        encoder = load_pretrained(self.pretrained).to(self.device)
+        encoder = load_encoder(self.pretrained).to(self.device)
         cohort = Manifest(manifest.path, rows, ())
         embedding = CohortEmbedding(
             encoder, recipe_of(encoder.run_settings), cohort, self.features_dir, num_workers=self.num_workers

@@ -17,7 +17,7 @@ from hmgdm_monai.networks.encoders.graph_embedder import GraphTrunk
 from hmgdm_monai.networks.encoders.graph_tile_encoder import GraphTileEncoder
 from hmgdm_monai.networks.methods.hmgdm import HMGDM
 from hmgdm_monai.ranks import is_first_rank
-from hmgdm_monai.saving.encoder_file import save_pretrained
+from hmgdm_monai.saving.encoder_file import save_encoder
 from hmgdm_monai.tasks.denoising_figure import denoising_figure
 from hmgdm_monai.tasks.figure_note import synthetic_note
 from hmgdm_monai.tasks.pretraining.graph_data import SECTIONS, PretrainingData
@@ -73,7 +73,7 @@ class PretrainingReport:
         if not is_first_rank():
             return
         model, metrics, figures = (self.output_dir / name for name in ("model.pt", "metrics.json", "figures"))
-        save_pretrained(model, self.encoder())
+        save_encoder(model, self.encoder())
         write_json(metrics, self.metrics())
         self._draw_curves(figures)
         if self.data.has_tiles:

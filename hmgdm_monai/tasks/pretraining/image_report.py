@@ -14,7 +14,7 @@ from hmgdm_monai.handlers.stage_checkpoint import StageCheckpoint
 from hmgdm_monai.networks.encoders.vit_tile_encoder import ViTTileEncoder
 from hmgdm_monai.networks.methods.dirl import DiRL
 from hmgdm_monai.networks.methods.masked_autoencoder import MaskedAutoencoder
-from hmgdm_monai.saving.encoder_file import save_pretrained
+from hmgdm_monai.saving.encoder_file import save_encoder
 from hmgdm_monai.tasks.figure_note import synthetic_note
 from hmgdm_monai.tasks.pretraining.graph_report import cohort_metrics, probe_chance, stage_metrics
 from hmgdm_monai.tasks.pretraining.image_data import DiRLData
@@ -69,7 +69,7 @@ class DiRLReport:
     def write(self) -> None:
         """Write everything, each file whole or not at all, and say where it is."""
         model, metrics, figures = (self.output_dir / name for name in ("model.pt", "metrics.json", "figures"))
-        save_pretrained(model, self.encoder())
+        save_encoder(model, self.encoder())
         write_json(metrics, self.metrics())
         self._draw(figures)
         logger.info("cohort: %s", self.data.tiles.cohort.summary())

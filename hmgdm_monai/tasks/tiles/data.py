@@ -25,7 +25,7 @@ from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
 from hmgdm_monai.preparation.cohort import CohortGraphs, build_graph_stores
 from hmgdm_monai.preparation.recipe import recipe_of
 from hmgdm_monai.preparation.stored_samples import stored_samples
-from hmgdm_monai.saving.encoder_file import load_pretrained
+from hmgdm_monai.saving.encoder_file import load_encoder
 from hmgdm_monai.tasks.figure_note import synthetic_note
 from hmgdm_monai.tasks.folds import check_classes
 
@@ -51,7 +51,7 @@ class PretrainedFile:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self.encoder: TileEncoder = load_pretrained(self.path)
+        self.encoder: TileEncoder = load_encoder(self.path)
         file = self.path / "config.json" if self.path.is_dir() else self.path
         self.digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
 

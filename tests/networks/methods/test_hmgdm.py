@@ -203,7 +203,7 @@ def test_embedding(graph_list: list[EntityGraph], reorder: Callable[..., tuple[E
     """A graph has one embedding: alone, in a batch, and in any order of its entities."""
     model = build(bottleneck=True).eval()
     together = model.embed(Batch.from_data_list(graph_list))
-    assert together.shape == (len(graph_list), 8)
+    assert together.shape == (len(graph_list), 2 * (8 + 5))  # mean and deviation of states and of latents
     for row, graph in zip(together, graph_list, strict=True):
         torch.testing.assert_close(model.embed(graph)[0], row, rtol=0, atol=1e-4)
         torch.testing.assert_close(model.embed(reorder(graph)[0])[0], row, rtol=0, atol=1e-4)

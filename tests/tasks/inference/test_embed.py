@@ -23,7 +23,7 @@ from hmgdm_monai.errors import InputError
 from hmgdm_monai.preparation.cohort import build_graph_stores
 from hmgdm_monai.preparation.encode import encode_stores
 from hmgdm_monai.preparation.recipe import recipe_of
-from hmgdm_monai.saving.encoder_file import load_pretrained
+from hmgdm_monai.saving.encoder_file import load_encoder
 from hmgdm_monai.tasks.inference import embed as embed_module
 from hmgdm_monai.tasks.inference.embed import CohortEmbedding, embed_slides
 
@@ -113,12 +113,12 @@ def test_images_as_tensors_give_the_same(tmp_path, cohort, tiny_model, tiny_pret
     result = embed_slides(tiny_pretrained, cohort, tmp_path / "e", progress=False)
     pixels = np.stack([np.asarray(Image.open(tmp_path / f"t{number}.png")) for number in range(3)])
     with torch.no_grad():
-        found = load_pretrained(tiny_model)(torch.from_numpy(pixels.transpose(0, 3, 1, 2)).float())
+        found = load_encoder(tiny_model)(torch.from_numpy(pixels.transpose(0, 3, 1, 2)).float())
     np.testing.assert_allclose(found.numpy(), read_tile_embeddings(result.tiles)[0], atol=1e-5)
 
 
 def test_only_what_is_missing_or_changed_is_done_again(tmp_path, cohort, tiny_model, stained, write_tiff):
-    encoder = load_pretrained(tiny_model)
+    encoder = load_encoder(tiny_model)
 
     def run(**kwargs):
         result = embed_slides(encoder, cohort, tmp_path / "e", progress=False, **kwargs)
@@ -162,7 +162,7 @@ def test_a_plain_tile_that_has_become_readable_is_taken_in(tmp_path, cohort, tin
 
 def _embed_slowly(model, cohort, folder):
     tqdm.set_lock(threading.RLock())  # killed, the process would take the lock that it shares with its parent along
-    encoder = load_pretrained(model)
+    encoder = load_encoder(model)
     forward = type(encoder).forward
 
     def slow(self, graphs):
@@ -219,7 +219,7 @@ def test_settings_that_are_missing_or_out_of_range(tmp_path, cohort, tiny_pretra
 
 def _peak_mb(model, cohort, folder, most, queue):
     torch.set_num_threads(1)
-    embed_slides(load_pretrained(model), cohort, folder, max_tiles_per_slide=most, progress=False)
+    embed_slides(load_encoder(model), cohort, folder, max_tiles_per_slide=most, progress=False)
     # Not getrusage: its peak counts what the parent had taken before this process was started.
     lines = Path("/proc/self/status").read_text().splitlines()
     queue.put(int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024)

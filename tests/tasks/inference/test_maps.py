@@ -50,11 +50,11 @@ def marked(request, tmp_path_factory, stained, write_tiff):
 @pytest.fixture(scope="module")
 def tile_maps(marked, tmp_path_factory, tiny_model):
     """Maps of darkness of tiles of 64 px at 0.5 um (86.5 level-0 px), as they are written."""
-    from hmgdm_monai.saving.encoder_file import load_pretrained
+    from hmgdm_monai.saving.encoder_file import load_encoder
 
     folder = tmp_path_factory.mktemp("maps")
     (folder / "c.csv").write_text(f"image,patient,mpp\n{marked.image},p,{MPP}\n")
-    pretrained = load_pretrained(tiny_model)
+    pretrained = load_encoder(tiny_model)
     result = embed_slides(pretrained, folder / "c.csv", folder, progress=False)
     found = read_features(next(iter(result.slides.values())))
     slide = open_slide(marked.image, mpp=MPP)

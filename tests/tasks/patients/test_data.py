@@ -189,7 +189,7 @@ def test_a_slide_that_is_no_slide_is_named_though_another_s_name_begins_like_it(
             return self
 
     monkeypatch.setattr(embed, "CohortEmbedding", Embedding)
-    monkeypatch.setattr(pretrained, "load_pretrained", lambda _: Encoder())
+    monkeypatch.setattr(pretrained, "load_encoder", lambda _: Encoder())
     monkeypatch.setattr("hmgdm_monai.preparation.recipe.recipe_of", lambda _: None)
     data = SurvivalData(path, pretrained=tmp_path / "model.pt")
     assert len(data.patients) == 22

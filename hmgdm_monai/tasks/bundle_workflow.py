@@ -1,0 +1,72 @@
+"""The bundle's commands as functions: what ``python -m monai.bundle run`` does, with errors and results of Python."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigWorkflow
+
+from hmgdm_monai.errors import input_error_in
+from hmgdm_monai.saving.bundle_files import bundle_file
+
+ConfigFiles = str | Path | Sequence[str | Path]
+
+
+def run_bundle(
+    config_file: ConfigFiles, manifest: Path | str, output_dir: Path | str, settings: Mapping[str, Any]
+) -> Path:
+    """Run a config of the bundle to its end.
+
+    The threads of PyTorch and ``sys.excepthook``, which a config may set for its own process, are put back.
+
+    Args:
+        config_file: one or several, the later ones laid over the first: a path, or a name in the bundle's ``configs``.
+        manifest: path of the cohort's CSV.
+        output_dir: of the run.
+        settings: more of the config's settings, by the names of the command line. ``bundle_root`` is the folder that
+            holds ``configs`` and ``models``; without it :func:`~hmgdm_monai.saving.bundle_files.bundle_file` looks.
+
+    Returns:
+        ``output_dir``.
+
+    Raises:
+        InputError: no such config or setting, or whatever the run finds wrong with its input.
+    """
+    given = {name: _plain(value) for name, value in settings.items()}
+    root = given.pop("bundle_root", None)
+    meta_file = bundle_file("configs/metadata.json", root)
+    names = [config_file] if isinstance(config_file, str | Path) else config_file
+    files = [str(name if Path(name).is_file() else bundle_file(f"configs/{name}", root)) for name in names]
+    hook, threads = sys.excepthook, torch.get_num_threads()
+    try:
+        workflow = ConfigWorkflow(
+            workflow_type="train",
+            config_file=files,
+            meta_file=str(meta_file),
+            logging_file=False,
+            **{"bundle_root": str(meta_file.parents[1]), "manifest": str(manifest), "output_dir": str(output_dir)},
+            **given,
+        )
+        workflow.initialize()
+        workflow.run()
+        workflow.finalize()
+    except Exception as error:
+        found = input_error_in(error)
+        if found is None:
+            raise
+        raise found from None  # the config parser wraps it, and its words would hide ours
+    finally:
+        sys.excepthook = hook
+        torch.set_num_threads(threads)
+    return Path(output_dir)
+
+
+def _plain(value: Any) -> Any:
+    """A value as the command line would give it."""
+    if isinstance(value, Path | torch.device):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,62 @@
+"""The embeddings of a cohort by one call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
+from hmgdm_monai.tasks.inference.embed import Embedded, embed_slides
+from hmgdm_monai.tasks.inference.embed_tile import encoder_of
+
+
+def embed_cohort(
+    manifest: Path | str,
+    output_dir: Path | str,
+    encoder: TileEncoder | Path | str | None = None,
+    max_tiles_per_slide: int | None = None,
+    batch_tiles: int = 32,
+    num_workers: int = 0,
+    device: torch.device | str | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> Embedded:
+    """Embed all slides and tiles of a manifest, slide by slide in bounded memory.
+
+    Slides that stand already are kept, so an interrupted run is resumed by the same call. Images that cannot be used
+    are left out and named in the result.
+
+    Args:
+        manifest: CSV of slides or tiles with the columns ``image`` and ``patient``.
+        output_dir: of the files: ``<slide>.h5``, which :func:`~hmgdm_monai.data.files.features_file.read_features`
+            reads, and ``embeddings.h5`` of all plain tiles, which
+            :func:`~hmgdm_monai.data.files.tile_embeddings_file.read_tile_embeddings` reads.
+        encoder: a loaded one, which is moved to ``device``, or the path of a ``model.pt``; None is the one that the
+            bundle ships.
+        max_tiles_per_slide: draws that many tiles of a slide that has more; None takes all.
+        batch_tiles: tiles at a time.
+        num_workers: processes that read tiles ahead of the network.
+        device: of the network; None is the first GPU, or the CPU without one.
+        seed: of the draw of tiles.
+        progress: show a bar on stderr.
+
+    Returns:
+        Which files there are, by the id of each row of the manifest, and what was left out and why.
+
+    Raises:
+        InputError: the manifest or all of its images cannot be used, a setting is out of range, or the disk is full.
+
+    Example:
+        >>> from hmgdm_monai import embed_cohort, make_demo_cohort, read_features
+        >>> cohort = make_demo_cohort("cohort", n_patients=1, slide_px=256, mpp=1.0)
+        >>> embedded = embed_cohort(cohort.slides, "features", device="cpu", progress=False)
+        >>> for slide, path in embedded.slides.items():
+        ...     print(slide, len(read_features(path).features), "tile")
+        slides/patient_00 1 tile
+    """
+    if device is None:
+        device = "cuda:0" if torch.cuda.is_available() else "cpu"
+    return embed_slides(
+        encoder_of(encoder), manifest, output_dir, batch_tiles, max_tiles_per_slide, seed, device, num_workers, progress
+    )

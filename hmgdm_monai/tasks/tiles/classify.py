@@ -1,0 +1,42 @@
+"""Classification of tiles by one call."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from hmgdm_monai.tasks.bundle_workflow import ConfigFiles, run_bundle
+
+
+def classify(
+    manifest: Path | str, output_dir: Path | str, config_file: ConfigFiles = "classify.json", **settings: Any
+) -> dict[str, Any]:
+    """Cross-validate classifiers of tiles in folds that share no patient.
+
+    Runs the bundle's ``classify.json``. A run that was interrupted is resumed by the same call.
+
+    Args:
+        manifest: CSV with the columns ``image``, ``patient`` and ``label``, optionally ``fold``.
+        output_dir: of the run: ``metrics.json``, ``predictions.csv``, the confusion matrix, and a classifier per fold
+            in ``checkpoints/``, which :func:`~hmgdm_monai.saving.classifier_file.load_classifier` reads.
+        config_file: one or several configs.
+        **settings: of the config, by the names of the command line: ``mode`` ("linear", "knn" or "finetune"), ``model``
+            (path of the encoder; without it, the one that the bundle ships), ``n_folds`` and so on.
+
+    Returns:
+        The content of ``metrics.json``: ``overall``, ``folds``, ``classes`` and more.
+
+    Raises:
+        InputError: no such config or setting, a manifest or images that cannot be used, or a folder that holds a run
+            with other settings.
+
+    Example:
+        >>> from hmgdm_monai import classify, make_demo_cohort
+        >>> cohort = make_demo_cohort("cohort", n_patients=6, slide_px=256, mpp=1.0)
+        >>> metrics = classify(cohort.slides, "runs/linear", mode="linear", n_folds=2, device="cpu")
+        >>> metrics["classes"], metrics["overall"]["tiles"]
+        (['benign', 'high_grade', 'low_grade'], 6)
+    """
+    path = run_bundle(config_file, manifest, output_dir, settings) / "metrics.json"
+    return dict(json.loads(path.read_text()))
