@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -135,3 +138,31 @@ def test_a_transform_of_the_user_s_own_is_in_the_stores_keys_and_in_the_model(
     assert torch.equal(again.image, stored.image) and torch.equal(again.label_map, stored.label_map)
     assert torch.equal(stored.image[0], (image * 0.5).to(torch.uint8))
     assert torch.equal(as_came.to_sample(image).image[0], image)
+
+
+def test_a_misspelt_path_on_the_command_line_is_one_line(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", "bundle/configs/train.json"]
+        + [
+            "--network_def#hiden_dim",
+            "8",
+            "--optimizer#_target_",
+            "torch.optim.AdamW",
+            "--optimizer#weight_decay",
+            "0.1",
+        ]
+        + ["--max_epoch", "3", "--output_dir", str(tmp_path / "run")],
+        cwd=root,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert line == (
+        "error: max_epoch: there is no such setting; did you mean max_epochs?; "
+        "network_def#hiden_dim: build_hmgdm has no such argument; did you mean hidden_dim?"
+    )
+    assert not (tmp_path / "run/settings.json").exists()

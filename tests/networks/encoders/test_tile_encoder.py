@@ -168,13 +168,13 @@ def test_readouts(tiny):
 def test_bad_files_and_settings_are_one_line(tiny, tmp_path):
     with pytest.raises(InputError, match="no encoder of kind 'cnn'; there are hmgdm, vit"):
         build_tile_encoder("cnn", {}, {})
-    with pytest.raises(InputError, match="lack n_segments"):
+    with pytest.raises(InputError, match="do not tell how its tiles are made"):
         transforms_of({})
     encoder = copy.deepcopy(tiny.encoder("vit"))
     encoder.settings["vit"]["num_layers"] = 3  # settings and weights of two models
     save_encoder(tmp_path / "model.pt", encoder)
     for path, told in (
-        (tmp_path / "model.pt", "damaged, or a model of another"),
+        (tmp_path / "model.pt", "lacks the weights vit"),
         (tmp_path / "none.pt", "no pretrained"),
     ):
         with pytest.raises(InputError, match=told) as caught:

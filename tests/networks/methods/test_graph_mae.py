@@ -15,7 +15,7 @@ TRUNK = {"latent_dim": 5, "hidden_dim": 16, "num_layers": 2}
 
 
 def test_hidden_latents_reach_neither_encoder_nor_prediction(graph_list: list[EntityGraph]) -> None:
-    network = build_graph_mae(TRUNK, 0.5).eval()
+    network = build_graph_mae(**TRUNK, mask_ratio=0.5).eval()
     batch = Batch.from_data_list(graph_list)
     draw = torch.Generator().manual_seed(3)
     prediction, target = network(batch, draw)
@@ -36,7 +36,7 @@ def test_hidden_latents_reach_neither_encoder_nor_prediction(graph_list: list[En
 
 
 def test_graphs_with_views_are_restored_from_one_of_them(graph_list: list[EntityGraph]) -> None:
-    network = build_graph_mae(TRUNK, 0.5).eval()
+    network = build_graph_mae(**TRUNK, mask_ratio=0.5).eval()
     plain = Batch.from_data_list(graph_list)
     batch = plain.clone()
     for name in ("vertex", "edge"):
@@ -47,7 +47,7 @@ def test_graphs_with_views_are_restored_from_one_of_them(graph_list: list[Entity
 
 
 def test_the_decoder_does_not_see_the_encoders_state_of_hidden_vertices(graph_list: list[EntityGraph]) -> None:
-    network = build_graph_mae(TRUNK, 0.5).eval()
+    network = build_graph_mae(**TRUNK, mask_ratio=0.5).eval()
     graph = graph_list[3]  # without edges nothing but position is left of a hidden vertex
     visible = torch.tensor([True, False, False, True, True])
     same_place = graph.clone()
@@ -60,7 +60,7 @@ def test_the_decoder_does_not_see_the_encoders_state_of_hidden_vertices(graph_li
 def test_order_of_vertices_and_edges_does_not_matter(
     random_graph: Callable[..., EntityGraph], reorder: Callable, alternate: Callable
 ) -> None:
-    network = build_graph_mae(TRUNK, 0.5, 2).double().eval()
+    network = build_graph_mae(**TRUNK, mask_ratio=0.5, decoder_layers=2).double().eval()
     graph = random_graph(9, 16, dtype=torch.float64)
     new, order, _ = reorder(graph)
     visible = alternate(9)
@@ -68,7 +68,7 @@ def test_order_of_vertices_and_edges_does_not_matter(
 
 
 def test_its_trunk_embeds_as_it_does(graph_list: list[EntityGraph]) -> None:
-    network = build_graph_mae(TRUNK).eval()
+    network = build_graph_mae(**TRUNK).eval()
     network.standardizer.fit(3 * torch.randn(50, 5) + 1)
     plain = build_trunk(**TRUNK).eval()
     plain.load_state_dict(network.trunk().state_dict())
@@ -78,6 +78,6 @@ def test_its_trunk_embeds_as_it_does(graph_list: list[EntityGraph]) -> None:
 
 def test_bad_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="mask_ratio"):
-        build_graph_mae(TRUNK, 1.0)
+        build_graph_mae(**TRUNK, mask_ratio=1.0)
     with pytest.raises(ValueError, match="decoder_layers"):
-        build_graph_mae(TRUNK, 0.5, 0)
+        build_graph_mae(**TRUNK, mask_ratio=0.5, decoder_layers=0)
