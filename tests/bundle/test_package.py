@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -32,13 +34,22 @@ def test_what_belongs_is_in_it_and_nothing_else(packaged: Callable[..., Path]) -
     # Other methods, for comparison, stay with the repository.
     configs = {f"configs/{path.name}" for path in (ROOT / "bundle/configs").iterdir() if path.name != "baselines"}
     expected = {"LICENSE", "docs/README.md", "docs/data_license.txt", "models/model.pt", "models/classifier.pt"}
-    package = {path.relative_to(ROOT).as_posix() for path in (ROOT / "hmgdm_monai").rglob("*.py")}
+    kinds = ("*.py", "*.pyi", "py.typed")  # code, public names, and the mark that it has types
+    package = {path.relative_to(ROOT).as_posix() for kind in kinds for path in (ROOT / "hmgdm_monai").rglob(kind)}
     assert files_of(bundle) == expected | configs | package
     version = json.loads((bundle / "configs/metadata.json").read_text())["version"]
     assert version == hmgdm_monai.__version__
     with zipfile.ZipFile(bundle.parent / f"{bundle.name}_v{version}.zip") as archive:
         assert set(archive.namelist()) == {f"{bundle.name}/{name}" for name in files_of(bundle)}
         assert all(archive.read(f"{bundle.name}/{name}") == (bundle / name).read_bytes() for name in files_of(bundle))
+
+
+def test_its_package_finds_the_models_beside_it(packaged: Callable[..., Path]) -> None:
+    code = "import hmgdm_monai; print(hmgdm_monai.__file__); print(hmgdm_monai.load_encoder().tile_size_px)"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-c", code]
+    told = subprocess.run(command, cwd=packaged(), env=environment, capture_output=True, text=True, check=True)
+    assert told.stdout.split() == [str(packaged() / "hmgdm_monai/__init__.py"), "64"]
 
 
 def test_configs_need_no_import_of_ours_and_are_copied_but_for_the_models(packaged: Callable[..., Path]) -> None:
