@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     only = parser.add_argument_group("representation, dirl")
     only.add_argument("--output", type=Path, default=Path("runs/benchmark"), help="folder; the same one resumes")
     only.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of pretraining (default: 0 1 2)")
-    only.add_argument("--max-tiles", type=int, help="of each biopsy, labelled and unlabelled each; for a trial run")
+    only.add_argument("--max-tiles", type=int, help="of each biopsy, labeled and unlabeled each; for a trial run")
     only.add_argument(
         "--set",
         action="append",

@@ -17,7 +17,7 @@ from reproduce_parts.run import FINETUNED_METHODS, Plan, reproduce
 
 from hmgdm_monai.errors import InputError
 
-SMALLEST = ["--data", "demo", "--methods", "hmgdm", "untrained_graph", "backbone_entities", "colour", "--seeds", "0"]
+SMALLEST = ["--data", "demo", "--methods", "hmgdm", "untrained_graph", "backbone_entities", "color", "--seeds", "0"]
 SMALLEST += ["--epochs", "1", "--max-tiles", "3", "--fold-draws", "1", "--no-robustness", "--finetune-epochs", "1"]
 NO_END = 100_000  # epochs, where a budget ends training
 

@@ -75,7 +75,7 @@ def small_cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     cohort = make_demo_cohort(tmp_path_factory.mktemp("cohort"), n_patients=6, slide_px=256, mpp=1.0)
     rows = [f"slides/patient_{i:02d}.tif,patient_{i:02d},{('benign', 'Gleason 3+4')[i % 2]}" for i in range(6)]
-    manifest = cohort.folder / "labelled.csv"
+    manifest = cohort.folder / "labeled.csv"
     manifest.write_text("\n".join(["image,patient,label", *rows]) + "\n")
     return manifest
 

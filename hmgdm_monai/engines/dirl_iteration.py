@@ -18,7 +18,7 @@ class DiRLIteration(ViewsIteration):
 
     def loss_of_views(self, network: DiRL, views: tuple[View, View], generator: torch.Generator) -> Tensor:
         """Loss of a batch of tiles, by what their views have in common."""
-        self.loss.train(network.training)  # centres move in training alone
+        self.loss.train(network.training)  # centers move in training alone
         return self.loss(*network(*views)).total
 
     def after_step(self, engine: SupervisedTrainer) -> None:

@@ -107,7 +107,7 @@ class SelfSupervisedIteration(ABC):
         return engine.state.output
 
     def _step_seed(self, iteration: int) -> int:
-        # Far apart for neighbouring seeds, so that runs with seeds 0 and 1 share no draw.
+        # Far apart for neighboring seeds, so that runs with seeds 0 and 1 share no draw.
         return (self.seed * 1_000_003 + iteration) % 2**63
 
     @staticmethod

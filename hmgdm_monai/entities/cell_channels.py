@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.transforms.nuclei import eosin, haematoxylin
+from hmgdm_monai.transforms.nuclei import eosin, hematoxylin
 
 # Area as a diameter: latents are stored in half precision, which cannot hold the um^2 of a whole tile.
 SHAPE_CHANNELS = (
@@ -88,7 +88,7 @@ def shape_channels(label_map: np.ndarray, image: np.ndarray, mpp: float, count: 
         np.sqrt((middle - spread) / (middle + spread)),
         area / _hull_areas(labels, count),
     ]
-    for stain in (haematoxylin, eosin):
+    for stain in (hematoxylin, eosin):
         amount = stain(image)[inside].astype(np.float64)
         average = mean(amount)
         channels += [average, np.sqrt(mean((amount - average[own]) ** 2))]

@@ -26,7 +26,7 @@ class TrainingClock:
     As a part of a :class:`~hmgdm_monai.handlers.stage_checkpoint.StageCheckpoint`'s state it is attached behind
     validation and counts on in a resumed run; of an epoch that was broken off nothing is counted. CPU time is that of
     all threads of this process, not of a data loader's workers, and not of a GPU. That of training steps is counted by
-    part, too: waiting for data, forward with loss, backward, and update (clipping, optimiser, momentum teacher).
+    part, too: waiting for data, forward with loss, backward, and update (clipping, optimizer, momentum teacher).
 
     Args:
         cpu_min: minutes of CPU time, validation included, of this stage and those before; None counts only.

@@ -102,14 +102,14 @@ class DenseContrastiveLoss(nn.Module):
 class DenseDINOLoss(DINOLoss):
     """DINO's cross-entropy for each region that is valid in both views; see :class:`~hmgdm_monai.losses.dino.DINOLoss`.
 
-    A mean over such regions of all images (and processes), each weighing alike. The centre, its own, is moved by the
-    same regions alone. The non-contrastive variant of DiRL; centring by region is ours.
+    A mean over such regions of all images (and processes), each weighing alike. The center, its own, is moved by the
+    same regions alone. The non-contrastive variant of DiRL; centering by region is ours.
 
     Args:
         num_prototypes: K, number of logits.
         student_temperature: of the student's softmax.
         teacher_temperature: of the teacher's softmax.
-        center_momentum: share of the centre that stays at each step.
+        center_momentum: share of the center that stays at each step.
     """
 
     def forward(  # type: ignore[override]  # regions have validity, images have none

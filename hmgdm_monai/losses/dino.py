@@ -13,21 +13,21 @@ from hmgdm_monai.ranks import num_ranks
 class DINOLoss(nn.Module):
     """Cross-entropy of the teacher on one view against the student on the other, symmetrised (Caron et al., ICCV 2021).
 
-    With p = softmax((teacher - centre) / ``teacher_temperature``) and q = softmax(student / ``student_temperature``):
-    0.5 (H(p_1, q_2) + H(p_2, q_1)), a mean over items. The centre is a running mean of the teacher's logits over both
-    views; it keeps one prototype from winning everywhere. In training mode each call uses the centre as it is and then
+    With p = softmax((teacher - center) / ``teacher_temperature``) and q = softmax(student / ``student_temperature``):
+    0.5 (H(p_1, q_2) + H(p_2, q_1)), a mean over items. The center is a running mean of the teacher's logits over both
+    views; it keeps one prototype from winning everywhere. In training mode each call uses the center as it is and then
     moves it; in evaluation mode it stays. It belongs to the state of training: keep ``state_dict()`` in checkpoints.
 
     No gradient reaches the teacher, whose weights are a moving average of the student's, kept elsewhere.
 
-    Several processes share one centre. The mean over processes is the loss of the joint batch (see
+    Several processes share one center. The mean over processes is the loss of the joint batch (see
     :mod:`~hmgdm_monai.losses.gathering`).
 
     Args:
         num_prototypes: K, number of logits.
         student_temperature: of the student's softmax.
         teacher_temperature: of the teacher's softmax; lower sharpens its targets.
-        center_momentum: share of the centre that stays at each step, in [0, 1].
+        center_momentum: share of the center that stays at each step, in [0, 1].
 
     Raises:
         ValueError: a setting out of its range, or (on calling) tensors that do not match.
@@ -50,8 +50,8 @@ class DINOLoss(nn.Module):
             raise ValueError(f"center_momentum must lie in [0, 1], not {center_momentum}")
         self.student_temperature, self.teacher_temperature = student_temperature, teacher_temperature
         self.center_momentum = center_momentum
-        self.centre: Tensor
-        self.register_buffer("centre", torch.zeros(num_prototypes))
+        self.center: Tensor
+        self.register_buffer("center", torch.zeros(num_prototypes))
 
     def forward(
         self, student_1: Tensor, student_2: Tensor, teacher_1: Tensor, teacher_2: Tensor, weights: Tensor | None = None
@@ -63,10 +63,10 @@ class DINOLoss(nn.Module):
             student_2: (..., K) logits of view 2.
             teacher_1: (..., K) logits of view 1.
             teacher_2: (..., K) logits of view 2.
-            weights: (...) bool or not negative, what each item counts in loss and centre; None counts all alike.
+            weights: (...) bool or not negative, what each item counts in loss and center; None counts all alike.
 
         Returns:
-            Scalar; 0 with gradients 0, and a centre that stays, where no item counts.
+            Scalar; 0 with gradients 0, and a center that stays, where no item counts.
         """
         self._check(student_1, student_2, teacher_1, teacher_2, weights)
         dtype = torch.promote_types(student_1.dtype, torch.float32)
@@ -77,29 +77,29 @@ class DINOLoss(nn.Module):
         entropy = self._cross_entropy(teacher_1, student_2, dtype) + self._cross_entropy(teacher_2, student_1, dtype)
         loss = 0.5 * num_ranks() * (entropy * weights).sum() / _divisor(total_weight)
         if self.training:
-            self.update_centre(teacher_1, teacher_2, weights)
+            self.update_center(teacher_1, teacher_2, weights)
         return loss
 
     @torch.no_grad()
-    def update_centre(self, teacher_1: Tensor, teacher_2: Tensor, weights: Tensor | None = None) -> None:
-        """Move the centre towards the mean of the teacher's logits (..., K) of both views, over all processes."""
-        logits = 0.5 * (teacher_1.to(self.centre) + teacher_2.to(self.centre)).flatten(0, -2)
+    def update_center(self, teacher_1: Tensor, teacher_2: Tensor, weights: Tensor | None = None) -> None:
+        """Move the center towards the mean of the teacher's logits (..., K) of both views, over all processes."""
+        logits = 0.5 * (teacher_1.to(self.center) + teacher_2.to(self.center)).flatten(0, -2)
         weights = logits.new_ones(len(logits)) if weights is None else weights.to(logits).flatten()
         # One sum over processes for both: the weighted logits, and the weights behind them.
         sums = total(torch.cat((weights @ logits, weights.sum()[None])))
-        moved = torch.lerp(sums[:-1] / _divisor(sums[-1]), self.centre, self.center_momentum)
-        self.centre.copy_(torch.where(sums[-1] > 0, moved, self.centre))
+        moved = torch.lerp(sums[:-1] / _divisor(sums[-1]), self.center, self.center_momentum)
+        self.center.copy_(torch.where(sums[-1] > 0, moved, self.center))
 
     def _cross_entropy(self, teacher: Tensor, student: Tensor, dtype: torch.dtype) -> Tensor:
-        targets = F.softmax((teacher.detach() - self.centre) / self.teacher_temperature, -1, dtype=dtype)
+        targets = F.softmax((teacher.detach() - self.center) / self.teacher_temperature, -1, dtype=dtype)
         return -(targets * F.log_softmax(student / self.student_temperature, -1, dtype=dtype)).sum(-1)
 
     def _check(self, *tensors: Tensor | None) -> None:
         *logits, weights = tensors
         shapes = {tuple(x.shape) for x in logits if x is not None}
         shape = next(iter(shapes))
-        if len(shapes) > 1 or len(shape) < 2 or shape[-1] != len(self.centre):
-            raise ValueError(f"need four tensors of one shape (..., {len(self.centre)}), got {sorted(shapes)}")
+        if len(shapes) > 1 or len(shape) < 2 or shape[-1] != len(self.center):
+            raise ValueError(f"need four tensors of one shape (..., {len(self.center)}), got {sorted(shapes)}")
         if weights is not None and weights.shape != shape[:-1]:
             raise ValueError(f"weights of shape {tuple(weights.shape)} for logits of shape {shape}")
 

@@ -1,6 +1,6 @@
 """How attention is spread over an image: over tokens of a ViT and vertices of an entity graph by the same formulas.
 
-Attention of B images, H heads and N tokens is (B, H, N), not negative; each row is normalised to 1 here. Where tokens
+Attention of B images, H heads and N tokens is (B, H, N), not negative; each row is normalized to 1 here. Where tokens
 differ in size, as superpixels do, ``areas`` (B, N) makes them count by area: attention is even where each has the mass
 that its area is of the image's. A token of area 0 is not there, so images of unequal numbers of tokens are padded
 (:func:`pad_graphs`) without change to any number. Without areas all tokens are alike. All in float64.
@@ -19,7 +19,7 @@ from torch import Tensor
 _ROUNDING = 1e-6  # relative, of float32 attention: 6 tokens of 0.1 hold a mass of 0.6
 
 
-def normalised_entropy(weights: Tensor, areas: Tensor | None = None) -> Tensor:
+def normalized_entropy(weights: Tensor, areas: Tensor | None = None) -> Tensor:
     """Entropy over log N: 1 for even attention, 0 for one token alone; 1 where there is but one token.
 
     With areas: 1 - KL(weights || areas) / log N, the same for equal areas. It may then fall below 0, where most

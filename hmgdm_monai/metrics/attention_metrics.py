@@ -11,7 +11,7 @@ from ignite.metrics import Metric
 from ignite.metrics.metric import reinit__is_reduced, sync_all_reduce
 from torch import Tensor
 
-from hmgdm_monai.metrics.attention import gini, head_cosine, mass_share, normalised_entropy, region_mass_ratio
+from hmgdm_monai.metrics.attention import gini, head_cosine, mass_share, normalized_entropy, region_mass_ratio
 
 
 class AttentionMetrics(Metric):
@@ -89,7 +89,7 @@ class AttentionMetrics(Metric):
 
     def _add(self, weights: Tensor, token_weights: Tensor | None, areas: Tensor | None) -> None:
         values = [
-            normalised_entropy(weights, areas).mean(1),
+            normalized_entropy(weights, areas).mean(1),
             gini(weights, areas).mean(1),
             mass_share(weights, self.mass, areas).mean(1),
             head_cosine(weights),

@@ -33,7 +33,7 @@ def probe_predictions(
     """Out-of-fold predictions of a logistic regression with balanced class weights.
 
     Folds are stratified by label and grouped, so that no group (patient, biopsy) is on both sides. Embeddings are
-    standardised on each training side alone; the inverse regularisation C is chosen there by balanced accuracy in
+    standardized on each training side alone; the inverse regularization C is chosen there by balanced accuracy in
     grouped folds of its own.
 
     Args:
@@ -80,13 +80,13 @@ def fit_probe(
     splits: Sequence[tuple[np.ndarray, np.ndarray]],
     strengths: Sequence[float] = STRENGTHS,
 ) -> tuple[Pipeline, float]:
-    """Choose the inverse regularisation C on inner splits, then fit to all samples.
+    """Choose the inverse regularization C on inner splits, then fit to all samples.
 
     Args:
-        embeddings: (N, D), standardised within by what each fit sees.
+        embeddings: (N, D), standardized within by what each fit sees.
         labels: (N,).
         splits: pairs of index arrays, fitted and scored by balanced accuracy; not used where there is a single C.
-        strengths: values of C to choose from; the strongest regularisation wins a draw.
+        strengths: values of C to choose from; the strongest regularization wins a draw.
 
     Returns:
         Fitted scikit-learn pipeline of StandardScaler and LogisticRegression, and C.

@@ -11,7 +11,7 @@ from hmgdm_monai.errors import InputError
 def boundary_recall(label_map: np.ndarray, truth: np.ndarray, tolerance_px: int = 2) -> float:
     """Share of the true borders that have a superpixel border nearby; higher is better.
 
-    A border pixel is one whose neighbour below or to the right has another label, and that neighbour too. Only recall
+    A border pixel is one whose neighbor below or to the right has another label, and that neighbor too. Only recall
     is asked for: many small superpixels score high, so compare at like numbers of them.
 
     Args:
@@ -47,7 +47,7 @@ def undersegmentation_error(label_map: np.ndarray, truth: np.ndarray) -> float:
 
 
 def achievable_segmentation_accuracy(label_map: np.ndarray, truth: np.ndarray) -> float:
-    """Accuracy of the best labelling that gives each superpixel one true segment; higher is better.
+    """Accuracy of the best labeling that gives each superpixel one true segment; higher is better.
 
     ``sum_P max_S |P and S| / (H W)`` (Liu et al., Entropy Rate Superpixel Segmentation, CVPR 2011).
 

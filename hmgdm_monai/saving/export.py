@@ -100,7 +100,7 @@ class ExportableGraphClassifier(ExportableClassifier):
 
 
 class ExportableImageClassifier(ExportableClassifier):
-    """Of an encoder of kind "vit": images in, without anything before them but the stain normalisation, if any."""
+    """Of an encoder of kind "vit": images in, without anything before them but the stain normalization, if any."""
 
     input_names = ("image",)
 
@@ -109,7 +109,7 @@ class ExportableImageClassifier(ExportableClassifier):
         return self.network(Data(image=image))
 
     def inputs(self, image: Tensor) -> tuple[Tensor, ...]:
-        """The tile, its stain normalised where the encoder wants that."""
+        """The tile, its stain normalized where the encoder wants that."""
         return (self.network.encoder.to_sample(image).image.float(),)
 
     def dynamic_shapes(self) -> tuple[dict[int, Any], ...]:

@@ -29,7 +29,7 @@ def save_pretrained(
     folder: Path | str,
     name: str = "encoder",
     data_statement: str | None = None,
-    licence: str | None = None,
+    license: str | None = None,
 ) -> Path:
     """Write an encoder as a folder that can be uploaded to a hub as it is.
 
@@ -44,7 +44,7 @@ def save_pretrained(
         name: title of the model card.
         data_statement: what the model was trained on and who may use it, in Markdown; None: the card says that it was
             not told.
-        licence: identifier of the hub, such as "apache-2.0"; None for "unknown".
+        license: identifier of the hub, such as "apache-2.0"; None for "unknown".
 
     Returns:
         The folder.
@@ -70,7 +70,7 @@ def save_pretrained(
     }
     (folder / CONFIG).unlink(missing_ok=True)
     write_whole(folder / WEIGHTS, content)
-    write_whole(folder / CARD, model_card(config, len(content), name, data_statement, licence).encode())
+    write_whole(folder / CARD, model_card(config, len(content), name, data_statement, license).encode())
     write_whole(folder / CONFIG, (json.dumps(config, indent=4, allow_nan=False) + "\n").encode())
     return folder
 

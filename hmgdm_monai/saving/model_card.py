@@ -38,7 +38,7 @@ with torch.inference_mode():
 
 
 def model_card(
-    config: Mapping[str, Any], weight_bytes: int, name: str, data_statement: str | None, licence: str | None
+    config: Mapping[str, Any], weight_bytes: int, name: str, data_statement: str | None, license: str | None
 ) -> str:
     """Text of the card.
 
@@ -47,7 +47,7 @@ def model_card(
         weight_bytes: size of the file of weights.
         name: of the model.
         data_statement: see there.
-        licence: see there.
+        license: see there.
     """
     from huggingface_hub import ModelCardData
 
@@ -55,7 +55,7 @@ def model_card(
         config["kind"], (f"An encoder of kind {config['kind']}.", None, config["kind"])
     )
     front = ModelCardData(
-        license=licence or "unknown",
+        license=license or "unknown",
         library_name=config["library_name"],
         pipeline_tag="image-feature-extraction",
         tags=["medical", "pathology", "histopathology", "self-supervised-learning", "monai", tag],
@@ -77,7 +77,7 @@ def model_card(
         "## Training data",
         data_statement or _NOT_TOLD,
         "## Limits",
-        "A representation learnt on one organ, stain or scanner may not carry over to another. Nothing about the "
+        "A representation learned on one organ, stain or scanner may not carry over to another. Nothing about the "
         "model's performance follows from this card.",
         "## Files",
         "`config.json`: settings from which the networks are built. "

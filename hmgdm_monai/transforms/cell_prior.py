@@ -71,7 +71,7 @@ class RegionPrior(Protocol):
 
 
 class NucleusPrior(Transform):
-    """Background (unstained glass), other tissue, and cell: the nuclei that haematoxylin shows.
+    """Background (unstained glass), other tissue, and cell: the nuclei that hematoxylin shows.
 
     Args:
         **settings: arguments of :class:`~hmgdm_monai.transforms.nuclei.SegmentNuclei`.

@@ -1,4 +1,4 @@
-"""Make superpixels whole: find the connected pieces of a label map and give the small ones to a neighbour (numba)."""
+"""Make superpixels whole: find the connected pieces of a label map and give the small ones to a neighbor (numba)."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def pieces_of(labels):
 def connect(planes, labels, min_size):
     """Make every label one 4-connected piece of at least ``min_size`` px (or the whole tile), 0 to V - 1.
 
-    Small pieces join a neighbour, smallest first, each the one nearest to it in mean colour.
+    Small pieces join a neighbor, smallest first, each the one nearest to it in mean color.
     """
     height, width = labels.shape
     pieces, sizes = pieces_of(labels)
@@ -105,10 +105,10 @@ def connect(planes, labels, min_size):
                         head[one] = used
                         used += 1
 
-    colour_sums = np.zeros((n, 3), np.float32)
+    color_sums = np.zeros((n, 3), np.float32)
     for y in range(height):
         for x in range(width):
-            total = colour_sums[pieces[y, x]]
+            total = color_sums[pieces[y, x]]
             for c in range(3):
                 total[c] += planes[c, y, x]
 
@@ -120,14 +120,14 @@ def connect(planes, labels, min_size):
         if sizes[root] >= min_size:
             continue
         best, least = np.int32(-1), np.float32(np.inf)
-        own = colour_sums[root] / np.float32(sizes[root])
+        own = color_sums[root] / np.float32(sizes[root])
         entry = head[root]
         while entry >= 0:
             other = _root(parent, touching[entry])
             if other != root and other != best:
                 distance = np.float32(0.0)
                 for c in range(3):
-                    distance += (own[c] - colour_sums[other, c] / np.float32(sizes[other])) ** 2
+                    distance += (own[c] - color_sums[other, c] / np.float32(sizes[other])) ** 2
                 if distance < least:
                     best, least = other, distance
             entry = following[entry]
@@ -137,7 +137,7 @@ def connect(planes, labels, min_size):
         parent[loser] = winner
         sizes[winner] += sizes[loser]
         for c in range(3):
-            colour_sums[winner, c] += colour_sums[loser, c]
+            color_sums[winner, c] += color_sums[loser, c]
         if head[winner] < 0:
             head[winner], tail[winner] = head[loser], tail[loser]
         elif head[loser] >= 0:

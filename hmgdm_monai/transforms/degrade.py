@@ -14,13 +14,13 @@ from PIL import Image
 from torch import Tensor
 
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.transforms.colour_jitter import NUM_DRAWS, ColourJitter
+from hmgdm_monai.transforms.color_jitter import NUM_DRAWS, ColorJitter
 
 
 class RandDegrade(Randomizable, Transform):
     """Change stain, blur and compress a tile at random, each within limits; where things lie stays as it is.
 
-    Stain and blur are :class:`~hmgdm_monai.transforms.colour_jitter.ColourJitter`'s; then, with ``jpeg_probability``,
+    Stain and blur are :class:`~hmgdm_monai.transforms.color_jitter.ColorJitter`'s; then, with ``jpeg_probability``,
     the tile is compressed and opened again. Seeded as MONAI's random transforms are (``set_random_state``).
 
     Args:
@@ -48,7 +48,7 @@ class RandDegrade(Randomizable, Transform):
                 f"{jpeg_probability} and {tuple(jpeg_quality)}"
             )
         try:
-            self.jitter = ColourJitter(stain_scale, 0.0, 0.0, 0.0, blur_probability, blur_sigma_px)
+            self.jitter = ColorJitter(stain_scale, 0.0, 0.0, 0.0, blur_probability, blur_sigma_px)
         except ValueError as error:
             raise InputError(f"degrade: {error}") from error
         self.jpeg_probability, self.jpeg_quality = jpeg_probability, (jpeg_quality[0], jpeg_quality[1])

@@ -18,10 +18,10 @@ from hmgdm_monai.errors import InputError
 from hmgdm_monai.transforms.region_adjacency import centroids_px, check_label_map, region_adjacency
 from hmgdm_monai.transforms.superpixels import image_as_hwc, one_key_each
 
-_SNAP_PX = 1024  # centres are taken to the nearest 1/1024 px, so that float32 positions cut the same windows as float64
+_SNAP_PX = 1024  # centers are taken to the nearest 1/1024 px, so that float32 positions cut the same windows as float64
 
 
-def cut_windows(image_hwc: np.ndarray, centres_px: np.ndarray, size_px: int) -> np.ndarray:
+def cut_windows(image_hwc: np.ndarray, centers_px: np.ndarray, size_px: int) -> np.ndarray:
     """Crops of a tile around given points; beyond the border the tile is mirrored.
 
     A window of w px around x covers the columns from round(x - w / 2) on, so that its middle is at most half a pixel
@@ -33,31 +33,31 @@ def cut_windows(image_hwc: np.ndarray, centres_px: np.ndarray, size_px: int) -> 
 
     Args:
         image_hwc: (H, W, 3) uint8.
-        centres_px: (N, 2) float, (x, y) in px.
+        centers_px: (N, 2) float, (x, y) in px.
         size_px: side w of a window.
 
     Returns:
         (N, 3, w, w) uint8.
 
     Raises:
-        InputError: an image or centres of another shape or type, or a size below 1.
+        InputError: an image or centers of another shape or type, or a size below 1.
     """
-    image_hwc, centres_px = np.asarray(image_hwc), np.asarray(centres_px, dtype=np.float64)
+    image_hwc, centers_px = np.asarray(image_hwc), np.asarray(centers_px, dtype=np.float64)
     if image_hwc.ndim != 3 or image_hwc.shape[2] != 3 or image_hwc.dtype != np.uint8 or image_hwc.size == 0:
         raise InputError(f"A tile must be uint8 of shape (H, W, 3), not {image_hwc.dtype} {image_hwc.shape}.")
-    if centres_px.ndim != 2 or centres_px.shape[1] != 2 or not np.isfinite(centres_px).all():
-        raise InputError(f"Window centres must be finite (x, y) of shape (N, 2), not {centres_px.shape}.")
+    if centers_px.ndim != 2 or centers_px.shape[1] != 2 or not np.isfinite(centers_px).all():
+        raise InputError(f"Window centers must be finite (x, y) of shape (N, 2), not {centers_px.shape}.")
     if size_px < 1:
         raise InputError(f"A window must measure at least 1 px, not {size_px}.")
     height, width = image_hwc.shape[:2]
     planes = np.ascontiguousarray(image_hwc.transpose(2, 0, 1))  # no copy where a view of (3, H, W) is given
-    return _cut(planes, _starts(centres_px[:, 1], height, size_px), _starts(centres_px[:, 0], width, size_px), size_px)
+    return _cut(planes, _starts(centers_px[:, 1], height, size_px), _starts(centers_px[:, 0], width, size_px), size_px)
 
 
-def window_centres_px(
+def window_centers_px(
     pos: torch.Tensor, edge_index: torch.Tensor, height: int, width: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where the windows of a graph are centred: vertices on their centroids, edges midway between those of their ends.
+    """Where the windows of a graph are centered: vertices on their centroids, edges midway between those of their ends.
 
     Args:
         pos: (V, 2) float32, (x, y) / (width, height).
@@ -177,9 +177,9 @@ class BuildEntityGraphd(MapTransform):
         return d
 
 
-def _starts(centre: np.ndarray, length: int, size: int) -> np.ndarray:
+def _starts(center: np.ndarray, length: int, size: int) -> np.ndarray:
     """First row or column of each window; halves are rounded towards the middle of the tile."""
-    start = np.rint((centre - size / 2) * _SNAP_PX) / _SNAP_PX
+    start = np.rint((center - size / 2) * _SNAP_PX) / _SNAP_PX
     return np.where(start <= (length - size) / 2, np.floor(start + 0.5), np.ceil(start - 0.5)).astype(np.int64)
 
 

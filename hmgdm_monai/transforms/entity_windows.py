@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hmgdm_monai.data.entity_graph import EntityGraph
-from hmgdm_monai.transforms.entity_graph import cut_windows, window_centres_px
+from hmgdm_monai.transforms.entity_graph import cut_windows, window_centers_px
 
 
 def graph_windows(graph: EntityGraph, window_px: int, edges: bool = True) -> tuple[Tensor, Tensor | None]:
@@ -24,7 +24,7 @@ def graph_windows(graph: EntityGraph, window_px: int, edges: bool = True) -> tup
         Windows of vertices (V, 3, w, w) uint8, and of edges (E, 3, w, w) or None.
     """
     images = graph.image.cpu().numpy()
-    vertices, middles = window_centres_px(graph.pos.cpu(), graph.edge_index.cpu(), *images.shape[2:])
+    vertices, middles = window_centers_px(graph.pos.cpu(), graph.edge_index.cpu(), *images.shape[2:])
     cut = _cut_all(images, vertices, graph.vertex_batch, window_px)
     return cut, _cut_all(images, middles, graph.edge_batch, window_px) if edges else None
 

@@ -1,4 +1,4 @@
-"""MONAI transforms that find nuclei by their haematoxylin: the default prior of the dense pretext task."""
+"""MONAI transforms that find nuclei by their hematoxylin: the default prior of the dense pretext task."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ GLASS_SIGMA_UM = 1.0
 class SegmentNuclei(Transform):
     """Find the nuclei of an H&E tile: one number for each.
 
-    Haematoxylin by colour deconvolution (Ruifrok & Johnston, 2001), smoothed; above Otsu's cut of the tissue and above
+    Hematoxylin by color deconvolution (Ruifrok & Johnston, 2001), smoothed; above Otsu's cut of the tissue and above
     its own surroundings; holes filled, bridges and threads removed by opening; touching nuclei split by a watershed on
     the distance to the rim; what is too small or too large for a nucleus is left out. The steps are HistomicsTK's, with
     a distance transform in place of its multi-scale Laplacian. Lengths are physical, from what nuclei measure (4 to 25
     um wide), so that one setting serves from 0.25 to 1 um a pixel; they are not fitted to any data set.
 
     The stain vectors are the reference of :class:`~hmgdm_monai.transforms.stain.NormalizeStain`, not estimated tile by
-    tile: an estimate from a tile with one stain only is at random, and normalised tiles have these very vectors.
+    tile: an estimate from a tile with one stain only is at random, and normalized tiles have these very vectors.
 
     Args:
-        sigma_um: blur of the haematoxylin, standard deviation; evens out chromatin.
+        sigma_um: blur of the hematoxylin, standard deviation; evens out chromatin.
         surround_um: side of the square whose mean a nucleus must exceed; a few nuclei wide.
         opening_um: what is thinner than twice this is no nucleus.
-        spacing_um: least distance between the centres of two nuclei along rows and columns.
+        spacing_um: least distance between the centers of two nuclei along rows and columns.
         min_area_um2: of a nucleus.
         max_area_um2: of a nucleus.
-        min_contrast: by how much mean haematoxylin within nuclei must exceed that of the other tissue, in natural units
+        min_contrast: by how much mean hematoxylin within nuclei must exceed that of the other tissue, in natural units
             of optical density; what is below holds no nucleus. Nuclei reach 0.4 and more, textured stroma 0.1.
 
     Raises:
@@ -114,7 +114,7 @@ class SegmentNuclei(Transform):
         s = self._settings
         nothing = np.zeros(image.shape[:2], np.int32)
         tissue = ~glass_mask(image, mpp)
-        stain = gaussian_filter(haematoxylin(image), s["sigma_um"] / mpp, truncate=3)
+        stain = gaussian_filter(hematoxylin(image), s["sigma_um"] / mpp, truncate=3)
         stained = stain[tissue]
         if len(stained) < s["min_area_um2"] / mpp**2 or np.ptp(stained) < s["min_contrast"]:
             return nothing
@@ -166,8 +166,8 @@ class SegmentNucleid(MapTransform):
         return d
 
 
-def haematoxylin(image: np.ndarray) -> np.ndarray:
-    """Haematoxylin of a tile (H, W, 3) uint8 by the reference stain vectors, (H, W) float32, natural units."""
+def hematoxylin(image: np.ndarray) -> np.ndarray:
+    """Hematoxylin of a tile (H, W, 3) uint8 by the reference stain vectors, (H, W) float32, natural units."""
     return _stain(image, 0)
 
 
@@ -231,7 +231,7 @@ def _stain(image: np.ndarray, stain: int) -> np.ndarray:
 
 @cache
 def _stain_tables(stain: int) -> np.ndarray:
-    """(3, 256) what each channel's byte adds to haematoxylin (0) or eosin (1)."""
+    """(3, 256) what each channel's byte adds to hematoxylin (0) or eosin (1)."""
     return np.linalg.pinv(REFERENCE_STAINS)[stain].astype(np.float32)[:, None] * _density_table()
 
 

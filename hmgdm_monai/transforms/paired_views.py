@@ -14,7 +14,7 @@ from monai.utils import convert_to_tensor, ensure_tuple
 from torch import Tensor
 
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.transforms.colour_jitter import NUM_DRAWS, ColourJitter
+from hmgdm_monai.transforms.color_jitter import NUM_DRAWS, ColorJitter
 
 _PLACE_DRAWS = 6  # area, ratio, top, left, quarter turns, mirror
 
@@ -27,14 +27,14 @@ class View(NamedTuple):
 
 
 class PairedViews:
-    """Two views of each tile: a crop, turned and mirrored, of image and region map alike; colour for the image alone.
+    """Two views of each tile: a crop, turned and mirrored, of image and region map alike; color for the image alone.
 
     The crop covers a share of the tile's area uniform in ``scale``, with a ratio of width to height log-uniform in the
     part of ``ratio`` that fits into the tile: so no draw is ever rejected, and each view takes the same number of them.
     It is resized to ``size_px``, the image linearly with antialiasing, the region map to its nearest pixel. Both put
     the middle of a pixel at (column + 0.5, row + 0.5), so that an image and its map stay together to half a pixel of
-    the tile. Then quarter turns and a mirror reach all eight orientations alike. The colour steps are
-    :class:`~hmgdm_monai.transforms.colour_jitter.ColourJitter`'s.
+    the tile. Then quarter turns and a mirror reach all eight orientations alike. The color steps are
+    :class:`~hmgdm_monai.transforms.color_jitter.ColorJitter`'s.
 
     All randomness comes from the generator given. Images of a batch draw one after the other, so a batch is the same as
     its tiles one by one.
@@ -45,7 +45,7 @@ class PairedViews:
         ratio: least and largest ratio of width to height of the crop; 1 lies between them.
         flips: whether views are mirrored at random.
         rotations: whether views are turned by 0, 90, 180 or 270 degrees at random.
-        **colour: arguments of :class:`~hmgdm_monai.transforms.colour_jitter.ColourJitter`: ``stain_scale``,
+        **color: arguments of :class:`~hmgdm_monai.transforms.color_jitter.ColorJitter`: ``stain_scale``,
             ``stain_shift``, ``brightness``, ``contrast``, ``blur_probability``, ``blur_sigma_px``.
 
     Raises:
@@ -59,7 +59,7 @@ class PairedViews:
         ratio: tuple[float, float] = (3 / 4, 4 / 3),
         flips: bool = True,
         rotations: bool = True,
-        **colour: Any,
+        **color: Any,
     ) -> None:
         if not 0 < scale[0] <= scale[1] <= 1:
             raise ValueError(f"scale must be (least, largest) share of the tile's area, in (0, 1], not {tuple(scale)}")
@@ -67,9 +67,9 @@ class PairedViews:
             raise ValueError(f"ratio must be (least, largest) with 1 between them, not {tuple(ratio)}")
         self.size_px, self.scale, self.ratio = size_px, tuple(scale), tuple(ratio)
         self.flips, self.rotations = flips, rotations
-        self.colour = ColourJitter(**colour)
-        if size_px < self.colour.least_size_px:
-            raise ValueError(f"size_px must be at least {self.colour.least_size_px} for this blur, not {size_px}")
+        self.color = ColorJitter(**color)
+        if size_px < self.color.least_size_px:
+            raise ValueError(f"size_px must be at least {self.color.least_size_px} for this blur, not {size_px}")
 
     def __call__(self, image: Tensor, regions: Tensor, generator: torch.Generator) -> tuple[View, View]:
         """Two views of one tile.
@@ -109,7 +109,7 @@ class PairedViews:
             places = [self._place(row, images.shape[-1]) for row in draws[:, v, :_PLACE_DRAWS].tolist()]
             image = torch.cat([self._cut(images[i : i + 1], *place, linear=True) for i, place in enumerate(places)])
             labels = torch.cat([self._cut(regions[i : i + 1], *place, linear=False) for i, place in enumerate(places)])
-            views.append(View(self.colour(image, draws[:, v, _PLACE_DRAWS:]), labels))
+            views.append(View(self.color(image, draws[:, v, _PLACE_DRAWS:]), labels))
         return views[0], views[1]
 
     def _place(self, draws: list[float], side_px: int) -> tuple[int, int, int, int, int, bool]:

@@ -1,4 +1,4 @@
-"""Which superpixels touch (the region adjacency graph), where they lie, and merging neighbours of like colour."""
+"""Which superpixels touch (the region adjacency graph), where they lie, and merging neighbors of like color."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def centroids_px(label_map: np.ndarray) -> np.ndarray:
     return sums[:, :2] / (2.0 * sums[:, 2:])
 
 
-def merge_similar_neighbours(image: np.ndarray, label_map: np.ndarray, threshold: float) -> np.ndarray:
-    """Merge touching superpixels, most alike first, until no pair is closer in mean colour than the threshold.
+def merge_similar_neighbors(image: np.ndarray, label_map: np.ndarray, threshold: float) -> np.ndarray:
+    """Merge touching superpixels, most alike first, until no pair is closer in mean color than the threshold.
 
     The distance of two superpixels is the Euclidean one of their mean RGB in [0, 1], divided by the number of
-    channels; a merged superpixel has the mean colour of all its pixels. HistoCartography's merging, which the paper
-    used (threshold 0.02), compares colour histograms as well; this does not.
+    channels; a merged superpixel has the mean color of all its pixels. HistoCartography's merging, which the paper
+    used (threshold 0.02), compares color histograms as well; this does not.
 
     Args:
         image: (H, W, 3) uint8.
@@ -82,20 +82,20 @@ def merge_similar_neighbours(image: np.ndarray, label_map: np.ndarray, threshold
     """
     labels = label_map.ravel()
     sizes = list(np.bincount(labels))
-    colour_sums = list(np.stack([np.bincount(labels, weights=image[..., c].ravel()) for c in range(3)], axis=1))
-    neighbours: list[set[int]] = [set() for _ in sizes]
+    color_sums = list(np.stack([np.bincount(labels, weights=image[..., c].ravel()) for c in range(3)], axis=1))
+    neighbors: list[set[int]] = [set() for _ in sizes]
     for i, j in region_adjacency(label_map).T.tolist():
-        neighbours[i].add(j)
-        neighbours[j].add(i)
+        neighbors[i].add(j)
+        neighbors[j].add(i)
 
     def distance(i: int, j: int) -> float:
-        difference = colour_sums[i] / sizes[i] - colour_sums[j] / sizes[j]
+        difference = color_sums[i] / sizes[i] - color_sums[j] / sizes[j]
         return float(np.linalg.norm(difference) / (255.0 * 3.0))
 
     # A merge makes a new region; entries of the heap that name an old one are passed over.
     owner = np.arange(len(sizes))
     alive = [True] * len(sizes)
-    heap = [(distance(i, j), i, j) for i in range(len(sizes)) for j in neighbours[i] if i < j]
+    heap = [(distance(i, j), i, j) for i in range(len(sizes)) for j in neighbors[i] if i < j]
     heapq.heapify(heap)
     while heap and heap[0][0] < threshold:
         _, i, j = heapq.heappop(heap)
@@ -103,14 +103,14 @@ def merge_similar_neighbours(image: np.ndarray, label_map: np.ndarray, threshold
             continue
         new = len(sizes)
         sizes.append(sizes[i] + sizes[j])
-        colour_sums.append(colour_sums[i] + colour_sums[j])
+        color_sums.append(color_sums[i] + color_sums[j])
         alive[i] = alive[j] = False
         alive.append(True)
         owner[(owner == i) | (owner == j)] = new
-        neighbours.append((neighbours[i] | neighbours[j]) - {i, j})
-        for k in neighbours[new]:
-            neighbours[k] -= {i, j}
-            neighbours[k].add(new)
+        neighbors.append((neighbors[i] | neighbors[j]) - {i, j})
+        for k in neighbors[new]:
+            neighbors[k] -= {i, j}
+            neighbors[k].add(new)
             heapq.heappush(heap, (distance(k, new), k, new))
     return number_by_first_pixel(owner[label_map])
 
@@ -151,7 +151,7 @@ def _touching_keys(labels, n_labels):
 
 @njit(cache=True, nogil=True)
 def _coordinate_sums(labels, n_labels):
-    """(V, 3) int64: sums of 2 x and 2 y of the pixel centres, and the number of pixels; whole numbers, so exact."""
+    """(V, 3) int64: sums of 2 x and 2 y of the pixel centers, and the number of pixels; whole numbers, so exact."""
     sums = np.zeros((n_labels, 3), np.int64)
     for y in range(labels.shape[0]):
         for x in range(labels.shape[1]):

@@ -15,37 +15,37 @@ _RGB_TO_XYZ = np.array(
     [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
 ) / np.array([[0.95047], [1.0], [1.08883]])
 _CURVE_STEPS = 4096
-_ORPHAN_SHARE = 0.5  # pieces smaller than this share of a grid cell join a neighbour, as in scikit-image
-_COARSE_STEP_PX = 16  # superpixels at least this wide find their centres at half the resolution
+_ORPHAN_SHARE = 0.5  # pieces smaller than this share of a grid cell join a neighbor, as in scikit-image
+_COARSE_STEP_PX = 16  # superpixels at least this wide find their centers at half the resolution
 _FINE_ITERATIONS = 2  # rounds at full resolution that follow
 
 
 def slic(
     image: np.ndarray, n_segments: int = 50, compactness: float = 20.0, sigma: float = 1.0, iterations: int = 10
 ) -> np.ndarray:
-    """Cut a tile into compact superpixels of like colour.
+    """Cut a tile into compact superpixels of like color.
 
-    k-means over (x, y, L, a, b), each centre looking only around itself (Achanta et al., SLIC Superpixels Compared to
+    k-means over (x, y, L, a, b), each center looking only around itself (Achanta et al., SLIC Superpixels Compared to
     State-of-the-art Superpixel Methods, TPAMI 2012). The settings mean what they mean in
     ``skimage.segmentation.slic``, which is the reference. It differs from the reference where speed asks for it: a
-    centre looks 1.5 grid steps far (there: 2), and all but the last two iterations run on the tile at half its
-    resolution; and orphaned pieces join the neighbour nearest in colour (there: the last one met).
+    center looks 1.5 grid steps far (there: 2), and all but the last two iterations run on the tile at half its
+    resolution; and orphaned pieces join the neighbor nearest in color (there: the last one met).
 
     Args:
         image: (H, W, 3) uint8, sRGB. Its values are stretched to the whole range, as in the reference.
-        n_segments: about how many superpixels are wanted; centres start on the grid nearest to it.
-        compactness: weight of nearness in space against likeness in colour.
+        n_segments: about how many superpixels are wanted; centers start on the grid nearest to it.
+        compactness: weight of nearness in space against likeness in color.
         sigma: standard deviation of the gaussian blur, px; 0 for none.
         iterations: rounds of k-means.
 
     Returns:
         (H, W) int32, labels 0 to V - 1 in the order of their first pixel, each one 4-connected piece. A tile of one
-        colour is one superpixel.
+        color is one superpixel.
     """
     height, width = image.shape[:2]
     image = np.ascontiguousarray(image.transpose(2, 0, 1))  # no copy where a view of (3, H, W) is given
-    low, high, one_colour = _range(image)
-    if one_colour:
+    low, high, one_color = _range(image)
+    if one_color:
         return np.zeros((height, width), np.int32)
     linear, curve = _lookup_tables(int(low), int(high))
     planes = np.empty((3, height, width), np.float32)
@@ -56,13 +56,13 @@ def slic(
     rows = min(height, n_segments, max(1, round(height / math.sqrt(height * width / n_segments))))
     columns = min(width, max(1, round(n_segments / rows)))
     step = max(height / rows, width / columns)
-    centres = _grid_centres(height, width, rows, columns)
+    centers = _grid_centers(height, width, rows, columns)
     coarse = iterations - _FINE_ITERATIONS if step >= _COARSE_STEP_PX else 0
     if coarse > 0:
-        _move_centres(_halve(planes), centres, 2.0, step, coarse)
+        _move_centers(_halve(planes), centers, 2.0, step, coarse)
         iterations = _FINE_ITERATIONS
-    labels = _move_centres(planes, centres, 1.0, step, iterations)
-    return connect(planes, labels, int(_ORPHAN_SHARE * height * width / len(centres)))
+    labels = _move_centers(planes, centers, 1.0, step, iterations)
+    return connect(planes, labels, int(_ORPHAN_SHARE * height * width / len(centers)))
 
 
 @lru_cache(maxsize=256)
@@ -82,22 +82,22 @@ def _gaussian_taps(sigma: float) -> np.ndarray:
     return (taps / taps.sum()).astype(np.float32)
 
 
-def _grid_centres(height: int, width: int, rows: int, columns: int) -> np.ndarray:
-    """(K, 5) float32 centres (y, x, L, a, b) in the middle of the cells of a grid; pixel centres at + 0.5.
+def _grid_centers(height: int, width: int, rows: int, columns: int) -> np.ndarray:
+    """(K, 5) float32 centers (y, x, L, a, b) in the middle of the cells of a grid; pixel centers at + 0.5.
 
-    Their colours are all alike, so that the first round cuts the plain grid, as in the reference. (Starting from the
-    colour of the middle pixel instead costs most of the agreement with it and gains little on true borders.)
+    Their colors are all alike, so that the first round cuts the plain grid, as in the reference. (Starting from the
+    color of the middle pixel instead costs most of the agreement with it and gains little on true borders.)
     """
-    centres = np.zeros((rows, columns, 5), np.float32)
-    centres[..., 0] = ((np.arange(rows) + 0.5) * height / rows)[:, None]
-    centres[..., 1] = ((np.arange(columns) + 0.5) * width / columns)[None, :]
-    return centres.reshape(-1, 5)
+    centers = np.zeros((rows, columns, 5), np.float32)
+    centers[..., 0] = ((np.arange(rows) + 0.5) * height / rows)[:, None]
+    centers[..., 1] = ((np.arange(columns) + 0.5) * width / columns)[None, :]
+    return centers.reshape(-1, 5)
 
 
 @njit(cache=True, nogil=True)
 def _range(image):
-    """Lowest and highest byte of (3, H, W) uint8, and whether all pixels are of one colour."""
-    lowest, highest, one_colour = np.uint8(255), np.uint8(0), True
+    """Lowest and highest byte of (3, H, W) uint8, and whether all pixels are of one color."""
+    lowest, highest, one_color = np.uint8(255), np.uint8(0), True
     for c in range(3):
         low, high = np.uint8(255), np.uint8(0)
         for y in range(image.shape[1]):
@@ -105,8 +105,8 @@ def _range(image):
             for x in range(image.shape[2]):
                 low, high = min(low, row[x]), max(high, row[x])
         lowest, highest = min(lowest, low), max(highest, high)
-        one_colour &= low == high
-    return lowest, highest, one_colour
+        one_color &= low == high
+    return lowest, highest, one_color
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -182,23 +182,23 @@ def _halve(planes):
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _move_centres(planes, centres, pixel, step, iterations):
+def _move_centers(planes, centers, pixel, step, iterations):
     """Rounds of assignment and update; ``pixel`` is the side of a pixel of ``planes``, in px of the tile.
 
-    ``centres`` (K, 5) moves in place, in px of the tile. Returns (h, w) int32, nearest centre of each pixel.
+    ``centers`` (K, 5) moves in place, in px of the tile. Returns (h, w) int32, nearest center of each pixel.
     """
     height, width = planes.shape[1:]
-    n_centres = len(centres)
+    n_centers = len(centers)
     pixel = np.float32(pixel)
     near = np.float32(1.0 / (step * step))
     reach = 1.5 * step
     labels = np.zeros((height, width), np.int32)
     distance = np.empty((height, width), np.float32)
-    sums = np.empty((n_centres, 6), np.float64)
+    sums = np.empty((n_centers, 6), np.float64)
     for _ in range(iterations):
         distance[:] = np.float32(np.inf)
-        for k in range(n_centres):
-            cy, cx, c0, c1, c2 = centres[k, 0], centres[k, 1], centres[k, 2], centres[k, 3], centres[k, 4]
+        for k in range(n_centers):
+            cy, cx, c0, c1, c2 = centers[k, 0], centers[k, 1], centers[k, 2], centers[k, 3], centers[k, 4]
             top, bottom = max(0, int((cy - reach) / pixel)), min(height, int((cy + reach) / pixel) + 1)
             left, right = max(0, int((cx - reach) / pixel)), min(width, int((cx + reach) / pixel) + 1)
             label = np.int32(k)
@@ -215,13 +215,13 @@ def _move_centres(planes, centres, pixel, step, iterations):
                     old, old_label = row[x], row_labels[x]
                     row[x] = d if d < old else old
                     row_labels[x] = label if d < old else old_label
-        _means(planes, labels, centres, sums, pixel)
+        _means(planes, labels, centers, sums, pixel)
     return labels
 
 
 @njit(cache=True, nogil=True)
-def _means(planes, labels, centres, sums, pixel):
-    """Move each centre to the mean of its pixels; one that has none stays."""
+def _means(planes, labels, centers, sums, pixel):
+    """Move each center to the mean of its pixels; one that has none stays."""
     height, width = labels.shape
     sums[:] = 0.0
     for y in range(height):
@@ -233,10 +233,10 @@ def _means(planes, labels, centres, sums, pixel):
             total[3] += planes[1, y, x]
             total[4] += planes[2, y, x]
             total[5] += 1.0
-    for k in range(len(centres)):
+    for k in range(len(centers)):
         count = sums[k, 5]
         if count > 0.0:
-            centres[k, 0] = (sums[k, 0] / count + 0.5) * pixel
-            centres[k, 1] = (sums[k, 1] / count + 0.5) * pixel
+            centers[k, 0] = (sums[k, 0] / count + 0.5) * pixel
+            centers[k, 1] = (sums[k, 1] / count + 0.5) * pixel
             for i in range(2, 5):
-                centres[k, i] = sums[k, i] / count
+                centers[k, i] = sums[k, i] / count

@@ -1,4 +1,4 @@
-"""Stain normalisation: every tile as if stained and scanned in one laboratory."""
+"""Stain normalization: every tile as if stained and scanned in one laboratory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from monai.transforms import MapTransform, Transform
 
 from hmgdm_monai.errors import InputError
 
-# Optical densities per unit of haematoxylin and eosin (columns; rows R, G, B), and the concentrations of both that 99 %
+# Optical densities per unit of hematoxylin and eosin (columns; rows R, G, B), and the concentrations of both that 99 %
 # of pixels stay below: the reference of the authors' own code.
 REFERENCE_STAINS = np.array([[0.5626, 0.2159], [0.7201, 0.8012], [0.4062, 0.5581]], dtype=np.float32)
 REFERENCE_CONCENTRATIONS = np.array([1.9705, 1.0308], dtype=np.float32)
@@ -20,15 +20,15 @@ LIGHT = 240.0  # intensity of unhindered light
 TRANSPARENT_OD = 0.15  # pixels of less optical density in any channel carry no stain
 ANGLE_PERCENTILE = 1.0  # robust extremes of the angle between the stains
 FEWEST_STAINED = 100  # pixels below which two stains cannot be told apart
-LEAST_ANGLE = 0.05  # radians between the extremes below which there is one colour only
+LEAST_ANGLE = 0.05  # radians between the extremes below which there is one color only
 
 
 class NormalizeStain(Transform):
-    """Bring a tile's haematoxylin and eosin to a reference (Macenko et al., ISBI 2009).
+    """Bring a tile's hematoxylin and eosin to a reference (Macenko et al., ISBI 2009).
 
     The two stain vectors are the robust extremes of the angle in the plane of the first two principal directions of
     optical density; concentrations are scaled so that their 99th percentiles meet the reference. A tile from which two
-    stains cannot be told, blank or of a single colour, is returned unchanged.
+    stains cannot be told, blank or of a single color, is returned unchanged.
 
     Departs from MONAI's `NormalizeHEStains`: channel first, any array type, safe on blank tiles, stain vectors freed
     from the sign that an eigenvector leaves open, and eosin taken to be the one whose direction holds more green, where
@@ -76,7 +76,7 @@ class NormalizeStaind(MapTransform):
         self.normalize = NormalizeStain(method)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Normalise the image under each key."""
+        """Normalize the image under each key."""
         result = dict(data)
         for key in self.key_iterator(result):
             result[key] = self.normalize(result[key])
@@ -90,7 +90,7 @@ def stain_vectors(density: np.ndarray) -> np.ndarray | None:
         density: (3, n) optical density.
 
     Returns:
-        (3, 2) unit vectors of haematoxylin and eosin as columns, or None where two stains cannot be told apart.
+        (3, 2) unit vectors of hematoxylin and eosin as columns, or None where two stains cannot be told apart.
     """
     stained = density[:, (density > TRANSPARENT_OD).all(axis=0)]
     if stained.shape[1] < FEWEST_STAINED:
@@ -108,7 +108,7 @@ def stain_vectors(density: np.ndarray) -> np.ndarray | None:
 
 
 def _macenko(pixels: np.ndarray) -> np.ndarray | None:
-    """(3, n) uint8 -> the same, normalised; None where two stains cannot be told apart."""
+    """(3, n) uint8 -> the same, normalized; None where two stains cannot be told apart."""
     density = -np.log(np.minimum(pixels.astype(np.float32) + 1.0, LIGHT) / LIGHT)
     vectors = stain_vectors(density)
     if vectors is None:

@@ -13,7 +13,7 @@ from monai.utils.enums import TransformBackends
 
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.transforms.entity_cutter import CutTile
-from hmgdm_monai.transforms.region_adjacency import merge_similar_neighbours, region_adjacency
+from hmgdm_monai.transforms.region_adjacency import merge_similar_neighbors, region_adjacency
 from hmgdm_monai.transforms.slic import slic
 
 METHODS = ("fast", "skimage")
@@ -23,16 +23,16 @@ class Superpixels(Transform):
     """Cut a tile into connected superpixels by SLIC.
 
     The defaults are the paper's (HistoCartography's): about 50 segments, compactness 20, blur sigma 1 px. Departure
-    from the paper: its merging of neighbours of like colour (threshold 0.02) is off, so that the number of entities
+    from the paper: its merging of neighbors of like color (threshold 0.02) is off, so that the number of entities
     hardly depends on the stain; ``merge_threshold`` turns it on.
 
     Args:
         n_segments: about how many superpixels are wanted.
-        compactness: weight of nearness in space against likeness in colour.
+        compactness: weight of nearness in space against likeness in color.
         sigma: blur before, standard deviation in px.
         iterations: rounds of k-means.
-        merge_threshold: merge touching superpixels closer in mean colour than this (see
-            :func:`~hmgdm_monai.transforms.region_adjacency.merge_similar_neighbours`); None merges none.
+        merge_threshold: merge touching superpixels closer in mean color than this (see
+            :func:`~hmgdm_monai.transforms.region_adjacency.merge_similar_neighbors`); None merges none.
         method: "fast" is :func:`hmgdm_monai.transforms.slic.slic`; "skimage" the reference, scikit-image's ``slic``.
 
     Raises:
@@ -73,7 +73,7 @@ class Superpixels(Transform):
 
         Returns:
             (1, H, W) int32 of the same type of container, labels 0 to V - 1, each of them one 4-connected piece. A tile
-            of one colour is one superpixel.
+            of one color is one superpixel.
 
         Raises:
             InputError: the image is not (3, H, W) uint8.
@@ -106,7 +106,7 @@ class Superpixels(Transform):
         else:
             labels = self._reference(image)
         if self.merge_threshold is not None:
-            labels = merge_similar_neighbours(image, labels, self.merge_threshold)
+            labels = merge_similar_neighbors(image, labels, self.merge_threshold)
         return labels
 
     def _reference(self, image: np.ndarray) -> np.ndarray:

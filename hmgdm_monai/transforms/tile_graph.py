@@ -1,4 +1,4 @@
-"""Tile graph of a slide: each tile with its nearest neighbours in space and in feature space."""
+"""Tile graph of a slide: each tile with its nearest neighbors in space and in feature space."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from hmgdm_monai.errors import InputError
 class TileGraph:
     """Edges between the tiles of one slide, from k-d trees (scipy).
 
-    A neighbour n of tile m gives the directed edge n -> m, so that each tile gathers from its own neighbours, as many
+    A neighbor n of tile m gives the directed edge n -> m, so that each tile gathers from its own neighbors, as many
     as it has, whatever others chose it for. An edge that is near in both senses stands once.
 
-    Feature neighbours are sought among the first ``feature_components`` principal components of the slide's own tiles
+    Feature neighbors are sought among the first ``feature_components`` principal components of the slide's own tiles
     (H-MGDM and Patch-GCN search all channels): a k-d tree in hundreds of dimensions visits every point. Cost is about
     M log M with 8 components, and far more with 16, in which a k-d tree degenerates (docs/benchmarks.md).
 
     Args:
-        spatial_k: neighbours by distance of coords; 0 for none, as where there are no coords.
-        feature_k: neighbours by distance of features; 0 for none.
+        spatial_k: neighbors by distance of coords; 0 for none, as where there are no coords.
+        feature_k: neighbors by distance of features; 0 for none.
         feature_components: principal components to search in.
     """
 
@@ -39,42 +39,42 @@ class TileGraph:
             raise InputError(f"feature_components must be at least 1, not {self.feature_components}")
 
     def __call__(self, features: np.ndarray, coords: np.ndarray | None) -> np.ndarray:
-        """Edges (2, E) int64, neighbour above tile, sorted by tile; none for a slide of one tile.
+        """Edges (2, E) int64, neighbor above tile, sorted by tile; none for a slide of one tile.
 
         Args:
             features: (M, D).
             coords: (M, 2), any unit.
 
         Raises:
-            InputError: spatial neighbours are wanted and there are no coords.
+            InputError: spatial neighbors are wanted and there are no coords.
         """
         count = len(features)
         pairs = []
         if self.spatial_k:
             if coords is None:
                 raise InputError(
-                    "these features have no coords, which spatial neighbours need; set spatial_k to 0 for a graph of "
-                    "feature neighbours alone"
+                    "these features have no coords, which spatial neighbors need; set spatial_k to 0 for a graph of "
+                    "feature neighbors alone"
                 )
             pairs.append(nearest_others(np.asarray(coords, np.float64), self.spatial_k))
         if self.feature_k:
             pairs.append(nearest_others(principal_components(features, self.feature_components), self.feature_k))
-        # One number for each pair: sorts by tile, then neighbour, and drops what stands twice.
-        keys = np.unique(np.concatenate([tile * count + neighbour for neighbour, tile in pairs]))
+        # One number for each pair: sorts by tile, then neighbor, and drops what stands twice.
+        keys = np.unique(np.concatenate([tile * count + neighbor for neighbor, tile in pairs]))
         return np.stack((keys % count, keys // count))
 
 
 def principal_components(features: np.ndarray, count: int) -> np.ndarray:
-    """Scores (M, min(count, D)) float64 of centred features, by the eigenvectors of their covariance: M D^2."""
-    centred = np.asarray(features, np.float64) - np.mean(features, 0, dtype=np.float64)
-    if centred.shape[1] <= count:
-        return centred
-    _, vectors = np.linalg.eigh(centred.T @ centred)
-    return centred @ vectors[:, ::-1][:, :count]
+    """Scores (M, min(count, D)) float64 of centered features, by the eigenvectors of their covariance: M D^2."""
+    centered = np.asarray(features, np.float64) - np.mean(features, 0, dtype=np.float64)
+    if centered.shape[1] <= count:
+        return centered
+    _, vectors = np.linalg.eigh(centered.T @ centered)
+    return centered @ vectors[:, ::-1][:, :count]
 
 
 def nearest_others(points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """(neighbour, tile) of the k nearest others of each point; all others where there are fewer."""
+    """(neighbor, tile) of the k nearest others of each point; all others where there are fewer."""
     from scipy.spatial import cKDTree
 
     count = len(points)

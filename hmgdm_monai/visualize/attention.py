@@ -24,7 +24,7 @@ def draw_attention(
     labels: Sequence[str] | None = None,
     note: str | None = None,
 ) -> Figure:
-    """Draw a row for each tile: the tile, then its attention by each encoder, laid over its grey levels.
+    """Draw a row for each tile: the tile, then its attention by each encoder, laid over its gray levels.
 
     Args:
         images: T tiles (S, S, 3) uint8.
@@ -52,11 +52,11 @@ def draw_attention(
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(len(images), 1 + len(maps), squeeze=False)
     for row, image in enumerate(images):
-        grey = np.repeat(image.mean(2, keepdims=True) / 255, 3, 2)
+        gray = np.repeat(image.mean(2, keepdims=True) / 255, 3, 2)
         axes[row, 0].imshow(image)
         axes[row, 0].set_ylabel("" if labels is None else labels[row], fontsize=8)
         for column, theirs in enumerate(maps.values(), 1):
-            axes[row, column].imshow(grey, extent=(0, 1, 0, 1))
+            axes[row, column].imshow(gray, extent=(0, 1, 0, 1))
             axes[row, column].imshow(
                 theirs[row], cmap="inferno", norm=norm, alpha=0.65, extent=(0, 1, 0, 1), interpolation="nearest"
             )
@@ -64,8 +64,8 @@ def draw_attention(
         axes[0, column].set_title(name, fontsize=9)
     for axis in axes.ravel():
         axis.set(xticks=[], yticks=[])
-    colours = ScalarMappable(norm, "inferno")
-    figure.colorbar(colours, ax=axes, label="attention (1 = even share)", extend="max", shrink=0.8, fraction=0.03)
+    colors = ScalarMappable(norm, "inferno")
+    figure.colorbar(colors, ax=axes, label="attention (1 = even share)", extend="max", shrink=0.8, fraction=0.03)
     figure.suptitle(title, fontsize=11)
     add_note(figure, note)
     return figure

@@ -23,7 +23,7 @@ def draw_confusion(
     title: str = "Confusion matrix",
     note: str | None = None,
 ) -> Figure:
-    """Draw a confusion matrix. Colour and percentage are shares of the row: the diagonal holds each class' recall.
+    """Draw a confusion matrix. Color and percentage are shares of the row: the diagonal holds each class' recall.
 
     Args:
         counts: (K, K), a row for each true class, a column for each prediction.

@@ -84,8 +84,8 @@ def draw_curves(
 
 
 def _draw_losses(axes: Axes, history: History) -> None:
-    for key, (name, colour) in _LOSSES.items():
-        _plot(axes, history, key, name, colour)
+    for key, (name, color) in _LOSSES.items():
+        _plot(axes, history, key, name, color)
     axes.set_title("Loss", fontsize=10)
     finite = [v for key in _LOSSES for _, v in _series(history, key) if math.isfinite(v)]
     if finite and min(finite) > 0 and max(finite) > _LOG_RATIO * min(finite):
@@ -108,8 +108,8 @@ def _draw_collapse(axes: Axes, history: History) -> None:
     axes.set_title("Collapse of the embedding", fontsize=10)
     scored = any(_series(history, key) for key in _COLLAPSE)
     if scored:
-        for key, (name, colour) in _COLLAPSE.items():
-            _plot(axes, history, key, name, colour)
+        for key, (name, color) in _COLLAPSE.items():
+            _plot(axes, history, key, name, color)
         axes.set_ylim(-0.03, 1.03)
         axes.set_ylabel("collapse score (0 spread, 1 collapsed)", fontsize=9)
         # "best" would know nothing of the second axis' curve.
@@ -125,8 +125,8 @@ def _draw_collapse(axes: Axes, history: History) -> None:
 
 
 def _draw_attention(axes: Axes, history: History) -> None:
-    for key, (name, colour) in _ATTENTION.items():
-        _plot(axes, history, key, name, colour)
+    for key, (name, color) in _ATTENTION.items():
+        _plot(axes, history, key, name, color)
     axes.set_ylim(-0.03, 1.03)
     axes.set_title("Attention", fontsize=10)
     _legend(axes)
@@ -147,14 +147,14 @@ def _series(history: History, key: str) -> list[tuple[float, float]]:
     return [(float(r.get("epoch", n)), float(r[key])) for n, r in enumerate(history, start=1) if key in r]
 
 
-def _plot(axes: Axes, history: History, key: str, name: str, colour: str) -> None:
+def _plot(axes: Axes, history: History, key: str, name: str, color: str) -> None:
     series = _series(history, key)
     if not series:
         return
     epochs = [epoch for epoch, _ in series]
     values = [v if math.isfinite(v) else math.nan for _, v in series]  # infinity would stretch the axis
     marker = "o" if len(series) <= _MANY or any(map(math.isnan, values)) else None
-    axes.plot(epochs, values, color=colour, label=name, linewidth=1.5, marker=marker, markersize=3.5)
+    axes.plot(epochs, values, color=color, label=name, linewidth=1.5, marker=marker, markersize=3.5)
 
 
 def _legend(axes: Axes, place: Literal["best", "lower right"] = "best") -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_GREY = np.uint8(150)
+_GRAY = np.uint8(150)
 _PANEL_IN = 2.2
 _TEXT_IN = 1.25  # for titles and note
 _OUTLINE = "black"
@@ -61,7 +61,7 @@ def draw_denoising(
     """Draw in one row: the tile, its visible part, the steps from noise to restored, and the painted truth.
 
     Steps and truth are shown within the hidden superpixels only (outlined); around them stands the tile itself, so that
-    one sees at once whether what was restored fits its neighbourhood.
+    one sees at once whether what was restored fits its neighborhood.
 
     Args:
         image: (3, H, W) uint8, the tile.
@@ -100,7 +100,7 @@ def draw_denoising(
     last = len(painted_steps) - 1
     panels = [
         (tile, "tile"),
-        (within_hidden(np.full_like(tile, _GREY)), f"given to the model\n({100 * hidden.mean():.0f} % hidden)"),
+        (within_hidden(np.full_like(tile, _GRAY)), f"given to the model\n({100 * hidden.mean():.0f} % hidden)"),
         *((within_hidden(p), label) for p, label in zip(painted_steps, step_labels, strict=True)),
         (within_hidden(painted_truth), f"true latents,\nnearest {entities}"),
     ]
@@ -120,7 +120,7 @@ def draw_denoising(
     one = entities.removesuffix("s")
     add_note(
         figure,
-        f"The model is given the tile without the grey {entities}. In their place it starts from noise and restores "
+        f"The model is given the tile without the gray {entities}. In their place it starts from noise and restores "
         f"their latents step by step, from left to right. Each hidden {one} is painted with the real {one} of "
         "the training tiles whose latents lie nearest. Last panel: the same for the true latents, the best that "
         f"restoring could reach. Streaks: where a {one} reaches beyond its window, the border is continued.",

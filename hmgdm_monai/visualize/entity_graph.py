@@ -15,7 +15,7 @@ from hmgdm_monai.visualize.note import add_note
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 _SMOOTHING = 2  # lines are drawn this much larger and scaled down, which smooths them
 
 
@@ -24,9 +24,9 @@ def draw_entity_graph(
     image: np.ndarray | torch.Tensor | None = None,
     label_map: np.ndarray | torch.Tensor | None = None,
     scale: int = 3,
-    border_colour: Colour = (255, 235, 60),
-    edge_colour: Colour = (20, 20, 20),
-    vertex_colour: Colour = (0, 200, 255),
+    border_color: Color = (255, 235, 60),
+    edge_color: Color = (20, 20, 20),
+    vertex_color: Color = (0, 200, 255),
 ) -> np.ndarray:
     """Draw a graph over its tile.
 
@@ -36,9 +36,9 @@ def draw_entity_graph(
         label_map: (1, H, W) or (H, W) integer superpixels; the graph's own where None, and no borders where it has
             none.
         scale: how many pixels of the drawing each pixel of the tile becomes in each direction.
-        border_colour: of the borders between superpixels, RGB.
-        edge_colour: of the lines, RGB.
-        vertex_colour: of the dots, RGB.
+        border_color: of the borders between superpixels, RGB.
+        edge_color: of the lines, RGB.
+        vertex_color: of the dots, RGB.
 
     Returns:
         (scale H, scale W, 3) uint8.
@@ -71,17 +71,17 @@ def draw_entity_graph(
         labels = _to_numpy(label_map).reshape(np.shape(label_map)[-2:])
         if labels.shape != (height, width):
             raise InputError(f"The tile is {height} x {width} px, its label map {labels.shape[0]} x {labels.shape[1]}.")
-        canvas[_border_lines(labels, factor, thickness=_SMOOTHING)] = border_colour
+        canvas[_border_lines(labels, factor, thickness=_SMOOTHING)] = border_color
 
     drawing = Image.fromarray(canvas)
     draw = ImageDraw.Draw(drawing)
     points = graph.pos.detach().cpu().numpy() * (width * factor, height * factor)
     for i, j in graph.edge_index.T.tolist():
-        draw.line([tuple(points[i]), tuple(points[j])], fill=edge_colour, width=2 * _SMOOTHING)
+        draw.line([tuple(points[i]), tuple(points[j])], fill=edge_color, width=2 * _SMOOTHING)
     radius = 4.5 * _SMOOTHING
     for x, y in points:
         box = (x - radius, y - radius, x + radius, y + radius)
-        draw.ellipse(box, fill=vertex_colour, outline=edge_colour, width=_SMOOTHING)
+        draw.ellipse(box, fill=vertex_color, outline=edge_color, width=_SMOOTHING)
     return np.array(drawing.resize((width * scale, height * scale), Image.Resampling.LANCZOS))
 
 

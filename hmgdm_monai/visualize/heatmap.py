@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOUR_MAP = "viridis"
+COLOR_MAP = "viridis"
 _OPACITY = 0.6
 _PANEL_IN = 5.0
 _CELLS = 8  # across a tile that lies on no grid of ours
-_MANY = 500  # values from which on the extremes are left to the ends of the colour bar
+_MANY = 500  # values from which on the extremes are left to the ends of the color bar
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _painted_tiles(coords: np.ndarray, values: np.ndarray, side_px: float) -> Pl
 
 
 def value_range(values: np.ndarray) -> tuple[float, float]:
-    """What the colours span: all finite values; of many the 1st to 99th percentile, lest one outlier take them all."""
+    """What the colors span: all finite values; of many the 1st to 99th percentile, lest one outlier take them all."""
     finite = np.asarray(values)[np.isfinite(values)]
     if len(finite) == 0:
         return 0.0, 1.0
@@ -88,12 +88,12 @@ def value_range(values: np.ndarray) -> tuple[float, float]:
     return (float(low), float(high)) if high > low else (float(low) - 0.5, float(low) + 0.5)
 
 
-def colours_of(values: np.ndarray, span: tuple[float, float]) -> np.ndarray:
-    """RGB (M, 3) uint8 of values (M,), as in the colour bar of a figure that spans ``span``."""
+def colors_of(values: np.ndarray, span: tuple[float, float]) -> np.ndarray:
+    """RGB (M, 3) uint8 of values (M,), as in the color bar of a figure that spans ``span``."""
     from matplotlib import colormaps
 
     share = np.clip((np.asarray(values, float) - span[0]) / (span[1] - span[0]), 0, 1)
-    return np.rint(colormaps[COLOUR_MAP](np.nan_to_num(share))[:, :3] * 255).astype(np.uint8)
+    return np.rint(colormaps[COLOR_MAP](np.nan_to_num(share))[:, :3] * 255).astype(np.uint8)
 
 
 def draw_heatmap(
@@ -105,15 +105,15 @@ def draw_heatmap(
     span: tuple[float, float] | None = None,
     note: str | None = None,
 ) -> Figure:
-    """Draw tissue beside the same tissue under its values, with colour bar and scale bar.
+    """Draw tissue beside the same tissue under its values, with color bar and scale bar.
 
     Args:
         tissue: thumbnail or tile.
         values: on the same slide, of any pixel size.
-        quantity: what the values are, with unit, for the colour bar.
+        quantity: what the values are, with unit, for the color bar.
         mpp: microns per level-0 pixel; no scale bar where None.
         title: over the figure.
-        span: values at the ends of the colours; :func:`value_range` where None.
+        span: values at the ends of the colors; :func:`value_range` where None.
         note: small print at the foot.
 
     Returns:
@@ -127,15 +127,15 @@ def draw_heatmap(
     aspect = min(max((bottom - top) / (right - left), 0.3), 2.0)
     figure = Figure(figsize=(2 * _PANEL_IN + 1.0, _PANEL_IN * aspect + 0.9), layout="constrained")
     plain, painted = figure.subplots(1, 2)
-    grey = np.asarray(tissue.pixels, float) @ [0.299, 0.587, 0.114]
+    gray = np.asarray(tissue.pixels, float) @ [0.299, 0.587, 0.114]
     plain.imshow(tissue.pixels, extent=tissue.extent)
-    # Under the values the tissue is grey: stain would shift the colours away from those of the bar.
-    painted.imshow(grey, extent=tissue.extent, cmap="gray", vmin=0, vmax=255)
+    # Under the values the tissue is gray: stain would shift the colors away from those of the bar.
+    painted.imshow(gray, extent=tissue.extent, cmap="gray", vmin=0, vmax=255)
     low, high = span or value_range(values.pixels)
     painted.imshow(
         np.ma.masked_invalid(values.pixels),
         extent=values.extent,
-        cmap=COLOUR_MAP,
+        cmap=COLOR_MAP,
         vmin=low,
         vmax=high,
         alpha=_OPACITY,
@@ -148,7 +148,7 @@ def draw_heatmap(
     finite = values.pixels[np.isfinite(values.pixels)]
     below, above = bool((finite < low).any()), bool((finite > high).any())
     extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get((below, above), "neither")
-    bar = figure.colorbar(ScalarMappable(Normalize(low, high), COLOUR_MAP), ax=painted, extend=extend, shrink=0.9)
+    bar = figure.colorbar(ScalarMappable(Normalize(low, high), COLOR_MAP), ax=painted, extend=extend, shrink=0.9)
     bar.set_label(quantity, fontsize=10)
     figure.suptitle(title, fontsize=12)
     add_note(figure, note, None if mpp is not None else "Microns per pixel are unknown: no scale bar.")

@@ -63,8 +63,8 @@ def draw_kaplan_meier(
         )
     figure = Figure(figsize=(6.4, 5.4), layout="constrained")
     axes, table = figure.subplots(2, 1, height_ratios=[5, 1], sharex=True)
-    for name, side, colour in _GROUPS:
-        _draw_group(axes, time[high == side], event[high == side], name, colour)
+    for name, side, color in _GROUPS:
+        _draw_group(axes, time[high == side], event[high == side], name, color)
     end = time.max()
     axes.set(xlim=(0, end * 1.02), ylim=(0, 1.03), ylabel="share alive", title=title)
     axes.grid(alpha=0.25)
@@ -78,7 +78,7 @@ def draw_kaplan_meier(
     return figure
 
 
-def _draw_group(axes: Axes, time: np.ndarray, event: np.ndarray, name: str, colour: str) -> None:
+def _draw_group(axes: Axes, time: np.ndarray, event: np.ndarray, name: str, color: str) -> None:
     from sksurv.nonparametric import kaplan_meier_estimator
 
     label = f"{name} (n = {len(time)}, {event.sum()} died)"
@@ -86,13 +86,13 @@ def _draw_group(axes: Axes, time: np.ndarray, event: np.ndarray, name: str, colo
         at, alive, (low, high) = kaplan_meier_estimator(event, time, conf_type="log-log")
         band_at, low, high = (np.r_[first, values] for first, values in ((0.0, at), (1.0, low), (1.0, high)))
         # Where nobody is left the interval is not defined.
-        axes.fill_between(band_at, low, high, step="post", color=colour, alpha=0.13, linewidth=0)
+        axes.fill_between(band_at, low, high, step="post", color=color, alpha=0.13, linewidth=0)
     else:
         at, alive = np.array([time.max()]), np.array([1.0])
     at, alive = np.r_[0.0, at], np.r_[1.0, alive]
-    axes.step(at, alive, where="post", color=colour, label=label, linewidth=1.8)
+    axes.step(at, alive, where="post", color=color, label=label, linewidth=1.8)
     censored = np.sort(time[~event])
-    axes.plot(censored, alive[np.searchsorted(at, censored, side="right") - 1], "|", color=colour, markersize=7)
+    axes.plot(censored, alive[np.searchsorted(at, censored, side="right") - 1], "|", color=color, markersize=7)
 
 
 def _draw_numbers(axes: Axes, time: np.ndarray, high: np.ndarray, end: float) -> None:
@@ -103,10 +103,10 @@ def _draw_numbers(axes: Axes, time: np.ndarray, high: np.ndarray, end: float) ->
         tick for tick in MaxNLocator(_COLUMNS, steps=[1, 2, 2.5, 3, 5, 6, 10]).tick_values(0, end) if 0 <= tick <= end
     ]
     axes.set_xticks(ticks)
-    for row, (_name, side, colour) in enumerate(_GROUPS):
+    for row, (_name, side, color) in enumerate(_GROUPS):
         for tick in ticks:
             count = int((time[high == side] >= tick).sum())
-            axes.text(tick, 1 - row, str(count), ha="center", va="center", color=colour, fontsize=9)
+            axes.text(tick, 1 - row, str(count), ha="center", va="center", color=color, fontsize=9)
     axes.set(ylim=(-0.6, 1.6), yticks=[1, 0], yticklabels=[name for name, _, _ in _GROUPS])
     axes.set_title("number at risk", fontsize=9, loc="left")
     axes.tick_params(axis="y", length=0, pad=14)

@@ -8,7 +8,7 @@ from monai.config import NdarrayOrTensor
 from monai.utils import convert_to_numpy
 
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.transforms.entity_graph import _starts, window_centres_px
+from hmgdm_monai.transforms.entity_graph import _starts, window_centers_px
 from hmgdm_monai.transforms.region_adjacency import check_label_map
 
 
@@ -45,9 +45,9 @@ def paint_superpixels(label_map: NdarrayOrTensor, windows: NdarrayOrTensor, pos:
         raise InputError(f"{not_finite} of {count} windows hold values that are not finite; check what made them.")
 
     no_edges = torch.empty(2, 0, dtype=torch.int64)
-    centres, _ = window_centres_px(torch.from_numpy(np.asarray(pos, np.float32)), no_edges, height, width)
+    centers, _ = window_centers_px(torch.from_numpy(np.asarray(pos, np.float32)), no_edges, height, width)
     size = windows.shape[-1]
-    tops, lefts = _starts(centres[:, 1], height, size), _starts(centres[:, 0], width, size)
+    tops, lefts = _starts(centers[:, 1], height, size), _starts(centers[:, 0], width, size)
     rows = np.clip(np.arange(height)[:, None] - tops[labels], 0, size - 1)
     columns = np.clip(np.arange(width)[None, :] - lefts[labels], 0, size - 1)
     painted = windows.transpose(0, 2, 3, 1)[labels, rows, columns]

@@ -1,4 +1,4 @@
-"""Embeddings in two dimensions, coloured by what a manifest knows of them."""
+"""Embeddings in two dimensions, colored by what a manifest knows of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST_CLASSES = 20  # that a legend can name
 def project(features: np.ndarray, method: str = "tsne", seed: int = 0) -> np.ndarray:
     """Places (N, 2) of embeddings (N, S), by t-SNE or UMAP; the same for the same seed.
 
-    Channels are standardised, then reduced to 50 principal components. Neighbourhoods mean something in the result,
+    Channels are standardized, then reduced to 50 principal components. Neighborhoods mean something in the result,
     distances between far groups and the axes do not.
 
     Raises:
@@ -44,19 +44,19 @@ def project(features: np.ndarray, method: str = "tsne", seed: int = 0) -> np.nda
         return TSNE(perplexity=min(30.0, (len(points) - 1) / 3), init="pca", random_state=seed).fit_transform(points)
     import umap
 
-    neighbours = min(15, len(points) - 1)
+    neighbors = min(15, len(points) - 1)
     # Few points: the spectral start fails where there are hardly more points than dimensions.
     start = "spectral" if len(points) > 10 else "random"
-    return umap.UMAP(n_neighbors=neighbours, init=start, random_state=seed, n_jobs=1).fit_transform(points)
+    return umap.UMAP(n_neighbors=neighbors, init=start, random_state=seed, n_jobs=1).fit_transform(points)
 
 
 def draw_projection(
     points: np.ndarray, column: str, cells: Sequence[str], method: str, title: str, note: str | None = None
 ) -> Figure:
-    """Draw points (N, 2), coloured by a column.
+    """Draw points (N, 2), colored by a column.
 
-    Numbers of more than ten different values get a colour bar; anything else a legend, up to 20 names, the rarest
-    together as "other". Empty cells are grey.
+    Numbers of more than ten different values get a color bar; anything else a legend, up to 20 names, the rarest
+    together as "other". Empty cells are gray.
 
     Args:
         points: of :func:`project`.

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Colour = tuple[int, int, int]
-# Background, other tissue, cell, and further cell types, told apart by the colour-blind as well (Okabe & Ito).
-COLOURS: tuple[Colour, ...] = (
+Color = tuple[int, int, int]
+# Background, other tissue, cell, and further cell types, told apart by the color-blind as well (Okabe & Ito).
+COLORS: tuple[Color, ...] = (
     (235, 235, 235),
     (204, 121, 167),
     (0, 60, 140),
@@ -28,8 +28,8 @@ COLOURS: tuple[Colour, ...] = (
     (213, 94, 0),
     (240, 228, 66),
 )
-NO_REGION_COLOUR: Colour = (0, 0, 0)
-OUTLINE_COLOUR: Colour = (0, 235, 120)  # a hue that no stain has
+NO_REGION_COLOR: Color = (0, 0, 0)
+OUTLINE_COLOR: Color = (0, 235, 120)  # a hue that no stain has
 MOST_IN_LEGEND = 12
 _DRAWING_PX = 768  # about the side of a drawing; tiles are enlarged to it
 _LINE_SHARE = 1 / 300  # width of an outline, of the drawing's side
@@ -37,19 +37,19 @@ _BAR_SHARE = 0.3  # about how much of the tile's width the scale bar takes
 _BAR_UM = (1, 2, 5, 10, 20, 25, 50, 100, 200, 500, 1000)
 
 
-def colours_of_regions(count: int) -> np.ndarray:
-    """(256, 3) uint8 colours of region values: the fixed ones, or where there are more, steps round the hues.
+def colors_of_regions(count: int) -> np.ndarray:
+    """(256, 3) uint8 colors of region values: the fixed ones, or where there are more, steps round the hues.
 
     Args:
         count: number R of regions.
     """
     from matplotlib import colormaps
 
-    table = np.tile(np.array(NO_REGION_COLOUR, np.uint8), (256, 1))
-    if count <= len(COLOURS):
-        table[:count] = COLOURS[:count]
+    table = np.tile(np.array(NO_REGION_COLOR, np.uint8), (256, 1))
+    if count <= len(COLORS):
+        table[:count] = COLORS[:count]
     else:
-        # Golden steps, so that numbers that follow one another, neighbours as a rule, differ much.
+        # Golden steps, so that numbers that follow one another, neighbors as a rule, differ much.
         steps = (np.arange(count) * 0.618034) % 1
         table[:count] = np.rint(colormaps["hsv"](steps)[:, :3] * 200 + 55)
     return table
@@ -59,16 +59,16 @@ def draw_outlines(
     image: np.ndarray | torch.Tensor,
     labels: np.ndarray | torch.Tensor,
     scale: int | None = None,
-    colour: Colour = OUTLINE_COLOUR,
+    color: Color = OUTLINE_COLOR,
 ) -> np.ndarray:
-    """A tile, enlarged, with a line around each labelled object.
+    """A tile, enlarged, with a line around each labeled object.
 
     Args:
         image: (3, H, W) uint8.
         labels: (1, H, W) or (H, W) integer, 0 outside of objects.
         scale: how many pixels of the drawing each pixel of the tile becomes in each direction; None takes what makes
             the drawing about 768 px wide.
-        colour: of the lines, RGB.
+        color: of the lines, RGB.
 
     Returns:
         (scale H, scale W, 3) uint8.
@@ -89,7 +89,7 @@ def draw_outlines(
     lines = find_boundaries(large, mode="inner")
     if more := round(_LINE_SHARE * max(large.shape)) - 1:
         lines = binary_dilation(lines, iterations=(more + 1) // 2) & (large > 0)
-    canvas[lines] = colour
+    canvas[lines] = color
     return canvas
 
 
@@ -135,7 +135,7 @@ def region_figure(
     panels = (
         (pixels.transpose(1, 2, 0), "tile"),
         (draw_outlines(pixels, outlined), middle),
-        (colours_of_regions(len(names))[regions], "region map"),
+        (colors_of_regions(len(names))[regions], "region map"),
     )
     height, width = regions.shape
     for panel, (drawing, name) in zip(axes, panels, strict=True):
@@ -144,7 +144,7 @@ def region_figure(
         panel.set_axis_off()
     if mpp is not None:
         _scale_bar(axes[0], width, height, mpp)
-    table, share = colours_of_regions(len(names)), counts / regions.size
+    table, share = colors_of_regions(len(names)), counts / regions.size
     patches = [
         Patch(
             facecolor=table[value] / 255,
@@ -192,8 +192,8 @@ def _scale_bar(axes: Axes, width: int, height: int, mpp: float) -> None:
     wanted = _BAR_SHARE * width * mpp
     length_um = max((um for um in _BAR_UM if um <= wanted), default=_BAR_UM[0])
     left, bottom = 0.04 * width, 0.94 * height
-    for line_width, colour in ((5, "white"), (2.5, "black")):
-        axes.plot([left, left + length_um / mpp], [bottom, bottom], color=colour, lw=line_width, solid_capstyle="butt")
+    for line_width, color in ((5, "white"), (2.5, "black")):
+        axes.plot([left, left + length_um / mpp], [bottom, bottom], color=color, lw=line_width, solid_capstyle="butt")
     axes.text(
         left,
         bottom - 0.025 * height,

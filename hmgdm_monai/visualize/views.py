@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from hmgdm_monai.visualize.note import add_note
-from hmgdm_monai.visualize.regions import MOST_IN_LEGEND, colours_of_regions
+from hmgdm_monai.visualize.regions import MOST_IN_LEGEND, colors_of_regions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,7 +34,7 @@ def draw_views(
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    table = colours_of_regions(len(names))
+    table = colors_of_regions(len(names))
     columns = [
         ("tile", images.permute(0, 2, 3, 1).numpy()),
         ("regions", table[regions[:, 0].numpy()]),

@@ -14,13 +14,13 @@ TILES, REPEATS = 12, 5
 
 
 def otsu(image: np.ndarray) -> np.ndarray:
-    """Plain Otsu on haematoxylin: connected pieces (H, W) of a tile (3, H, W) uint8."""
+    """Plain Otsu on hematoxylin: connected pieces (H, W) of a tile (3, H, W) uint8."""
     from scipy.ndimage import label
     from skimage.filters import threshold_otsu
 
-    from hmgdm_monai.transforms.nuclei import haematoxylin
+    from hmgdm_monai.transforms.nuclei import hematoxylin
 
-    stain = haematoxylin(image.transpose(1, 2, 0))
+    stain = hematoxylin(image.transpose(1, 2, 0))
     return label(stain > threshold_otsu(stain))[0]
 
 
@@ -29,10 +29,10 @@ def smoothed_otsu(image: np.ndarray, mpp: float) -> np.ndarray:
     from scipy.ndimage import gaussian_filter, label
     from skimage.filters import threshold_otsu
 
-    from hmgdm_monai.transforms.nuclei import SegmentNuclei, haematoxylin
+    from hmgdm_monai.transforms.nuclei import SegmentNuclei, hematoxylin
 
     settings = SegmentNuclei().settings()
-    stain = gaussian_filter(haematoxylin(image.transpose(1, 2, 0)), settings["sigma_um"] / mpp)
+    stain = gaussian_filter(hematoxylin(image.transpose(1, 2, 0)), settings["sigma_um"] / mpp)
     pieces = label(stain > threshold_otsu(stain))[0]
     area_um2 = np.bincount(pieces.ravel()) * mpp**2
     kept = (area_um2 >= settings["min_area_um2"]) & (area_um2 <= settings["max_area_um2"])
@@ -40,7 +40,7 @@ def smoothed_otsu(image: np.ndarray, mpp: float) -> np.ndarray:
 
 
 def coarser(image: np.ndarray, labels: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
-    """Image (3, H, W) by the mean of squares of pixels, labels (H, W) by nearest neighbour."""
+    """Image (3, H, W) by the mean of squares of pixels, labels (H, W) by nearest neighbor."""
     height, width = (side // factor for side in labels.shape)
     squares = image[:, : height * factor, : width * factor].reshape(3, height, factor, width, factor)
     small = np.rint(squares.mean(axis=(2, 4))).astype(np.uint8)

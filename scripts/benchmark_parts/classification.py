@@ -1,4 +1,4 @@
-"""Classification of real prostate tiles from a given model: linear probe, nearest neighbours, fine-tuning.
+"""Classification of real prostate tiles from a given model: linear probe, nearest neighbors, fine-tuning.
 
 Prints a table in markdown. Folds are grouped by biopsy; what is done is not done again, so the same command goes on
 where it was interrupted.
@@ -31,7 +31,7 @@ COLUMNS = {
 
 
 def write_manifest(data: Path, path: Path) -> Path:
-    """The labelled prostate tiles as a manifest: image, patient (the biopsy), label, mpp."""
+    """The labeled prostate tiles as a manifest: image, patient (the biopsy), label, mpp."""
     from hmgdm_monai.data.files.csv_text import csv_text
 
     folder = data / "prostate_gleason" / "labelled"

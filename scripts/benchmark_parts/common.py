@@ -38,7 +38,7 @@ def need(path: Path) -> Path:
 
 
 def prostate_tiles(data: Path, most: int) -> list[Path]:
-    """At most so many labelled prostate tiles, spread evenly over the sorted list."""
+    """At most so many labeled prostate tiles, spread evenly over the sorted list."""
     paths = sorted(need(data / "prostate_gleason" / "labelled").glob("*/*.jp*g"))
     return paths[:: max(1, len(paths) // most)][:most]
 

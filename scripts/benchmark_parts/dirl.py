@@ -49,7 +49,7 @@ def main(output: Path, seeds: Sequence[int], max_tiles: int | None = None, setti
     """Train, embed, score, measure, and print the table; results also as `dirl.json`, with a figure beside it."""
     output = output.resolve()
     cohort = prostate_cohort(real_data_folder(), max_tiles)
-    labelled = {tile.path.resolve(): tile for tile in cohort if tile.label is not None}
+    labeled = {tile.path.resolve(): tile for tile in cohort if tile.label is not None}
     manifest = write_pretraining_manifest(cohort, output / "manifest.csv")
     weight = json.loads((ROOT / "bundle/configs/dirl.json").read_text())["dense_weight"]
     dense = DENSE.format(weight=weight)
@@ -60,11 +60,11 @@ def main(output: Path, seeds: Sequence[int], max_tiles: int | None = None, setti
         for name, value in ((VANILLA, 0.0), (dense, weight)):
             run = output / f"dirl_{value:g}" / f"seed_{seed}"
             train(manifest, run, output / "stores", seed, [*settings, f"dense_weight={value}"])
-            rows[name][seed] = {**measured(run, output, labelled, score, maps if seed == seeds[0] else None, name)}
+            rows[name][seed] = {**measured(run, output, labeled, score, maps if seed == seeds[0] else None, name)}
         run = output / f"seed_{seed}"
         if (run / "model.pt").exists():
-            rows[GATE][seed] = gate_measured(run, output, labelled, score, maps if seed == seeds[0] else None)
-    print(f"\n{len(cohort)} tiles for pretraining; scored and measured on {len(labelled)} of them, which have labels")
+            rows[GATE][seed] = gate_measured(run, output, labeled, score, maps if seed == seeds[0] else None)
+    print(f"\n{len(cohort)} tiles for pretraining; scored and measured on {len(labeled)} of them, which have labels")
     print(table(rows))
     paired(rows[VANILLA], rows[dense])
     write_json(output / "dirl.json", {"settings": list(settings), "rows": rows})
@@ -84,12 +84,12 @@ def train(manifest: Path, run: Path, stores: Path, seed: int, settings: Sequence
 def measured(
     run: Path,
     output: Path,
-    labelled: Mapping[Path, ProstateTile],
+    labeled: Mapping[Path, ProstateTile],
     score: ScoreFile,
     maps: dict[str, Any] | None,
     name: str,
 ) -> dict[str, float]:
-    """Linear probe and attention measures of a DiRL run on the labelled tiles; keeps some maps for the figure."""
+    """Linear probe and attention measures of a DiRL run on the labeled tiles; keeps some maps for the figure."""
     import torch
     from torch.utils.data import Subset
     from torch_geometric.loader import DataLoader
@@ -100,7 +100,7 @@ def measured(
 
     encoder = load_encoder(run / "model.pt")
     data = region_data(encoder, output)
-    places, tiles = labelled_places(data, labelled)
+    places, tiles = labeled_places(data, labeled)
     metric = AttentionMetrics(data.prior.names)
     embeddings = []
     with torch.inference_mode():
@@ -128,9 +128,9 @@ def measured(
 
 
 def gate_measured(
-    run: Path, output: Path, labelled: Mapping[Path, ProstateTile], score: ScoreFile, maps: dict[str, Any] | None
+    run: Path, output: Path, labeled: Mapping[Path, ProstateTile], score: ScoreFile, maps: dict[str, Any] | None
 ) -> dict[str, float]:
-    """Linear probe of an H-MGDM run, and measures of a gate that is learnt with labels over its frozen encoder.
+    """Linear probe of an H-MGDM run, and measures of a gate that is learned with labels over its frozen encoder.
 
     Every tile is measured by a gate that has not seen its biopsy.
     """
@@ -143,8 +143,8 @@ def gate_measured(
 
     pretrained = PretrainedFile(run / "model.pt")
     data = region_data(pretrained.encoder, output)
-    places, tiles = labelled_places(data, labelled)
-    manifest = output / "labelled.csv"
+    places, tiles = labeled_places(data, labeled)
+    manifest = output / "labeled.csv"
     lines = [f"{tile.path.resolve()},{tile.biopsy},{tile.label}" for tile in tiles]
     manifest.write_text("\n".join(["image,patient,label", *lines]) + "\n")
     classified = ClassificationData(manifest, output / "gate_stores", pretrained)
@@ -189,10 +189,10 @@ def region_shares(superpixels: Any, regions: Any, vertices: int, names: int) -> 
     return counts / torch.bincount(superpixels.flatten(), minlength=vertices)[:, None]
 
 
-def labelled_places(data: DiRLData, labelled: Mapping[Path, ProstateTile]) -> tuple[list[int], list[ProstateTile]]:
-    """Places of the labelled tiles in the stores, and the tiles, in the order of the manifest."""
+def labeled_places(data: DiRLData, labeled: Mapping[Path, ProstateTile]) -> tuple[list[int], list[ProstateTile]]:
+    """Places of the labeled tiles in the stores, and the tiles, in the order of the manifest."""
     place_of = {row.image: place for place, row in enumerate(data.tiles.cohort.tile_rows)}
-    return [place_of[path] for path in labelled], list(labelled.values())
+    return [place_of[path] for path in labeled], list(labeled.values())
 
 
 def probe(features: np.ndarray, tiles: Sequence[ProstateTile], score: ScoreFile) -> dict[str, float]:
@@ -223,7 +223,7 @@ def paired(vanilla: Mapping[int, Mapping[str, float]], dense: Mapping[int, Mappi
 
 
 def draw(maps: Mapping[str, Any], path: Path) -> None:
-    """Attention maps of the first seed side by side, on labelled tiles spread over the classes."""
+    """Attention maps of the first seed side by side, on labeled tiles spread over the classes."""
     from hmgdm_monai.visualize.attention import draw_attention
     from hmgdm_monai.visualize.save import save_figure
 
@@ -234,7 +234,7 @@ def draw(maps: Mapping[str, Any], path: Path) -> None:
     images = [maps["images"][place].permute(1, 2, 0).numpy() for place in chosen]
     drawn = {name: [theirs[p] for p in chosen] for name, theirs in maps.items() if name not in ("images", "order")}
     note = (
-        "Prostate tiles of PANDA biopsies (256 px, about 1 um a px). Mean over heads; the gate is learnt with labels."
+        "Prostate tiles of PANDA biopsies (256 px, about 1 um a px). Mean over heads; the gate is learned with labels."
     )
     figure = draw_attention(images, drawn, "Attention", [label[place] for place in chosen], note)
     save_figure(figure, path)

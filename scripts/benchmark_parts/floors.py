@@ -1,4 +1,4 @@
-"""Representations that need no learning, or hardly any: what a learnt one has to beat."""
+"""Representations that need no learning, or hardly any: what a learned one has to beat."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import numpy as np
 from hmgdm_monai.data.entity_graph import EntityGraph
 
 
-def colour_texture(image: np.ndarray) -> np.ndarray:
-    """Colour and texture of a tile (H, W, 3) uint8 -> (61,).
+def color_texture(image: np.ndarray) -> np.ndarray:
+    """Color and texture of a tile (H, W, 3) uint8 -> (61,).
 
     Mean and standard deviation of Lab and HED, 10th, 50th and 90th percentile of Lab; uniform local binary patterns at
-    radius 1 and 3; contrast, homogeneity, energy and correlation of grey level co-occurrence at 1, 3 and 8 px.
+    radius 1 and 3; contrast, homogeneity, energy and correlation of gray level co-occurrence at 1, 3 and 8 px.
     """
     from skimage.color import rgb2hed, rgb2lab
     from skimage.feature import graycomatrix, graycoprops, local_binary_pattern
 
     lab, hed = rgb2lab(image).reshape(-1, 3), rgb2hed(image).reshape(-1, 3)
     parts = [lab.mean(0), lab.std(0), hed.mean(0), hed.std(0), np.percentile(lab, (10, 50, 90), axis=0).ravel()]
-    grey = image.mean(2).astype(np.uint8)
+    gray = image.mean(2).astype(np.uint8)
     for points, radius in ((8, 1), (16, 3)):
-        codes = local_binary_pattern(grey, points, radius, "uniform").astype(int)
+        codes = local_binary_pattern(gray, points, radius, "uniform").astype(int)
         parts.append(np.bincount(codes.ravel(), minlength=points + 2) / codes.size)
-    pairs = graycomatrix(grey // 8, (1, 3, 8), (0, np.pi / 2), levels=32, symmetric=True, normed=True)
+    pairs = graycomatrix(gray // 8, (1, 3, 8), (0, np.pi / 2), levels=32, symmetric=True, normed=True)
     parts += [graycoprops(pairs, name).mean(1) for name in ("contrast", "homogeneity", "energy", "correlation")]
     return np.concatenate(parts)
 

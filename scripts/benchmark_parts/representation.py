@@ -21,13 +21,13 @@ from tqdm import tqdm
 from hmgdm_monai.errors import InputError
 
 FOLD_SEEDS = (0, 1, 2)
-LEARNT = ("H-MGDM, pretrained", "H-MGDM, untrained", "entities, pooled")
-FLOOR = "colour + texture"
+LEARNED = ("H-MGDM, pretrained", "H-MGDM, untrained", "entities, pooled")
+FLOOR = "color + texture"
 
 
 @dataclass(frozen=True)
 class ProstateTile:
-    """A tile: its file, its biopsy, and its class where it is labelled."""
+    """A tile: its file, its biopsy, and its class where it is labeled."""
 
     path: Path
     biopsy: str
@@ -35,17 +35,17 @@ class ProstateTile:
 
 
 def prostate_cohort(data: Path, max_tiles: int | None = None) -> list[ProstateTile]:
-    """Labelled, then unlabelled tiles; at most `max_tiles` of each kind from each biopsy."""
+    """Labeled, then unlabeled tiles; at most `max_tiles` of each kind from each biopsy."""
     folder = need(data / "prostate_gleason")
     with need(folder / "labelled" / "manifest.csv").open(newline="") as stream:
-        labelled = [
+        labeled = [
             ProstateTile(folder / "labelled" / row["file"], row["group"], row["class"])
             for row in csv.DictReader(stream)
         ]
-    unlabelled = [
+    unlabeled = [
         ProstateTile(path, path.stem.rsplit("_", 1)[0]) for path in sorted((folder / "unlabelled").glob("*.jp*g"))
     ]
-    return [*_thin(labelled, max_tiles), *_thin(unlabelled, max_tiles)]
+    return [*_thin(labeled, max_tiles), *_thin(unlabeled, max_tiles)]
 
 
 def write_pretraining_manifest(tiles: Sequence[ProstateTile], path: Path) -> Path:
@@ -84,9 +84,9 @@ def pretrain(manifest: Path, run: Path, stores: Path, seed: int, settings: Seque
 
 
 def run_features(run: Path, labels: Mapping[Path, ProstateTile], seed: int) -> tuple[dict[str, np.ndarray], list]:
-    """Representations of the labelled tiles by a run's networks: name -> (N, D), and the tiles in their order.
+    """Representations of the labeled tiles by a run's networks: name -> (N, D), and the tiles in their order.
 
-    The untrained network is built anew from `seed`, and sees the same latents under the same standardisation.
+    The untrained network is built anew from `seed`, and sees the same latents under the same standardization.
     """
     import torch
     from torch.utils.data import Subset
@@ -112,12 +112,12 @@ def run_features(run: Path, labels: Mapping[Path, ProstateTile], seed: int) -> t
 
     latents = pooled_latents(graphs[i] for i in range(len(graphs)))
     values = (embed(model.hmgdm), embed(untrained), latents)
-    return dict(zip(LEARNT, values, strict=True)), [tile for _, tile in found]
+    return dict(zip(LEARNED, values, strict=True)), [tile for _, tile in found]
 
 
 def floor_features(tiles: Sequence[ProstateTile], cache: Path) -> np.ndarray:
-    """Color and texture (N, 61) of the labelled tiles, computed once."""
-    from benchmark_parts.floors import colour_texture
+    """Color and texture (N, 61) of the labeled tiles, computed once."""
+    from benchmark_parts.floors import color_texture
     from skimage.io import imread
 
     key = hashlib.sha256("\n".join(tile.path.name for tile in tiles).encode()).hexdigest()
@@ -125,7 +125,7 @@ def floor_features(tiles: Sequence[ProstateTile], cache: Path) -> np.ndarray:
         saved = np.load(cache)
         if str(saved["key"]) == key:
             return saved["features"]
-    features = [colour_texture(imread(tile.path)[..., :3]) for tile in tqdm(tiles, desc="floor", unit="tile")]
+    features = [color_texture(imread(tile.path)[..., :3]) for tile in tqdm(tiles, desc="floor", unit="tile")]
     partial = cache.with_suffix(".partial.npz")
     np.savez(partial, key=key, features=np.stack(features))
     partial.replace(cache)
@@ -167,7 +167,7 @@ class ScoreFile:
         return self.known[key]
 
 
-def summarise(scores: Mapping[str, Mapping[int | None, Sequence[Mapping[str, float]]]]) -> dict[str, dict[str, float]]:
+def summarize(scores: Mapping[str, Mapping[int | None, Sequence[Mapping[str, float]]]]) -> dict[str, dict[str, float]]:
     """Per method and metric: mean, and spread over pretraining seeds and over draws of the folds.
 
     Args:
@@ -214,40 +214,38 @@ def main(output: Path, seeds: Sequence[int], max_tiles: int | None = None, setti
     output = output.resolve()
     output.mkdir(parents=True, exist_ok=True)
     cohort = prostate_cohort(real_data_folder(), max_tiles)
-    labelled = [tile for tile in cohort if tile.label is not None]
+    labeled = [tile for tile in cohort if tile.label is not None]
     manifest = write_pretraining_manifest(cohort, output / "manifest.csv")
     score = ScoreFile(output / "scores.json")
-    scores: dict[str, dict[int | None, list]] = {name: {} for name in (*LEARNT, FLOOR)}
+    scores: dict[str, dict[int | None, list]] = {name: {} for name in (*LEARNED, FLOOR)}
     widths: dict[str, int] = {}
 
     def note(name: str, seed: int | None, features: np.ndarray, tiles: Sequence[ProstateTile]) -> None:
         scores[name][seed] = [score(features, tiles, fold_seed) for fold_seed in FOLD_SEEDS]
         widths[name] = features.shape[1]
 
-    note(FLOOR, None, floor_features(labelled, output / "floor.npz"), labelled)
-    by_path = {tile.path.resolve(): tile for tile in labelled}
+    note(FLOOR, None, floor_features(labeled, output / "floor.npz"), labeled)
+    by_path = {tile.path.resolve(): tile for tile in labeled}
     for seed in seeds:
         run = pretrain(manifest, output / f"seed_{seed}", output / "stores", seed, settings)
         features_of_run, tiles = run_features(run, by_path, seed)
         # One order of tiles for all: folds depend on it.
         order = {tile: place for place, tile in enumerate(tiles)}
-        missing = [tile for tile in labelled if tile not in order]
+        missing = [tile for tile in labeled if tile not in order]
         if missing:
-            raise InputError(f"{len(missing)} labelled tiles are not in the stores, {missing[0].path} among them")
-        places = [order[tile] for tile in labelled]
+            raise InputError(f"{len(missing)} labeled tiles are not in the stores, {missing[0].path} among them")
+        places = [order[tile] for tile in labeled]
         for name, features in features_of_run.items():
-            note(name, seed, features[places], labelled)
-    summary = summarise(scores)
-    biopsies = len({tile.biopsy for tile in labelled})
-    print(
-        f"\n{len(cohort)} tiles for pretraining, of which {len(labelled)} labelled ones of {biopsies} biopsies scored"
-    )
+            note(name, seed, features[places], labeled)
+    summary = summarize(scores)
+    biopsies = len({tile.biopsy for tile in labeled})
+    print(f"\n{len(cohort)} tiles for pretraining, of which {len(labeled)} labeled ones of {biopsies} biopsies scored")
     print(markdown_table(summary, widths))
     write_json(
         output / "results.json",
         {
             "tiles": len(cohort),
-            "labelled": len(labelled),
+            "labelled": len(labeled),
             "biopsies": biopsies,
             "settings": list(settings),
             "fold_seeds": list(FOLD_SEEDS),

@@ -175,7 +175,7 @@ class MyApp(MONAILabelApp):
     def _check_label(self, path: str, image: str) -> None:
         """Refuse a label that no model could be trained from, or of an image that there is not."""
         if image not in self.datastore().list_images():
-            raise HTTPException(404, f"there is no image {image!r} in the datastore to be labelled")
+            raise HTTPException(404, f"there is no image {image!r} in the datastore to be labeled")
         faults = []
         for model in self._models.values():
             try:

@@ -38,14 +38,14 @@ class Cohort:
 
     @property
     def labels(self) -> dict[Path, str]:
-        """Class of each labelled image."""
+        """Class of each labeled image."""
         return {image.path: image.label for image in self.images if image.label is not None}
 
 
 def read_cohort(data: str, max_tiles: int | None = None, negatives: Sequence[str] | None = None) -> Cohort:
     """The images of "glas", "breast", "prostate" or "demo", or of a manifest, at most ``max_tiles`` of each group.
 
-    Of the prostate tiles as many labelled and as many unlabelled ones are taken. ``negatives`` are classes; without,
+    Of the prostate tiles as many labeled and as many unlabeled ones are taken. ``negatives`` are classes; without,
     those that have "benign" in their name, "0_non_idc" of the breast tiles, or, of the demo cohort, all but the tumor.
 
     Raises:
@@ -55,14 +55,14 @@ def read_cohort(data: str, max_tiles: int | None = None, negatives: Sequence[str
         tiles = prostate_cohort(real_data_folder(), max_tiles)
         images = [Image(tile.path.resolve(), tile.biopsy, tile.label) for tile in tiles]
     elif data == "glas":
-        images = _thin(_labelled_folder("glas"), max_tiles)
+        images = _thin(_labeled_folder("glas"), max_tiles)
     elif data == "breast":
-        images = _thin(_labelled_folder("idc_breast", BREAST_MPP), max_tiles)
+        images = _thin(_labeled_folder("idc_breast", BREAST_MPP), max_tiles)
     else:
         images = _thin(_of_manifest(_demo() if data == "demo" else need(Path(data))), max_tiles)
     classes = sorted({image.label for image in images if image.label is not None})
     if negatives is None:
-        demo = [name for name in classes if name != "tumour"] if data == "demo" else []
+        demo = [name for name in classes if name != "tumor"] if data == "demo" else []
         negatives = demo or [name for name in classes if "benign" in name or "non_idc" in name]
     unknown = set(negatives) - set(classes)
     if unknown or not 0 < len(set(negatives)) < len(classes):
@@ -83,7 +83,7 @@ def write_manifest(cohort: Cohort, path: Path) -> Path:
     return path
 
 
-def _labelled_folder(name: str, mpp: float | None = None) -> list[Image]:
+def _labeled_folder(name: str, mpp: float | None = None) -> list[Image]:
     """All tiles of a folder of real data whose manifest has file, class and group."""
     folder = need(real_data_folder() / name / "labelled")
     with need(folder / "manifest.csv").open(newline="") as stream:

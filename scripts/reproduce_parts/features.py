@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from benchmark_parts.floors import colour_texture, pooled, pooled_latents
+from benchmark_parts.floors import color_texture, pooled, pooled_latents
 from reproduce_parts.corruption import CLEAN
 from reproduce_parts.entity_latents import scored_latents
 from reproduce_parts.kept import kept
@@ -45,8 +45,8 @@ def features_of(work: Work, tiles: ScoredTiles, model: Path | None) -> tuple[lis
 
 def _function_of(work: Work, tiles: ScoredTiles, model: Path | None) -> tuple[list[str], ByKind]:
     family = work.method.family
-    if family == "colour":
-        return ["colour", work.stain], lambda kind: colour_features(tiles.images(kind), _image_transforms(work))
+    if family == "color":
+        return ["color", work.stain], lambda kind: color_features(tiles.images(kind), _image_transforms(work))
     if model is None:  # a frozen backbone
         config = work.config()
         entities, run_settings = config.get_parsed_content("entities"), config.get_parsed_content("run_folder").settings
@@ -100,9 +100,9 @@ def embed_graphs(encoder: GraphTileEncoder, latents: Any) -> np.ndarray:
     return over_samples(encoder.embed, latents, "cpu").double().numpy()
 
 
-def colour_features(images: Iterable[np.ndarray], transforms: Compose) -> np.ndarray:
+def color_features(images: Iterable[np.ndarray], transforms: Compose) -> np.ndarray:
     """Color and texture (N, 61) of tiles, which ``transforms`` change first."""
-    return np.stack([colour_texture(_changed(image, transforms).transpose(1, 2, 0)) for image in images])
+    return np.stack([color_texture(_changed(image, transforms).transpose(1, 2, 0)) for image in images])
 
 
 def tile_features(entities: Any, images: Iterable[np.ndarray], transforms: Compose) -> np.ndarray:

@@ -25,7 +25,7 @@ class Method:
     Attributes:
         title: as it stands in the table.
         family: "images" or "graphs", networks of the bundle; or what is not trained here: "tile" and "entities", a
-            frozen backbone's maps pooled over the tile or over entities, and "colour".
+            frozen backbone's maps pooled over the tile or over entities, and "color".
         configs: of the bundle; those of an untrained encoder say what it is built from.
         trained: whether it is trained.
         stage: of the checkpoint that its clock is in.
@@ -124,7 +124,7 @@ METHODS: dict[str, Method] = {
     "dino": _image("DINO", "dino"),
     "mae": _image("MAE", "mae"),
     "dirl": _image("DiRL"),
-    "colour": Method("colour + texture", "colour", trained=False),
+    "color": Method("color + texture", "color", trained=False),
     "diffmae": _image("DiffMAE", "mae", "diffmae"),
     "untrained_vit": Method("untrained ViT", "images", DIRL, trained=False),
 }

@@ -1,4 +1,4 @@
-"""The labelled tiles of a cohort, clean and corrupted."""
+"""The labeled tiles of a cohort, clean and corrupted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reproduce_parts.corruption import CLEAN, corrupt
 
 
 class ScoredTiles:
-    """The labelled tiles of a cohort as they came, without stain normalization.
+    """The labeled tiles of a cohort as they came, without stain normalization.
 
     Args:
         data: plain :class:`~hmgdm_monai.tasks.pretraining.graph_data.PretrainingData` of the cohort's manifest.

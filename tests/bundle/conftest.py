@@ -126,7 +126,7 @@ def packaged(
 
 @pytest.fixture(scope="session")
 def small_slides(tmp_path_factory: pytest.TempPathFactory, stained: Any, write_tiff: Any) -> Path:
-    """Manifest of six slides of 128 px at 0.5 um a px, a patient each, labelled a and b."""
+    """Manifest of six slides of 128 px at 0.5 um a px, a patient each, labeled a and b."""
     import numpy as np
 
     folder = tmp_path_factory.mktemp("small_slides")
@@ -139,12 +139,12 @@ def small_slides(tmp_path_factory: pytest.TempPathFactory, stained: Any, write_t
 
 
 @pytest.fixture(scope="session")
-def labelled_tiles(tmp_path_factory: pytest.TempPathFactory, stained: Any) -> Path:
-    """Manifest of twelve PNG tiles of 128 px of six patients, labelled a and b."""
+def labeled_tiles(tmp_path_factory: pytest.TempPathFactory, stained: Any) -> Path:
+    """Manifest of twelve PNG tiles of 128 px of six patients, labeled a and b."""
     import numpy as np
     from skimage.io import imsave
 
-    folder = tmp_path_factory.mktemp("labelled_tiles")
+    folder = tmp_path_factory.mktemp("labeled_tiles")
     for number in range(12):
         imsave(folder / f"{number}.png", np.roll(stained(128, 128), 9 * number, 1), check_contrast=False)
     rows = [f"{number}.png,p{number // 2},{'ab'[number // 2 % 2]}" for number in range(12)]

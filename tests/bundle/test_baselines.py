@@ -105,10 +105,10 @@ def test_its_encoder_classifies(
     method: str,
     baseline_run: Callable[[str], Path],
     workflow: Callable[..., Any],
-    labelled_tiles: Path,
+    labeled_tiles: Path,
     tmp_path: Path,
 ) -> None:
-    given = {"manifest": labelled_tiles, "model": baseline_run(method) / "model.pt"}
+    given = {"manifest": labeled_tiles, "model": baseline_run(method) / "model.pt"}
     given = {name: str(path) for name, path in given.items()}
     workflow(tmp_path, ("classify.json",), run_id="run", mode="finetune", max_epochs=1, **given).run()
     assert 0 <= json.loads((tmp_path / "metrics.json").read_text())["overall"]["balanced_accuracy"] <= 1

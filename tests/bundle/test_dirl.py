@@ -123,9 +123,9 @@ def test_monai_finds_every_property(dirl_run: Path, workflow: Callable[..., Any]
 
 @pytest.mark.parametrize("mode", ["linear", "knn", "finetune"])
 def test_its_encoder_classifies(
-    mode: str, dirl_run: Path, workflow: Callable[..., Any], labelled_tiles: Path, tmp_path: Path
+    mode: str, dirl_run: Path, workflow: Callable[..., Any], labeled_tiles: Path, tmp_path: Path
 ) -> None:
-    given = {"manifest": str(labelled_tiles), "model": str(dirl_run / "model.pt"), "mode": mode, "max_epochs": 1}
+    given = {"manifest": str(labeled_tiles), "model": str(dirl_run / "model.pt"), "mode": mode, "max_epochs": 1}
     workflow(tmp_path, ("classify.json",), run_id="run", **given).run()
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert 0 <= metrics["overall"]["balanced_accuracy"] <= 1

@@ -103,7 +103,7 @@ def test_a_run_is_not_resumed_with_another_optimizer(run: Callable[..., Path], t
         ({"train::itération": {}}, "iteration"),
     ],
 )
-def test_a_misspelt_setting_ends_the_run_before_it_begins(
+def test_a_misspelled_setting_ends_the_run_before_it_begins(
     given: dict[str, Any], near: str, run: Callable[..., Path], tmp_path: Path
 ) -> None:
     with pytest.raises(RuntimeError) as caught:
@@ -140,7 +140,7 @@ def test_a_transform_of_the_user_s_own_is_in_the_stores_keys_and_in_the_model(
     assert torch.equal(as_came.to_sample(image).image[0], image)
 
 
-def test_a_misspelt_path_on_the_command_line_is_one_line(tmp_path: Path) -> None:
+def test_a_misspelled_path_on_the_command_line_is_one_line(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", "bundle/configs/train.json"]

@@ -18,7 +18,7 @@ from hmgdm_monai.transforms.entity_graph import build_entity_graph
 from hmgdm_monai.transforms.stain import LIGHT, REFERENCE_STAINS
 
 DIAMETER, PERIMETER, RATIO, SOLIDITY, H_MEAN, H_STD, E_MEAN, E_STD = range(len(SHAPE_CHANNELS))
-GREY = np.full((200, 200, 3), 128, np.uint8)
+GRAY = np.full((200, 200, 3), 128, np.uint8)
 
 
 def ellipse(a: float, b: float, turn: float, size: int = 200) -> np.ndarray:
@@ -32,7 +32,7 @@ def ellipse(a: float, b: float, turn: float, size: int = 200) -> np.ndarray:
 @pytest.mark.parametrize("turn", [0.0, 0.4, math.pi / 4])
 def test_a_drawn_ellipse(turn: float, mpp: float) -> None:
     a, b = 60.0, 30.0
-    found = shape_channels(ellipse(a, b, turn), GREY, mpp)[0]
+    found = shape_channels(ellipse(a, b, turn), GRAY, mpp)[0]
     h = ((a - b) / (a + b)) ** 2
     perimeter = math.pi * (a + b) * (1 + 3 * h / (10 + math.sqrt(4 - 3 * h)))  # Ramanujan
     assert found[DIAMETER] == pytest.approx(2 * math.sqrt(a * b) * mpp, rel=0.01)
@@ -49,7 +49,7 @@ def test_measures_are_those_of_scikit_image() -> None:
         cy, cx, a, b = *rng.uniform(0, 90, 2), *rng.uniform(4, 20, 2)
         labels[((y - cy) / a) ** 2 + ((x - cx) / b) ** 2 + 0.3 * rng.normal(size=(90, 90)) < 1] = number
     labels = np.where(labels >= 0, np.unique(labels, return_inverse=True)[1].reshape(90, 90) - 1, -1).astype(np.int32)
-    found = shape_channels(labels, GREY[:90, :90], 0.5)
+    found = shape_channels(labels, GRAY[:90, :90], 0.5)
     for one in regionprops(labels + 1):
         channels = found[one.label - 1]
         assert channels[DIAMETER] == pytest.approx(one.equivalent_diameter_area * 0.5, rel=1e-5)
@@ -65,7 +65,7 @@ def test_a_hollow_shape_is_less_solid_and_a_pixel_is_a_square() -> None:
     labels[2:12, 2:4] = 0  # an L of two arms, 10 px long and 2 px wide
     labels[10:12, 2:12] = 0
     labels[15, 15] = 1
-    found = shape_channels(labels, GREY[:20, :20], 1.0)
+    found = shape_channels(labels, GRAY[:20, :20], 1.0)
     assert found[0, SOLIDITY] == pytest.approx(36 / 68, rel=1e-5)  # the hull is a square less a corner of 8 x 8 / 2
     assert found[1, [DIAMETER, RATIO, SOLIDITY]] == pytest.approx([2 / math.sqrt(math.pi), 1, 1], rel=1e-5)
     assert np.isfinite(found).all()

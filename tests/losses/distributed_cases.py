@@ -1,6 +1,6 @@
 """Losses on a joint batch, or on one process's share of it: ``python distributed_cases.py RANK PROCESSES FILE OUT``.
 
-Features are linear in a weight, as behind a network; a step gives loss, the weight's gradient and the centre.
+Features are linear in a weight, as behind a network; a step gives loss, the weight's gradient and the center.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def step(loss: nn.Module, validity: str, rank: int = 0, processes: int = 1) -> d
     part = {name: x.chunk(processes)[rank] for name, x in inputs(validity).items()}
     weight = torch.eye(D, dtype=torch.float64).add(0.1).requires_grad_()
     one, two = part["x1"] @ weight, part["x2"] @ weight
-    centre = []
+    center = []
     value = torch.zeros((), dtype=torch.float64)
-    for _ in range(2):  # the second time with a moved centre
+    for _ in range(2):  # the second time with a moved center
         if isinstance(loss, DenseDINOLoss):
             value = value + loss(one, two, part["t1"], part["t2"], part["v1"], part["v2"])
         elif isinstance(loss, DINOLoss):
@@ -59,9 +59,9 @@ def step(loss: nn.Module, validity: str, rank: int = 0, processes: int = 1) -> d
             value = value + loss(one, two, part["v1"], part["v2"])
         else:
             value = value + loss(one[:, 0], two[:, 0])
-        centre.append(loss.centre.clone() if isinstance(loss, DINOLoss) else torch.zeros(0))
+        center.append(loss.center.clone() if isinstance(loss, DINOLoss) else torch.zeros(0))
     value.backward()
-    return {"loss": value.detach(), "gradient": weight.grad, "centre": torch.stack(centre)}
+    return {"loss": value.detach(), "gradient": weight.grad, "center": torch.stack(center)}
 
 
 def main(rank: int, processes: int, meeting: str, out: str) -> None:

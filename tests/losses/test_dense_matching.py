@@ -127,7 +127,7 @@ def test_dense_dino_is_dino_of_the_regions_valid_in_both_views() -> None:
     for _ in range(2):
         value = dense(one, two, teacher_1, teacher_2, first, second)
         torch.testing.assert_close(value, flat(*(x[both] for x in (one, two, teacher_1, teacher_2))))
-        torch.testing.assert_close(dense.centre, flat.centre)
+        torch.testing.assert_close(dense.center, flat.center)
     swapped = DenseDINOLoss(5).double()
     swapped(two, one, teacher_2, teacher_1, second, first)
     dense.eval()
@@ -143,14 +143,14 @@ def test_dense_dino_equals_the_loop() -> None:
     teacher_1, teacher_2, _, _ = batch(1)
     s1, s2, v1, v2 = (x.numpy() for x in parts)
     loss = DenseDINOLoss(5, 0.2, 0.1).double()
-    loss.centre.copy_(torch.linspace(-1, 1, 5))
-    centre = np.linspace(-1, 1, 5)
+    loss.center.copy_(torch.linspace(-1, 1, 5))
+    center = np.linspace(-1, 1, 5)
     total, count = 0.0, 0
     for i in range(4):
         for k in range(3):
             if v1[i, k] and v2[i, k]:
                 for teacher, student in ((teacher_1, s2), (teacher_2, s1)):
-                    p = np.exp((teacher[i, k].numpy() - centre) / 0.1)
+                    p = np.exp((teacher[i, k].numpy() - center) / 0.1)
                     q = np.exp(student[i, k] / 0.2)
                     total -= sum(a * np.log(b) for a, b in zip(p / p.sum(), q / q.sum(), strict=True)) / 2
                 count += 1
@@ -164,7 +164,7 @@ def test_dense_dino_without_a_valid_region() -> None:
     loss = DenseDINOLoss(5)
     value = loss(one, two, two, two, first & False, second)
     value.backward()
-    assert value.item() == 0 and not one.grad.any() and not loss.centre.any()
+    assert value.item() == 0 and not one.grad.any() and not loss.center.any()
 
 
 def test_bad_arguments() -> None:

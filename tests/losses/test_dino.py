@@ -1,4 +1,4 @@
-"""DINO's loss and centre against a float64 loop, and what they do not depend on."""
+"""DINO's loss and center against a float64 loop, and what they do not depend on."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def softmax(row: np.ndarray) -> np.ndarray:
     return powers / powers.sum()
 
 
-def loop(s1, s2, t1, t2, centre, weights, student_temperature, teacher_temperature) -> float:
+def loop(s1, s2, t1, t2, center, weights, student_temperature, teacher_temperature) -> float:
     value = 0.0
     for n in range(len(s1)):
         for teacher, student in ((t1[n], s2[n]), (t2[n], s1[n])):
-            p = softmax((teacher - centre) / teacher_temperature)
+            p = softmax((teacher - center) / teacher_temperature)
             q = softmax(student / student_temperature)
             value -= 0.5 * weights[n] * sum(p[k] * np.log(q[k]) for k in range(len(p)))
     return value / weights.sum()
@@ -34,17 +34,17 @@ def loop(s1, s2, t1, t2, centre, weights, student_temperature, teacher_temperatu
 @pytest.mark.parametrize("weighted", [False, True])
 def test_three_steps_equal_the_loop(weighted: bool) -> None:
     loss = DINOLoss(K, 0.2, 0.07, 0.8).double()
-    centre = np.zeros(K)
+    center = np.zeros(K)
     for seed in range(3):
         tensors = logits(seed)
         weights = torch.tensor([1.0, 0.0, 2.5, 0.5, 1.0]).double() if weighted else None
         w = np.ones(N) if weights is None else weights.numpy()
         s1, s2, t1, t2 = (x.numpy() for x in tensors)
-        expected = loop(s1, s2, t1, t2, centre, w, 0.2, 0.07)
+        expected = loop(s1, s2, t1, t2, center, w, 0.2, 0.07)
         assert loss(*tensors, weights).item() == pytest.approx(expected, rel=1e-10)
         mean = sum(w[n] * (t1[n] + t2[n]) / 2 for n in range(N)) / w.sum()
-        centre = 0.8 * centre + 0.2 * mean
-        np.testing.assert_allclose(loss.centre.numpy(), centre, rtol=1e-10)
+        center = 0.8 * center + 0.2 * mean
+        np.testing.assert_allclose(loss.center.numpy(), center, rtol=1e-10)
 
 
 def test_gradient_of_the_student_and_none_of_the_teacher() -> None:
@@ -59,7 +59,7 @@ def test_swapping_the_views_changes_nothing() -> None:
     s1, s2, t1, t2 = logits()
     one, other = DINOLoss(K).double(), DINOLoss(K).double()
     torch.testing.assert_close(one(s1, s2, t1, t2), other(s2, s1, t2, t1))
-    torch.testing.assert_close(one.centre, other.centre)
+    torch.testing.assert_close(one.center, other.center)
 
 
 def test_weights_of_0_leave_an_item_out() -> None:
@@ -67,29 +67,29 @@ def test_weights_of_0_leave_an_item_out() -> None:
     weights = torch.tensor([True, False, True, True, False])
     one, other = DINOLoss(K).double(), DINOLoss(K).double()
     torch.testing.assert_close(one(*tensors, weights), other(*(x[weights] for x in tensors)))
-    torch.testing.assert_close(one.centre, other.centre)
+    torch.testing.assert_close(one.center, other.center)
 
 
-def test_nothing_that_counts_gives_0_and_leaves_the_centre() -> None:
+def test_nothing_that_counts_gives_0_and_leaves_the_center() -> None:
     loss = DINOLoss(K)
-    loss.centre.fill_(0.3)
+    loss.center.fill_(0.3)
     tensors = [x.float() for x in logits()]
     tensors[0].requires_grad_()
     value = loss(*tensors, torch.zeros(N, dtype=torch.bool))
     value.backward()
-    assert value.item() == 0 and not tensors[0].grad.any() and (loss.centre == 0.3).all()
+    assert value.item() == 0 and not tensors[0].grad.any() and (loss.center == 0.3).all()
 
 
-def test_centre_stays_in_evaluation_and_is_part_of_the_state() -> None:
+def test_center_stays_in_evaluation_and_is_part_of_the_state() -> None:
     loss = DINOLoss(K)
     loss.eval()(*logits())
-    assert not loss.centre.any()
+    assert not loss.center.any()
     loss.train()(*logits())
     copy = DINOLoss(K)
     copy.load_state_dict(loss.state_dict())
-    assert loss.centre.any() and torch.equal(copy.centre, loss.centre)
-    loss.update_centre(*logits()[2:])
-    assert not torch.equal(copy.centre, loss.centre)
+    assert loss.center.any() and torch.equal(copy.center, loss.center)
+    loss.update_center(*logits()[2:])
+    assert not torch.equal(copy.center, loss.center)
 
 
 def test_least_loss_is_where_the_student_says_what_the_teacher_says() -> None:

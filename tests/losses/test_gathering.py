@@ -1,4 +1,4 @@
-"""Two processes, half of a batch each, equal one process with all of it: loss, gradient and centre."""
+"""Two processes, half of a batch each, equal one process with all of it: loss, gradient and center."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def test_two_processes_equal_one(name: str, two_processes: list[dict]) -> None:
         for key, value in one.items():
             torch.testing.assert_close(result[name][key], value, rtol=1e-12, atol=1e-13)
     if "none" in name:
-        assert one["loss"] == 0 and not one["gradient"].any() and not one["centre"].any()
+        assert one["loss"] == 0 and not one["gradient"].any() and not one["center"].any()
     else:
         assert one["loss"] > 0 and one["gradient"].abs().max() > 1e-4
-        assert "dino" not in name or one["centre"].any()
+        assert "dino" not in name or one["center"].any()
 
 
 def test_one_process_needs_no_setting_up() -> None:

@@ -12,12 +12,12 @@ from hmgdm_monai.metrics.attention import (
     gini,
     head_cosine,
     mass_share,
-    normalised_entropy,
+    normalized_entropy,
     pad_graphs,
     region_mass_ratio,
 )
 
-MEASURES = {"entropy": normalised_entropy, "gini": gini, "share": lambda w, a=None: mass_share(w, areas=a)}
+MEASURES = {"entropy": normalized_entropy, "gini": gini, "share": lambda w, a=None: mass_share(w, areas=a)}
 
 
 def attention(batch: int = 3, heads: int = 2, tokens: int = 7, seed: int = 0) -> torch.Tensor:
@@ -57,14 +57,14 @@ def test_one_token_alone(tokens: int) -> None:
 
 def test_a_single_token_has_even_attention() -> None:
     weights = torch.full((2, 1, 1), 0.3)
-    assert normalised_entropy(weights).tolist() == [[1], [1]]
+    assert normalized_entropy(weights).tolist() == [[1], [1]]
     assert gini(weights).tolist() == [[0], [0]] and mass_share(weights).tolist() == [[1], [1]]
 
 
 def test_attention_in_proportion_to_area_is_even() -> None:
     areas = areas_of()
     weights = areas[:, None].expand(-1, 2, -1)
-    np.testing.assert_allclose(normalised_entropy(weights, areas), 1)
+    np.testing.assert_allclose(normalized_entropy(weights, areas), 1)
     np.testing.assert_allclose(gini(weights, areas), 0, atol=1e-12)
     share = mass_share(weights, areas=areas)
     assert (share >= 0.6 - 1e-6).all() and (share <= 0.6 + (areas / areas.sum(1, keepdim=True)).amax(1)[:, None]).all()
@@ -88,7 +88,7 @@ def test_equal_loops(seed: int, tokens: int, with_areas: bool) -> None:
     for h in range(2):
         w = weights[0, h].numpy()
         divergence = sum(w[n] * np.log(w[n] / a[n]) for n in range(tokens))
-        assert normalised_entropy(weights, areas)[0, h].item() == pytest.approx(1 - divergence / np.log(tokens))
+        assert normalized_entropy(weights, areas)[0, h].item() == pytest.approx(1 - divergence / np.log(tokens))
         # Gini as the mean absolute difference of densities over twice their mean, which is 1.
         difference = sum(a[i] * a[j] * abs(w[i] / a[i] - w[j] / a[j]) for i in range(tokens) for j in range(tokens))
         assert gini(weights, areas)[0, h].item() == pytest.approx(difference / 2)
@@ -110,8 +110,8 @@ def test_equal_loops(seed: int, tokens: int, with_areas: bool) -> None:
 def test_entropy_is_the_textbooks_for_equal_areas() -> None:
     weights = attention()
     expected = -(weights * weights.log()).sum(-1) / np.log(7)
-    torch.testing.assert_close(normalised_entropy(weights), expected)
-    torch.testing.assert_close(normalised_entropy(weights, torch.full((3, 7), 12.0)), expected)
+    torch.testing.assert_close(normalized_entropy(weights), expected)
+    torch.testing.assert_close(normalized_entropy(weights, torch.full((3, 7), 12.0)), expected)
 
 
 def test_batch_is_its_images_and_scale_does_not_matter() -> None:

@@ -10,7 +10,7 @@ from ignite.engine import Engine
 from ignite.exceptions import NotComputableError
 from monai.handlers import from_engine
 
-from hmgdm_monai.metrics.attention import gini, head_cosine, mass_share, normalised_entropy, region_mass_ratio
+from hmgdm_monai.metrics.attention import gini, head_cosine, mass_share, normalized_entropy, region_mass_ratio
 from hmgdm_monai.metrics.attention_metrics import AttentionMetrics
 
 NAMES = ("background", "tissue", "cell")
@@ -36,7 +36,7 @@ def test_means_over_images_under_their_own_names() -> None:
     metrics = run([(weights[:4], regions[:4]), (weights[4:], regions[4:])], AttentionMetrics(NAMES))
     ratio = region_mass_ratio(weights, regions).mean(1)
     expected = {
-        "attention_entropy": normalised_entropy(weights).mean(),
+        "attention_entropy": normalized_entropy(weights).mean(),
         "attention_gini": gini(weights).mean(),
         "attention_share_60": mass_share(weights).mean(),
         "attention_head_cosine": head_cosine(weights).mean(),
@@ -71,7 +71,7 @@ def test_graphs_of_unequal_size_by_image_with_areas() -> None:
     assert metrics["attention_gini"] == pytest.approx(sum(expected) / 3)
     assert "attention_head_cosine" not in metrics  # a gate is one head
     assert run([gates], AttentionMetrics())["attention_entropy"] == pytest.approx(
-        sum(float(normalised_entropy(g[None, None])) for g in gates) / 3
+        sum(float(normalized_entropy(g[None, None])) for g in gates) / 3
     )
 
 

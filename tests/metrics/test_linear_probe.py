@@ -43,7 +43,7 @@ def test_strength_is_chosen_without_the_held_out_labels(monkeypatch: pytest.Monk
     from sklearn.linear_model import LogisticRegression
 
     rng = np.random.default_rng(0)
-    features = np.c_[np.arange(96), rng.normal(size=(96, 2))]  # standardised, the first still tells the rows apart
+    features = np.c_[np.arange(96), rng.normal(size=(96, 2))]  # standardized, the first still tells the rows apart
     fitted: list[int] = []
     fit = LogisticRegression.fit
 

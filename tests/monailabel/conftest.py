@@ -41,7 +41,7 @@ def write_bundle(tiny: Any) -> Callable[..., Path]:
     def write(folder: Path, mode: str = "linear", kind: str = "hmgdm") -> Path:
         encoder = tiny.encoder(kind, {**tiny.run, "recipe": recipe_settings(TILE_PX, TILE_MPP)})
         torch.manual_seed(0)
-        # What a nearest-neighbour classifier remembers is noise in place of tissue, of both classes alike.
+        # What a nearest-neighbor classifier remembers is noise in place of tissue, of both classes alike.
         images = torch.randint(0, 256, (4, 3, TILE_PX, TILE_PX))
         with torch.inference_mode():
             embeddings = encoder(images).clone()

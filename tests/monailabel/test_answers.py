@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from lib.answers import annotation, class_colours, escaped_for_xml, prediction, tile_answers
+from lib.answers import annotation, class_colors, escaped_for_xml, prediction, tile_answers
 
 CLASSES = ("a", 'b & "c" <d>', "e")
 LOCATIONS = np.array([[0, 0], [341, 0], [0, 341]])
@@ -50,9 +50,9 @@ def test_escaped_names_come_back_out_of_xml_as_they_were():
         "m": answer["model"],
         "l": CLASSES[1],
     }
-    assert set(safe["annotations"][0]["annotation"]["labels"]) == set(names)  # a colour is still found by its name
+    assert set(safe["annotations"][0]["annotation"]["labels"]) == set(names)  # a color is still found by its name
 
 
-def test_neighbouring_classes_differ_in_colour():
-    colours = list(class_colours([str(i) for i in range(20)]).values())
-    assert all(a != b for a, b in zip(colours, colours[1:], strict=False))
+def test_neighboring_classes_differ_in_color():
+    colors = list(class_colors([str(i) for i in range(20)]).values())
+    assert all(a != b for a, b in zip(colors, colors[1:], strict=False))

@@ -73,7 +73,7 @@ def test_what_is_no_model_is_refused_in_one_line(model, tmp_path):
 
     metadata = model.bundle / "configs" / "metadata.json"
     good = json.loads(metadata.read_text())
-    metadata.write_text(json.dumps(good).replace('"0": "dark"', '"0": "tumour"'))
+    metadata.write_text(json.dumps(good).replace('"0": "dark"', '"0": "tumor"'))
     refused("are not those of its metadata")
     metadata.write_text("[]")
     refused("is no JSON object")

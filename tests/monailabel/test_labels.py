@@ -8,7 +8,7 @@ from lib.labels import TileLabel, read_labels
 
 from hmgdm_monai.errors import InputError
 
-CLASSES = ("normal", "tumour")
+CLASSES = ("normal", "tumor")
 
 
 def written(tmp_path, content):
@@ -18,8 +18,8 @@ def written(tmp_path, content):
 
 
 def test_a_label_of_an_image_and_labels_of_its_tiles(tmp_path):
-    assert read_labels(written(tmp_path, {"label": "tumour"}), CLASSES) == [TileLabel(1, None)]
-    tiles = {"tiles": [{"location": [512, 256.5], "label": "normal"}, {"location": [0, 0], "label": "tumour"}]}
+    assert read_labels(written(tmp_path, {"label": "tumor"}), CLASSES) == [TileLabel(1, None)]
+    tiles = {"tiles": [{"location": [512, 256.5], "label": "normal"}, {"location": [0, 0], "label": "tumor"}]}
     assert read_labels(written(tmp_path, tiles), CLASSES) == [TileLabel(0, (512, 256.5)), TileLabel(1, (0, 0))]
 
 
@@ -30,13 +30,13 @@ def test_a_label_of_an_image_and_labels_of_its_tiles(tmp_path):
         ("\x00", "is no JSON"),
         ([], "has no label in it"),
         ({"tiles": []}, "has no label in it"),
-        ({"tiles": ["tumour"]}, "has no label in it"),
-        ({"label": "tumor"}, "'tumor' is no class of the model; choose one of normal, tumour"),
-        ({"label": ["tumour"]}, "is no class of the model"),
+        ({"tiles": ["tumor"]}, "has no label in it"),
+        ({"label": "tumor"}, "'tumor' is no class of the model; choose one of normal, tumor"),
+        ({"label": ["tumor"]}, "is no class of the model"),
         ({"tiles": [{"location": [1, 2]}]}, "None is no class of the model"),
-        ({"tiles": [{"location": [1], "label": "tumour"}]}, r"location must be \[x, y\]"),
-        ({"tiles": [{"location": [1, True], "label": "tumour"}]}, r"location must be \[x, y\]"),
-        ('{"tiles": [{"location": [1, NaN], "label": "tumour"}]}', r"location must be \[x, y\]"),
+        ({"tiles": [{"location": [1], "label": "tumor"}]}, r"location must be \[x, y\]"),
+        ({"tiles": [{"location": [1, True], "label": "tumor"}]}, r"location must be \[x, y\]"),
+        ('{"tiles": [{"location": [1, NaN], "label": "tumor"}]}', r"location must be \[x, y\]"),
     ],
 )
 def test_a_bad_label_is_refused_in_one_line_that_names_the_image(tmp_path, content, line):
@@ -67,7 +67,7 @@ def test_a_place_that_no_slide_has_is_refused(tmp_path):
 
 def test_polygons_of_asap_are_regions(tmp_path):
     path = tmp_path / "a.xml"
-    path.write_text(ASAP.format(POLYGON.format("tumour") + POLYGON.format("normal")))
+    path.write_text(ASAP.format(POLYGON.format("tumor") + POLYGON.format("normal")))
     labels = read_labels(path, CLASSES)
     assert [label.class_index for label in labels] == [1, 0]
     for label in labels:
@@ -79,13 +79,13 @@ def test_polygons_of_asap_are_regions(tmp_path):
     [
         ("<a", "is no XML"),
         ('<!DOCTYPE a [<!ENTITY e "e">]><a>&e;</a>', "has a document type"),
-        ("<a/>", "has no annotation in it; give regions a class of normal, tumour"),
+        ("<a/>", "has no annotation in it; give regions a class of normal, tumor"),
         (ASAP.format(""), "has no annotation in it"),
         (ASAP.format(POLYGON.format("Tumor")), "'Tumor' is no class of the model"),
-        (ASAP.format('<Annotation Name="tumour"/>'), "annotation 1 is no polygon of three corners or more"),
-        (ASAP.format(POLYGON.format("tumour").replace('X="1"', 'X="a"')), "annotation 1 is no polygon"),
-        (ASAP.format(POLYGON.format("tumour").replace('X="1"', 'X="nan"')), "annotation 1 is no polygon"),
-        (ASAP.format(POLYGON.format("tumour").replace('X="1"', "")), "annotation 1 is no polygon"),
+        (ASAP.format('<Annotation Name="tumor"/>'), "annotation 1 is no polygon of three corners or more"),
+        (ASAP.format(POLYGON.format("tumor").replace('X="1"', 'X="a"')), "annotation 1 is no polygon"),
+        (ASAP.format(POLYGON.format("tumor").replace('X="1"', 'X="nan"')), "annotation 1 is no polygon"),
+        (ASAP.format(POLYGON.format("tumor").replace('X="1"', "")), "annotation 1 is no polygon"),
     ],
 )
 def test_bad_xml_is_refused_in_one_line(tmp_path, content, line):

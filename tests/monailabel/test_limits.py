@@ -37,7 +37,7 @@ def test_whole_numbers_are_whole():
         read_limits({"json_depth": "1.5"})
 
 
-def test_what_is_misspelt_is_told():
+def test_what_is_misspelled_is_told():
     with pytest.raises(InputError, match="--conf upload_MB: there is no such setting; there are: bundle, .*upload_mb"):
         read_limits({"upload_MB": "1"})
 

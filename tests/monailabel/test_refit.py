@@ -16,7 +16,7 @@ def problem():
     return torch.randn(3, 6, generator=draw), torch.randn(3, generator=draw), inputs, labels
 
 
-def test_the_layer_is_the_minimum_of_what_it_says_it_minimises(problem):
+def test_the_layer_is_the_minimum_of_what_it_says_it_minimizes(problem):
     weight0, bias0, inputs, labels = problem
     weight, bias = (value.double().requires_grad_() for value in moved_layer(weight0, bias0, inputs, labels, 0.7))
     scale = inputs.double().square().mean().sqrt()

@@ -74,7 +74,7 @@ def test_a_region_without_extent_is_the_tile_with_that_corner(slide):
     assert tiles_over(slide, SPEC, Region(37, 41)).tolist() == [[37, 41]]
 
 
-def test_a_region_is_covered_around_its_own_centre(slide):
+def test_a_region_is_covered_around_its_own_center(slide):
     assert tiles_over(slide, SPEC, Region(100, 200, 256, 128)).tolist() == [[100, 200], [228, 200]]
     found = tiles_over(slide, SPEC, Region(100, 200, 300, 150))  # 2.3 x 1.2 tiles
     assert found.tolist() == [[122, 211], [250, 211]]

@@ -164,7 +164,7 @@ def test_a_slides_tiles_come_as_json_dsa_and_asap_in_level_0_pixels(site):
     assert {name: sum(a.get("Name") == name for a in found) for name in CLASSES} == wanted
 
 
-def test_a_region_of_a_slide_gives_the_tiles_whose_centre_is_in_it(site):
+def test_a_region_of_a_slide_gives_the_tiles_whose_center_is_in_it(site):
     def tiles(location, size) -> list:
         wsi = {"wsi": json.dumps({"location": location, "size": size})}
         return ask(site, "/infer/wsi_v2/tiny?image=slide&output=json", data=wsi).json()["tiles"]
@@ -258,11 +258,11 @@ def test_what_the_clients_of_qupath_and_dsa_ask(site):
         asap.find("./Annotations").remove(annotation)
     files = {"label": ("slide123.xml", ElementTree.tostring(asap))}
     ask(site, "/datastore/label?image=slide", "put", files=files)
-    labelled = {(float(a[0][0].get("X")), float(a[0][0].get("Y"))) for a in kept}
+    labeled = {(float(a[0][0].get("X")), float(a[0][0].get("Y"))) for a in kept}
     params = {"model": "vit", "image": "slide", "patch_size": [1024, 1024], "image_size": [1280, 768]}
     sample = ask(site, "/activelearning/most_uncertain", json=params).json()
     assert sample["id"] == "slide" and sample["bbox"] == [*sample["location"], 128, 128]
-    assert tuple(sample["location"]) not in labelled
+    assert tuple(sample["location"]) not in labeled
     stats = ask(site, "/train/vit?run_sync=true").json()
     others = ask(site, "/datastore/", "get").json()["completed"] - 1  # plain tiles, where the test before has run
     assert sum(stats["labels"].values()) == others + 8 and stats["skipped"] == {}

@@ -305,13 +305,13 @@ def test_settings_out_of_range_are_told(build, write_manifest, slides, setting):
 
 def test_any_kind_of_plain_tile_becomes_a_graph(build, write_manifest, tmp_path, stained):
     pixels = stained(64, 64)
-    Image.fromarray(pixels[..., 0]).save(tmp_path / "grey.png")
+    Image.fromarray(pixels[..., 0]).save(tmp_path / "gray.png")
     Image.fromarray(np.dstack([pixels, np.full((64, 64), 255, np.uint8)])).save(tmp_path / "rgba.png")
-    Image.fromarray(pixels[..., 0].astype(np.uint16) * 257).save(tmp_path / "grey16.png")
+    Image.fromarray(pixels[..., 0].astype(np.uint16) * 257).save(tmp_path / "gray16.png")
     tifffile.imwrite(tmp_path / "rgb16.tif", pixels.astype(np.uint16) * 257, photometric="rgb")
-    Image.new("RGB", (64, 64), (180, 60, 120)).save(tmp_path / "one_colour.png")
+    Image.new("RGB", (64, 64), (180, 60, 120)).save(tmp_path / "one_color.png")
     Image.fromarray(stained(50, 70)).save(tmp_path / "odd_size.jpg")
-    names = ["grey.png", "rgba.png", "grey16.png", "rgb16.tif", "one_colour.png", "odd_size.jpg"]
+    names = ["gray.png", "rgba.png", "gray16.png", "rgb16.tif", "one_color.png", "odd_size.jpg"]
     cohort = build(
         write_manifest([{"image": n, "patient": "P", "mpp": 0.5} for n in names]), stain=NormalizeStain(None)
     )
@@ -324,13 +324,13 @@ def test_any_kind_of_plain_tile_becomes_a_graph(build, write_manifest, tmp_path,
     assert store[4].edge_index.shape == (2, 0)
 
 
-def test_stain_is_normalised_before_the_tile_is_cut_and_stored(build, write_manifest, tiles):
+def test_stain_is_normalized_before_the_tile_is_cut_and_stored(build, write_manifest, tiles):
     manifest = write_manifest(tiles)
     plain = build(manifest).store()
     store = build(manifest, stain=NormalizeStain()).store()
-    normalised = NormalizeStain()(plain.image(0).transpose(2, 0, 1))
-    assert np.array_equal(store.image(0), normalised.transpose(1, 2, 0))
-    assert np.array_equal(store[0].label_map.numpy(), CUT(normalised))
+    normalized = NormalizeStain()(plain.image(0).transpose(2, 0, 1))
+    assert np.array_equal(store.image(0), normalized.transpose(1, 2, 0))
+    assert np.array_equal(store[0].label_map.numpy(), CUT(normalized))
 
 
 def test_a_thousand_tiles_of_a_patient_are_one_unit_with_a_name_that_fits(tmp_path, write_manifest):

@@ -110,7 +110,7 @@ def test_a_row_whose_regions_are_of_no_use_is_left_out_with_one_line(tmp_path, c
     )
     result = embed_slides(tiny_pretrained, cohort, tmp_path / "e", progress=False)
     assert sorted(result.slides) == ["d"]
-    assert result.skipped["a"].startswith("none of its 9 tiles has its centre in a region of small.geojson")
+    assert result.skipped["a"].startswith("none of its 9 tiles has its center in a region of small.geojson")
     assert "no annotation of class Stroma; classes in it are Tumor" in result.skipped["b"]
     assert "broken.geojson: not GeoJSON" in result.skipped["c"]
     assert not any("\n" in why for why in result.skipped.values())

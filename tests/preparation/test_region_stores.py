@@ -141,7 +141,7 @@ def test_unknown_classes_are_told_once_for_each_file(cohort, tmp_path, caplog):
     cohort = cohort()
     np.save(tmp_path / "c0.npy", labels)
     with caplog.at_level(logging.WARNING):
-        paths = build_region_stores(cohort, tmp_path / "regions", ImportedPrior(["tumour"], "classes"), progress=False)
+        paths = build_region_stores(cohort, tmp_path / "regions", ImportedPrior(["tumor"], "classes"), progress=False)
     (line,) = [record.getMessage() for record in caplog.records]
     assert "1280 px of class ids beyond the 1 listed (5: 1280)" in line
     assert (maps(paths)[0, 0, :10] == 255).all()

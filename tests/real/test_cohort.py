@@ -17,8 +17,8 @@ from hmgdm_monai.transforms.tile_transforms import graph_transforms
 
 def test_a_cohort_of_real_slides_and_tiles(real_data: Path, tmp_path: Path) -> None:
     slides = sorted((real_data / "slides").glob("*.svs"))
-    labelled = real_data / "prostate_gleason" / "labelled"
-    with (labelled / "manifest.csv").open(newline="") as file:
+    labeled = real_data / "prostate_gleason" / "labelled"
+    with (labeled / "manifest.csv").open(newline="") as file:
         tiles = [row for row, _ in zip(csv.DictReader(file), range(20), strict=False)]
     assert len(slides) == 3
     assert len(tiles) == 20
@@ -28,7 +28,7 @@ def test_a_cohort_of_real_slides_and_tiles(real_data: Path, tmp_path: Path) -> N
             (os.path.relpath(path, tmp_path), path.stem, "", mpp_of_tcga if "TCGA" in path.name else "")
             for path in slides
         ]
-        rows += [(os.path.relpath(labelled / row["file"], tmp_path), row["group"], row["class"], "") for row in tiles]
+        rows += [(os.path.relpath(labeled / row["file"], tmp_path), row["group"], row["class"], "") for row in tiles]
         with (tmp_path / "cohort.csv").open("w", newline="") as file:
             csv.writer(file).writerows([("image", "patient", "label", "mpp"), *rows])
         return build_graph_stores(

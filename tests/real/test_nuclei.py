@@ -12,7 +12,7 @@ from skimage.io import imread
 
 from hmgdm_monai.metrics.instance_segmentation import instance_scores
 from hmgdm_monai.transforms.cell_prior import NucleusPrior
-from hmgdm_monai.transforms.nuclei import SegmentNuclei, haematoxylin
+from hmgdm_monai.transforms.nuclei import SegmentNuclei, hematoxylin
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_the_default_prior_beats_otsu_at_every_scale(images, factor):
         small = image.reshape(3, 1000 // factor, factor, 1000 // factor, factor).mean(axis=(2, 4)).round()
         small = small.astype(np.uint8)
         annotation = labels[factor // 2 :: factor, factor // 2 :: factor]
-        stain = haematoxylin(small.transpose(1, 2, 0))
+        stain = hematoxylin(small.transpose(1, 2, 0))
         otsu = instance_scores(label(stain > threshold_otsu(stain))[0], annotation)
         prior = instance_scores(SegmentNuclei()(small, 0.25 * factor)[0], annotation)
         assert prior.f1 > otsu.f1

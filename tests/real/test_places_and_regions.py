@@ -70,10 +70,10 @@ def test_stores_hold_the_given_tiles_of_a_real_slide(cohort: Path, tmp_path: Pat
         assert list(info.location_px) == PLACES[index]
         expected = slide.read_region(*PLACES[index], 256, 256).astype(int)
         assert np.abs(store.image(index) - expected).mean() < 1  # 0.499 um counts as 0.5
-    centres = np.array([store.tile_info(index).location_px for index in range(2 * len(PLACES), len(store))]) + 128
-    assert len(centres) == counts["region"] > 5
-    assert ((centres > RING[0]) & (centres < RING[2])).all()
-    assert not ((centres > HOLE[0]) & (centres < HOLE[2])).all(1).any()
+    centers = np.array([store.tile_info(index).location_px for index in range(2 * len(PLACES), len(store))]) + 128
+    assert len(centers) == counts["region"] > 5
+    assert ((centers > RING[0]) & (centers < RING[2])).all()
+    assert not ((centers > HOLE[0]) & (centers < HOLE[2])).all(1).any()
 
 
 def test_tiles_of_another_size_are_told_and_the_rest_goes_on(cohort: Path, tmp_path: Path) -> None:

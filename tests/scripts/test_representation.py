@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from benchmark_parts import representation
-from benchmark_parts.floors import colour_texture, pooled, pooled_latents
+from benchmark_parts.floors import color_texture, pooled, pooled_latents
 from skimage.io import imsave
 
 from hmgdm_monai.data.entity_graph import EntityGraph
@@ -20,7 +20,7 @@ CLASSES = ("0_stroma_benign", "1_gleason3", "2_gleason4")
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A folder like that of the prostate tiles: 3 classes x 4 biopsies x 2 labelled tiles, 1 unlabelled each."""
+    """A folder like that of the prostate tiles: 3 classes x 4 biopsies x 2 labeled tiles, 1 unlabeled each."""
     folder = tmp_path / "data" / "prostate_gleason"
     (folder / "unlabelled").mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -86,7 +86,7 @@ def test_spread_over_seeds_and_over_folds_are_kept_apart() -> None:
     def row(*values: float) -> list[dict[str, float]]:
         return [{"balanced_accuracy": value, "auc": value} for value in values]
 
-    summary = representation.summarise({"a": {0: row(0.4, 0.6), 1: row(0.6, 0.8)}, "b": {None: row(0.5, 0.5)}})
+    summary = representation.summarize({"a": {0: row(0.4, 0.6), 1: row(0.6, 0.8)}, "b": {None: row(0.5, 0.5)}})
     assert summary["a"]["auc"] == pytest.approx(0.6)
     assert summary["a"]["auc_sd_seeds"] == pytest.approx(np.std([0.5, 0.7], ddof=1))
     assert summary["a"]["auc_sd_folds"] == pytest.approx(np.std([0.4, 0.6], ddof=1))
@@ -97,12 +97,12 @@ def test_spread_over_seeds_and_over_folds_are_kept_apart() -> None:
 
 
 def test_plain_features_are_kept_for_the_same_tiles_only(data: Path, tmp_path: Path, monkeypatch) -> None:
-    labelled = [tile for tile in representation.prostate_cohort(data) if tile.label is not None][:6]
-    first = representation.floor_features(labelled, tmp_path / "floor.npz")
+    labeled = [tile for tile in representation.prostate_cohort(data) if tile.label is not None][:6]
+    first = representation.floor_features(labeled, tmp_path / "floor.npz")
     assert first.shape == (6, 61)
-    monkeypatch.setattr("benchmark_parts.floors.colour_texture", lambda image: np.zeros(1))
-    np.testing.assert_array_equal(representation.floor_features(labelled, tmp_path / "floor.npz"), first)
-    assert representation.floor_features(labelled[1:], tmp_path / "floor.npz").shape == (5, 1)
+    monkeypatch.setattr("benchmark_parts.floors.color_texture", lambda image: np.zeros(1))
+    np.testing.assert_array_equal(representation.floor_features(labeled, tmp_path / "floor.npz"), first)
+    assert representation.floor_features(labeled[1:], tmp_path / "floor.npz").shape == (5, 1)
 
 
 def test_a_setting_without_a_value_is_refused_before_anything_runs(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_pooling_does_not_hang_on_the_order_of_entities() -> None:
     np.testing.assert_array_equal(pooled_latents(latents), whole[:, :6])
 
 
-def test_colour_and_texture_are_finite_even_of_a_blank_tile() -> None:
-    blank = colour_texture(np.full((64, 64, 3), 240, np.uint8))
+def test_color_and_texture_are_finite_even_of_a_blank_tile() -> None:
+    blank = color_texture(np.full((64, 64, 3), 240, np.uint8))
     assert blank.shape == (61,)
     assert np.isfinite(blank).all()

@@ -84,7 +84,7 @@ def test_settings_go_to_their_family() -> None:
     assert of("mae") == ["seed=1", "view_px=64", "backbone={'name': 'x'}"]
     assert of("hmgdm") == ["seed=1", "early_stop::patience=3", "backbone={'name': 'x'}"]
     assert of("segresnet_entities")[-1] == "backbone=segresnet_he"  # its own wins
-    assert of("colour") == ["seed=1", "backbone={'name': 'x'}"]
+    assert of("color") == ["seed=1", "backbone={'name': 'x'}"]
     for method in methods.METHODS.values():
         for config in method.configs:
             assert (CONFIGS / config).is_file()
@@ -123,7 +123,7 @@ def test_methods_that_share_entities_are_told_from_those_that_do_not(tmp_path: P
     assert work("segresnet").entity_settings == work("segresnet_entities").entity_settings
     assert work("hmgdm_states").folder == work("hmgdm").folder != work("hmgdm", 1).folder
     seeds = [seed for number in range(5) for seed in work("hmgdm", number).fold_seeds]
-    assert len(set(seeds)) == 10 and work("hmgdm", 3).fold_seeds == work("colour", 3).fold_seeds
+    assert len(set(seeds)) == 10 and work("hmgdm", 3).fold_seeds == work("color", 3).fold_seeds
 
 
 def test_pretraining_is_given_no_labels_and_classes_must_stand_against_others(manifest: Path, tmp_path: Path) -> None:
@@ -169,15 +169,15 @@ def test_the_smallest_version_from_tiles_to_table(manifest: Path, tmp_path: Path
     results = json.loads((output / "results.json").read_text())
     assert results["data"]["scored"] == 18 and results["data"]["groups"] == 6 and results["folds_without_auc"] == 0
     rows = results["stains"]["plain"]
-    assert list(rows) == ["hmgdm", "untrained_graph", "backbone_entities", "colour"]
+    assert list(rows) == ["hmgdm", "untrained_graph", "backbone_entities", "color"]
     for row in rows.values():
         for probe in probes.PROBES:
             assert all(0 <= row["scores"][probe][metric]["mean"] <= 1 for metric in scoring.METRICS)
-    assert rows["colour"]["scores"]["linear"]["auc"]["mean"] == 1  # the classes differ in color
-    assert set(rows["colour"]["paired"]) == {"backbone_entities", "hmgdm"} and not rows["colour"]["cost"]
+    assert rows["color"]["scores"]["linear"]["auc"]["mean"] == 1  # the classes differ in color
+    assert set(rows["color"]["paired"]) == {"backbone_entities", "hmgdm"} and not rows["color"]["cost"]
     assert set(rows["hmgdm"]["finetuned"]) == {"fine-tuned, 10 %", "fine-tuned, 100 %"}
     assert set(rows["hmgdm"]["finetuned_paired"]) == set(rows["hmgdm"]["finetuned"])
-    assert not rows["untrained_graph"]["finetuned_paired"] and not rows["colour"]["finetuned"]
+    assert not rows["untrained_graph"]["finetuned_paired"] and not rows["color"]["finetuned"]
     cost = {name: values[0] for name, values in rows["hmgdm"]["cost"].items()}
     assert cost["epochs"] == 1 and cost["cpu_min"] > cost["encoding_cpu_min"] > 0
     assert 0.5 < sum(cost[f"{part}_share"] for part in ("data", "forward", "backward", "update")) < 1.01
@@ -187,11 +187,11 @@ def test_the_smallest_version_from_tiles_to_table(manifest: Path, tmp_path: Path
     assert len(blocks) == 5 and all(len({line.count("|") for line in block.splitlines()}) == 1 for block in blocks)
     # Again: nothing is trained, and with corrupted tiles and more rows beside.
     latents = sorted((output / "stores" / "latents").iterdir())
-    names = ["hmgdm", "hmgdm_states", "backbone_tile", "backbone_entities", "mae", "untrained_vit", "colour"]
+    names = ["hmgdm", "hmgdm_states", "backbone_tile", "backbone_entities", "mae", "untrained_vit", "color"]
     more = [*arguments, "--methods", *names, "--robustness", "--jobs", "2", "--finetune-epochs", "0"]
     assert reproduce.main(more) == 0
     again = json.loads((output / "results.json").read_text())["stains"]["plain"]
-    for name in ("hmgdm", "backbone_entities", "colour"):
+    for name in ("hmgdm", "backbone_entities", "color"):
         assert again[name]["cost"] == rows[name]["cost"] and again[name]["features"] == rows[name]["features"]
         assert again[name]["scores"]["linear"] == rows[name]["scores"]["linear"]
     assert sorted((output / "stores" / "latents").iterdir()) == latents

@@ -84,9 +84,9 @@ def test_imported_cells_stand_over_tissue(tile, row):
 
 
 def test_imported_cell_types_follow_the_list_and_unknown_ones_belong_nowhere(tile, row):
-    prior = ImportedPrior(["immune", "tumour"], labels="classes")
+    prior = ImportedPrior(["immune", "tumor"], labels="classes")
     regions = prior(tile, None, 0.5, row, (0, 0))[0]
-    assert prior.names == ("background", "other tissue", "immune", "tumour")
+    assert prior.names == ("background", "other tissue", "immune", "tumor")
     assert [int((regions == value).sum()) for value in (2, 3, NO_REGION)] == [100, 100, 100]
     (note,) = prior.notes(row)
     assert "100 px of class ids beyond the 2 listed (7: 100)" in note

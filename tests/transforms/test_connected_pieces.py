@@ -1,4 +1,4 @@
-"""Connected pieces equal SciPy's; small ones go to the neighbour nearest in colour."""
+"""Connected pieces equal SciPy's; small ones go to the neighbor nearest in color."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def test_no_piece_stays_small_and_large_ones_stay_whole(labels: np.ndarray, min_
         assert np.array_equal(connected, pieces)
 
 
-def test_a_small_piece_joins_the_neighbour_nearest_in_colour() -> None:
+def test_a_small_piece_joins_the_neighbor_nearest_in_color() -> None:
     labels = np.zeros((10, 30), np.int32)
     labels[:, 20:] = 1
     labels[3:6, 18:20] = 2  # 2 px wide between both; its longer border is with 0
-    grey = np.where(labels == 0, 0.0, np.where(labels == 1, 1.0, 0.8)).astype(np.float32)
-    connected = connect(np.stack([grey] * 3), labels, 50)
+    gray = np.where(labels == 0, 0.0, np.where(labels == 1, 1.0, 0.8)).astype(np.float32)
+    connected = connect(np.stack([gray] * 3), labels, 50)
     assert (connected[labels == 2] == connected[0, 29]).all()
     assert connected.max() == 1

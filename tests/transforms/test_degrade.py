@@ -54,13 +54,13 @@ def test_compression_is_that_of_jpeg(tile: np.ndarray) -> None:
     assert np.array_equal(found, np.asarray(Image.open(file)).transpose(2, 0, 1))
 
 
-def test_blur_smooths_and_stain_moves_colour_not_place(tile: np.ndarray) -> None:
+def test_blur_smooths_and_stain_moves_color_not_place(tile: np.ndarray) -> None:
     blurred = RandDegrade(**{**OFF, "blur_probability": 1.0}, blur_sigma_px=(1.5, 1.5))(tile)
     assert roughness(blurred) < 0.3 * roughness(tile)
     stained = RandDegrade(**{**OFF, "stain_scale": 0.3}).set_random_state(1)(tile)
     assert np.abs(stained.mean((1, 2)) - tile.mean((1, 2))).max() > 2
-    grey = [image.astype(float).mean(0).ravel() for image in (stained, tile)]
-    assert np.corrcoef(*grey)[0, 1] > 0.98
+    gray = [image.astype(float).mean(0).ravel() for image in (stained, tile)]
+    assert np.corrcoef(*gray)[0, 1] > 0.98
 
 
 def test_as_many_tiles_are_blurred_and_compressed_as_was_said(tile: np.ndarray) -> None:

@@ -16,7 +16,7 @@ from hmgdm_monai.transforms.entity_graph import (
     BuildEntityGraphd,
     build_entity_graph,
     cut_windows,
-    window_centres_px,
+    window_centers_px,
 )
 from hmgdm_monai.transforms.region_adjacency import number_by_first_pixel
 from hmgdm_monai.transforms.superpixels import Superpixels, Superpixelsd
@@ -62,11 +62,11 @@ def test_windows_equal_crops_of_the_padded_tile(
     x = data.draw(st.integers(-20, width + 20))
     y = data.draw(st.integers(-20, height + 20))
     tile = random_tile(height, width, seed).transpose(1, 2, 0)
-    centre = np.array([[x + size / 2, y + size / 2]])  # the window starts at exactly (x, y)
+    center = np.array([[x + size / 2, y + size / 2]])  # the window starts at exactly (x, y)
     room = 80
     padded = np.pad(tile, ((room, room), (room, room), (0, 0)), mode="reflect")
     expected = padded[y + room : y + room + size, x + room : x + room + size].transpose(2, 0, 1)
-    assert np.array_equal(cut_windows(tile, centre, size)[0], expected)
+    assert np.array_equal(cut_windows(tile, center, size)[0], expected)
 
 
 def test_edges_stand_once_sorted() -> None:
@@ -114,9 +114,9 @@ def test_the_tile_is_kept_as_it_is_where_it_is_wanted() -> None:
     assert torch.equal(bare.pos, whole.pos) and torch.equal(bare.edge_index, whole.edge_index)
 
 
-def test_window_centres_of_edges_are_midway() -> None:
+def test_window_centers_of_edges_are_midway() -> None:
     pos = torch.tensor([[0.25, 0.5], [0.75, 1.0]])
-    vertices, edges = window_centres_px(pos, torch.tensor([[0], [1]]), height=10, width=20)
+    vertices, edges = window_centers_px(pos, torch.tensor([[0], [1]]), height=10, width=20)
     assert vertices.tolist() == [[5.0, 5.0], [15.0, 10.0]]
     assert edges.tolist() == [[10.0, 7.5]]
 

@@ -11,13 +11,13 @@ from skimage.data import immunohistochemistry
 
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.metrics.instance_segmentation import instance_scores
-from hmgdm_monai.transforms.nuclei import SegmentNuclei, SegmentNucleid, glass_mask, haematoxylin
+from hmgdm_monai.transforms.nuclei import SegmentNuclei, SegmentNucleid, glass_mask, hematoxylin
 from hmgdm_monai.transforms.stain import LIGHT, REFERENCE_STAINS
 
 
-def stain(haematoxylin_map: np.ndarray, eosin: float = 0.3, seed: int = 0) -> np.ndarray:
-    """(3, H, W) uint8 of a map of haematoxylin over even eosin, with the noise of a camera."""
-    concentrations = np.stack([haematoxylin_map, np.full_like(haematoxylin_map, eosin)])
+def stain(hematoxylin_map: np.ndarray, eosin: float = 0.3, seed: int = 0) -> np.ndarray:
+    """(3, H, W) uint8 of a map of hematoxylin over even eosin, with the noise of a camera."""
+    concentrations = np.stack([hematoxylin_map, np.full_like(hematoxylin_map, eosin)])
     light = LIGHT * np.exp(-np.einsum("cs,shw->chw", REFERENCE_STAINS, concentrations))
     noise = np.random.default_rng(seed).normal(0, 3, light.shape)
     return np.clip(np.rint(light + noise), 0, 255).astype(np.uint8)
@@ -51,9 +51,9 @@ def test_discs_are_found_at_any_scale(mpp):
 def test_touching_nuclei_are_split():
     size = 256
     y, x = np.mgrid[:size, :size] * 0.5
-    centres = [(30 + 32 * i, 30 + 32 * j + k * 8) for i in range(3) for j in range(3) for k in (0, 1)]
+    centers = [(30 + 32 * i, 30 + 32 * j + k * 8) for i in range(3) for j in range(3) for k in (0, 1)]
     near = np.zeros((size, size), bool)
-    for cy, cx in centres:
+    for cy, cx in centers:
         near |= (y - cy) ** 2 + (x - cx) ** 2 <= 4.5**2
     assert label(near)[1] == 9
     assert SegmentNuclei()(stain(0.1 + 1.2 * near), 0.5).max() == 18
@@ -80,7 +80,7 @@ def test_a_pale_middle_is_filled_and_the_lumen_of_a_ring_of_nuclei_is_not():
         stain(np.zeros((96, 96)), eosin=0.0),
         stain(0.2 + 0.1 * np.sin(np.arange(96) / 4)[None].repeat(96, 0)),
     ],
-    ids=["glass", "black", "stroma", "dark throughout", "glass with noise", "fibres"],
+    ids=["glass", "black", "stroma", "dark throughout", "glass with noise", "fibers"],
 )
 @pytest.mark.parametrize("mpp", [0.25, 1.0])
 def test_a_tile_without_nuclei_gives_none(image, mpp):
@@ -133,11 +133,11 @@ def test_containers_are_kept_and_the_dictionary_version_agrees(tile):
         assert set(data) == {"image", "mpp"}
 
 
-def test_haematoxylin_is_what_was_put_in():
+def test_hematoxylin_is_what_was_put_in():
     amount = np.linspace(0, 1.5, 64)[None].repeat(8, 0)
     exact = LIGHT * np.exp(-np.einsum("cs,shw->chw", REFERENCE_STAINS, np.stack([amount, 0 * amount + 0.3]))) - 1
     image = np.rint(exact).astype(np.uint8).transpose(1, 2, 0)
-    assert np.abs(haematoxylin(image) - amount).max() < 0.03
+    assert np.abs(hematoxylin(image) - amount).max() < 0.03
 
 
 def test_glass_is_what_is_bright():

@@ -1,4 +1,4 @@
-"""Paired views: image and region map stay together, draws are reproducible, colour touches the image alone."""
+"""Paired views: image and region map stay together, draws are reproducible, color touches the image alone."""
 
 from __future__ import annotations
 
@@ -96,11 +96,11 @@ def test_the_generator_alone_decides() -> None:
     assert not torch.equal(first[0].image, first[1].image)
 
 
-def test_colour_leaves_place_and_regions_as_they_are() -> None:
+def test_color_leaves_place_and_regions_as_they_are() -> None:
     images, regions = tiles()
-    coloured = PairedViews(24, blur_probability=1.0).batch(images, regions, torch.Generator().manual_seed(3))
+    colored = PairedViews(24, blur_probability=1.0).batch(images, regions, torch.Generator().manual_seed(3))
     plain = PairedViews(24, **PLAIN).batch(images, regions, torch.Generator().manual_seed(3))
-    for one, other in zip(coloured, plain, strict=True):
+    for one, other in zip(colored, plain, strict=True):
         assert torch.equal(one.regions, other.regions)
         assert not torch.allclose(one.image, other.image, atol=0.02)
         assert one.image.dtype == torch.float32 and 0 <= one.image.min() and one.image.max() <= 1

@@ -13,7 +13,7 @@ from hmgdm_monai.errors import InputError
 from hmgdm_monai.transforms.region_adjacency import (
     centroids_px,
     check_label_map,
-    merge_similar_neighbours,
+    merge_similar_neighbors,
     number_by_first_pixel,
     region_adjacency,
 )
@@ -51,7 +51,7 @@ def test_a_common_corner_is_no_edge() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(label_maps)
-def test_centroids_are_means_of_pixel_centres_and_flip_with_the_map(labels: np.ndarray) -> None:
+def test_centroids_are_means_of_pixel_centers_and_flip_with_the_map(labels: np.ndarray) -> None:
     centroids = centroids_px(labels)
     for k, centroid in enumerate(centroids):
         rows, columns = np.nonzero(labels == k)
@@ -86,33 +86,33 @@ def test_bad_label_maps_are_named_in_one_line(labels: np.ndarray, word: str) -> 
     assert "\n" not in str(error.value)
 
 
-def stripes(*greys: int) -> tuple[np.ndarray, np.ndarray]:
-    labels = np.repeat(np.arange(len(greys), dtype=np.int32), 4)[None].repeat(6, axis=0)
-    image = np.repeat(np.array(greys, np.uint8)[labels][..., None], 3, axis=-1)
+def stripes(*grays: int) -> tuple[np.ndarray, np.ndarray]:
+    labels = np.repeat(np.arange(len(grays), dtype=np.int32), 4)[None].repeat(6, axis=0)
+    image = np.repeat(np.array(grays, np.uint8)[labels][..., None], 3, axis=-1)
     return image, labels
 
 
-def test_like_neighbours_merge_and_unlike_stay() -> None:
+def test_like_neighbors_merge_and_unlike_stay() -> None:
     image, labels = stripes(100, 102, 200, 201, 100)
-    merged = merge_similar_neighbours(image, labels, threshold=0.02)
+    merged = merge_similar_neighbors(image, labels, threshold=0.02)
     assert merged[0, ::4].tolist() == [0, 0, 1, 1, 2]  # the last is like the first, but does not touch it
 
 
 def test_a_slow_ramp_does_not_merge_end_to_end() -> None:
     image, labels = stripes(*range(0, 250, 10))
     step = np.sqrt(3) * 10 / (255 * 3)
-    merged = merge_similar_neighbours(image, labels, threshold=step * 1.01)
+    merged = merge_similar_neighbors(image, labels, threshold=step * 1.01)
     assert 1 < merged.max() + 1 < labels.max() + 1
-    assert np.array_equal(merge_similar_neighbours(image, labels, threshold=step * 0.99), labels)
+    assert np.array_equal(merge_similar_neighbors(image, labels, threshold=step * 0.99), labels)
 
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 1000), threshold=st.floats(0.0, 0.3))
-def test_merging_leaves_no_like_neighbours_and_keeps_pieces_whole(seed: int, threshold: float) -> None:
+def test_merging_leaves_no_like_neighbors_and_keeps_pieces_whole(seed: int, threshold: float) -> None:
     rng = np.random.default_rng(seed)
     labels = np.kron(np.arange(20, dtype=np.int32).reshape(4, 5), np.ones((3, 3), np.int32))
     image = rng.integers(0, 256, (20, 3), dtype=np.uint8)[labels]
-    merged = merge_similar_neighbours(image, labels, threshold)
+    merged = merge_similar_neighbors(image, labels, threshold)
     assert all(label(merged == k)[1] == 1 for k in range(merged.max() + 1))
     means = np.array([image[merged == k].mean(axis=0) for k in range(merged.max() + 1)])
     for i, j in region_adjacency(merged).T:

@@ -1,4 +1,4 @@
-"""SLIC: connected, contiguous, about as many as asked for, along the borders, and one superpixel for one colour."""
+"""SLIC: connected, contiguous, about as many as asked for, along the borders, and one superpixel for one color."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ def test_no_superpixel_is_a_crumb() -> None:
     assert np.bincount(labels.ravel()).min() >= 0.5 * 256 * 256 / 50 * 0.9
 
 
-@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (200, 120, 180)])
-def test_one_colour_is_one_superpixel(colour: tuple[int, int, int]) -> None:
-    assert (slic(np.full((64, 48, 3), colour, np.uint8)) == 0).all()
+@pytest.mark.parametrize("color", [(0, 0, 0), (255, 255, 255), (200, 120, 180)])
+def test_one_color_is_one_superpixel(color: tuple[int, int, int]) -> None:
+    assert (slic(np.full((64, 48, 3), color, np.uint8)) == 0).all()
 
 
-def test_borders_of_patches_of_colour_are_kept() -> None:
+def test_borders_of_patches_of_color_are_kept() -> None:
     rng = np.random.default_rng(3)
     patches = np.kron(np.arange(16).reshape(4, 4), np.ones((50, 50), int))
     image = rng.permutation(np.linspace(0, 255, 16).astype(np.uint8))[patches]
@@ -96,7 +96,7 @@ def test_same_image_same_labels_whatever_the_memory_order() -> None:
     assert np.array_equal(slic(image), slic(image.copy()))
 
 
-def test_colour_and_blur_are_those_of_scikit_image() -> None:
+def test_color_and_blur_are_those_of_scikit_image() -> None:
     image = np.random.default_rng(0).integers(0, 256, (40, 57, 3), dtype=np.uint8)
     image[0, 0], image[0, 1] = 0, 255  # the whole range: nothing is stretched
     planes = np.empty((3, 40, 57), np.float32)

@@ -10,7 +10,7 @@ from hmgdm_monai.transforms.stain import REFERENCE_STAINS, NormalizeStain, Norma
 
 
 def _tile(stains: np.ndarray, strength: float = 1.0) -> np.ndarray:
-    """(3, 96, 96) uint8: nuclei of pure haematoxylin, pure eosin and mixtures, by the law of Beer and Lambert."""
+    """(3, 96, 96) uint8: nuclei of pure hematoxylin, pure eosin and mixtures, by the law of Beer and Lambert."""
     rng = np.random.default_rng(3)
     amount = rng.uniform(0.4, 1.2, (2, 96 * 96))
     kind = rng.integers(0, 3, 96 * 96)
@@ -33,7 +33,7 @@ def test_stain_vectors_are_those_that_made_the_image(stains):
     assert angles.max() < 2.5
 
 
-def test_normalisation_removes_the_laboratory():
+def test_normalization_removes_the_laboratory():
     normalize = NormalizeStain()
     images = [_tile(REFERENCE), _tile(OTHER), _tile(OTHER, 0.7)]
     before = [np.abs(image.astype(float) - images[0]).mean() for image in images[1:]]
@@ -54,9 +54,9 @@ def test_types_and_meta_data_are_kept():
     np.testing.assert_array_equal(np.asarray(meta), expected)
 
 
-@pytest.mark.parametrize("colour", [(255, 255, 255), (0, 0, 0), (180, 90, 160), (240, 239, 241)])
-def test_blank_and_single_coloured_tiles_are_unchanged(colour):
-    image = np.broadcast_to(np.array(colour, np.uint8)[:, None, None], (3, 32, 32)).copy()
+@pytest.mark.parametrize("color", [(255, 255, 255), (0, 0, 0), (180, 90, 160), (240, 239, 241)])
+def test_blank_and_single_colored_tiles_are_unchanged(color):
+    image = np.broadcast_to(np.array(color, np.uint8)[:, None, None], (3, 32, 32)).copy()
     np.testing.assert_array_equal(NormalizeStain()(image), image)
     image[:, 3, 4] = (100, 40, 90)  # a single stained pixel does not make two stains
     np.testing.assert_array_equal(NormalizeStain()(image), image)

@@ -46,7 +46,7 @@ def test_merging_leaves_fewer(tile: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_one_colour_is_one_superpixel(method: str) -> None:
+def test_one_color_is_one_superpixel(method: str) -> None:
     labels = Superpixels(method=method)(np.full((3, 40, 50), 211, np.uint8))
     assert labels.shape == (1, 40, 50)
     assert (labels == 0).all()

@@ -22,7 +22,7 @@ def as_set(edges: np.ndarray) -> set[tuple[int, int]]:
     return set(pairs)
 
 
-def test_neighbours_are_those_of_all_pairs() -> None:
+def test_neighbors_are_those_of_all_pairs() -> None:
     rng = np.random.default_rng(0)
     features, coords = rng.normal(size=(60, 6)), rng.uniform(size=(60, 2))
     spatial, feature = nearest(coords, 8), nearest(features, 5)
@@ -31,7 +31,7 @@ def test_neighbours_are_those_of_all_pairs() -> None:
     assert as_set(TileGraph(8, 5)(features, coords)) == spatial | feature
 
 
-def test_on_a_grid_the_eight_around_are_neighbours() -> None:
+def test_on_a_grid_the_eight_around_are_neighbors() -> None:
     coords = np.stack(np.meshgrid(np.arange(5), np.arange(5)), -1).reshape(-1, 2) * 512
     edges = TileGraph(8, 0)(np.zeros((25, 1)), coords)
     assert set(edges[0, edges[1] == 12].tolist()) == {6, 7, 8, 11, 13, 16, 17, 18}
@@ -48,12 +48,12 @@ def test_principal_components_keep_distances_of_low_rank_features() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_few_tiles_have_few_neighbours(count: int) -> None:
+def test_few_tiles_have_few_neighbors(count: int) -> None:
     edges = TileGraph(8, 8)(np.random.default_rng(0).normal(size=(count, 3)), np.arange(2 * count).reshape(count, 2))
     assert as_set(edges) == {(n, m) for n in range(count) for m in range(count) if n != m}
 
 
-def test_tiles_that_coincide_never_become_their_own_neighbour() -> None:
+def test_tiles_that_coincide_never_become_their_own_neighbor() -> None:
     edges = TileGraph(0, 4)(np.zeros((30, 3)), None)
     assert (edges[0] != edges[1]).all() and np.bincount(edges[1]).tolist() == [4] * 30
 

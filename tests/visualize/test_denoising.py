@@ -1,4 +1,4 @@
-"""What is hidden is grey or restored; what is visible is the tile, in every panel."""
+"""What is hidden is gray or restored; what is visible is the tile, in every panel."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_panels_in_their_order() -> None:
     tile = TILE.transpose(1, 2, 0)
     assert len(panels) == 2 + len(STEPS) + 1
     assert np.array_equal(panels[0], tile)
-    assert len(np.unique(panels[1][HIDDEN[0]])) == 1  # one grey: nothing of the hidden half shines through
+    assert len(np.unique(panels[1][HIDDEN[0]])) == 1  # one gray: nothing of the hidden half shines through
     for panel, painted in zip(panels[2:], [*STEPS, TRUTH], strict=True):
         assert np.array_equal(panel[HIDDEN[0]], painted[HIDDEN[0]])
     for panel in panels:
@@ -72,7 +72,7 @@ def test_nothing_or_all_hidden_still_gives_a_file(all_hidden: bool, tmp_path: Pa
         assert image.width > image.height
 
 
-def test_titles_of_neighbours_do_not_overlap() -> None:
+def test_titles_of_neighbors_do_not_overlap() -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     figure = draw_denoising(TILE, STEPS, ["noise\nt = 999", "t = 500", "restored\nt = 0"], HIDDEN, TRUTH)

@@ -17,12 +17,12 @@ BORDER, EDGE, VERTEX = (255, 0, 0), (0, 0, 0), (0, 0, 255)
 
 
 def draw(graph: EntityGraph, image: np.ndarray | None = TILE, **options: object) -> np.ndarray:
-    colours = {"border_colour": BORDER, "edge_colour": EDGE, "vertex_colour": VERTEX}
-    return draw_entity_graph(graph, image, **colours, **options).astype(int)
+    colors = {"border_color": BORDER, "edge_color": EDGE, "vertex_color": VERTEX}
+    return draw_entity_graph(graph, image, **colors, **options).astype(int)
 
 
-def near(pixel: np.ndarray, colour: tuple[int, int, int]) -> bool:
-    return bool(np.abs(pixel - np.array(colour)).max() < 60)
+def near(pixel: np.ndarray, color: tuple[int, int, int]) -> bool:
+    return bool(np.abs(pixel - np.array(color)).max() < 60)
 
 
 @pytest.mark.parametrize("scale", [1, 3, 4])

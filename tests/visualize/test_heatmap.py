@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hmgdm_monai.visualize.heatmap import (
     Placed,
     bar_length_um,
-    colours_of,
+    colors_of,
     draw_heatmap,
     length_text,
     tile_grid,
@@ -39,13 +39,13 @@ def test_tiles_lie_on_their_grid_though_corners_are_rounded():
     assert (left, right, top, bottom) == (15, 115, 15, 65)  # cells around the tiles' middles, at 40 and 90
 
 
-def test_one_outlier_does_not_take_all_colours():
+def test_one_outlier_does_not_take_all_colors():
     values = np.linspace(0, 1, 1000)
     assert value_range(values[:5])[1] == values[4]
     assert value_range(np.append(values, [1e6, np.nan]))[1] < 1.1
     low, high = value_range(np.full(3, 2.0))
     assert low < 2 < high
-    assert len(np.unique(colours_of(np.array([0, 0.5, 1, 9]), (0, 1)), axis=0)) == 3
+    assert len(np.unique(colors_of(np.array([0, 0.5, 1, 9]), (0, 1)), axis=0)) == 3
 
 
 @pytest.mark.parametrize("mpp", [0.5, None])
@@ -71,7 +71,7 @@ def test_hot_cell_is_painted_where_it_lies_and_nowhere_else(mpp):
     hot, cold, none = at(painted, 590, 290), at(painted, 450, 250), at(painted, 850, 250)
     assert hot[0] > hot[2] + 60  # yellow
     assert cold[2] > cold[1]  # violet
-    np.testing.assert_allclose(none, 200, atol=3)  # bare grey
+    np.testing.assert_allclose(none, 200, atol=3)  # bare gray
     assert [len(axes.texts) for axes in (plain, painted)] == ([1, 1] if mpp else [0, 0])
     assert bar.get_ylabel() == "heat"
     assert ("no scale bar" in figure.get_supxlabel()) == (mpp is None)
@@ -83,9 +83,9 @@ def test_tiles_of_another_programs_grid_are_painted_where_they_lie():
     cell = painted.pixel_px
     assert cell == 12.5
     for (x, y), value in zip(coords, np.arange(1.0, 5.0), strict=True):
-        centres = (np.argwhere(painted.pixels == value)[:, ::-1] + 0.5) * cell + painted.origin_px
-        assert len(centres) == 64
-        np.testing.assert_allclose(centres.mean(0), (x + 50, y + 50), atol=cell / 2)
+        centers = (np.argwhere(painted.pixels == value)[:, ::-1] + 0.5) * cell + painted.origin_px
+        assert len(centers) == 64
+        np.testing.assert_allclose(centers.mean(0), (x + 50, y + 50), atol=cell / 2)
     assert np.isfinite(painted.pixels).sum() == 4 * 64
 
 

@@ -70,10 +70,10 @@ def test_beyond_the_window_its_nearest_pixel_is_repeated() -> None:
 
 def test_a_superpixel_takes_its_own_window_alone() -> None:
     _, graph = random_tile(30, 24, seed=5)
-    colours = torch.linspace(0, 1, graph.num_vertices)
-    flat = colours[:, None, None, None].expand(-1, 3, 8, 8)
+    colors = torch.linspace(0, 1, graph.num_vertices)
+    flat = colors[:, None, None, None].expand(-1, 3, 8, 8)
     painted = paint_superpixels(graph.label_map, flat, graph.pos)
-    expected = np.rint(colours.numpy() * 255).astype(np.uint8)[graph.label_map[0].numpy()]
+    expected = np.rint(colors.numpy() * 255).astype(np.uint8)[graph.label_map[0].numpy()]
     assert np.array_equal(painted, np.repeat(expected[..., None], 3, axis=-1))
 
 

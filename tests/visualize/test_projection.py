@@ -10,11 +10,11 @@ from hmgdm_monai.visualize.projection import draw_projection, project
 @pytest.fixture
 def clusters():
     generator = np.random.default_rng(0)
-    centres = generator.normal(size=(3, 20)) * 6
-    return np.repeat(centres, 20, axis=0) + generator.normal(size=(60, 20)), np.repeat(list("abc"), 20)
+    centers = generator.normal(size=(3, 20)) * 6
+    return np.repeat(centers, 20, axis=0) + generator.normal(size=(60, 20)), np.repeat(list("abc"), 20)
 
 
-def test_neighbours_stay_neighbours_and_the_seed_decides(clusters):
+def test_neighbors_stay_neighbors_and_the_seed_decides(clusters):
     features, names = clusters
     points = project(features, "tsne", seed=1)
     distances = np.linalg.norm(points[:, None] - points[None], axis=2) + 1e9 * np.eye(60)
@@ -39,7 +39,7 @@ def test_few_tiles_and_unknown_methods(clusters):
         project(clusters[0], "pca")
 
 
-def test_legend_or_colour_bar_by_what_the_column_holds(clusters):
+def test_legend_or_color_bar_by_what_the_column_holds(clusters):
     points = clusters[0][:, :2]
     texts = [str(name) for name in clusters[1]]
     texts[0] = ""

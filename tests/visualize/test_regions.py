@@ -8,9 +8,9 @@ import torch
 
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.visualize.regions import (
-    COLOURS,
-    NO_REGION_COLOUR,
-    colours_of_regions,
+    COLORS,
+    NO_REGION_COLOR,
+    colors_of_regions,
     draw_outlines,
     region_figure,
 )
@@ -25,10 +25,10 @@ NAMES = ("background", "other tissue", "cell")
 
 
 def test_outlines_lie_on_the_rims_and_nowhere_else():
-    colour = (1, 2, 3)
-    drawing = draw_outlines(TILE, NUCLEI, scale=4, colour=colour)
+    color = (1, 2, 3)
+    drawing = draw_outlines(TILE, NUCLEI, scale=4, color=color)
     assert drawing.shape == (160, 240, 3)
-    lines = (drawing == colour).all(axis=2)
+    lines = (drawing == color).all(axis=2)
     assert lines[40, 40:160].all()
     assert lines[60:100, 119:121].all()  # between the two
     assert not lines[50:110, 50:110].any()
@@ -39,7 +39,7 @@ def test_outlines_lie_on_the_rims_and_nowhere_else():
 def test_an_outline_stays_visible_on_a_large_tile():
     tile, labels = np.full((3, 1000, 1000), 200, np.uint8), np.zeros((1000, 1000), int)
     labels[300:700, 300:700] = 1
-    lines = (draw_outlines(tile, labels, colour=(1, 2, 3)) == (1, 2, 3)).all(axis=2)
+    lines = (draw_outlines(tile, labels, color=(1, 2, 3)) == (1, 2, 3)).all(axis=2)
     assert lines[500].sum() >= 4  # two rims, each at least 2 px of 1000
     assert not lines[:299].any()
 
@@ -71,10 +71,10 @@ def test_many_regions_have_no_legend():
     assert figure.axes[2].get_title() == "region map: 24 regions"
 
 
-def test_colours_differ():
-    few, many = colours_of_regions(3), colours_of_regions(60)
-    assert np.array_equal(few[:3], COLOURS[:3])
-    assert tuple(few[255]) == NO_REGION_COLOUR
+def test_colors_differ():
+    few, many = colors_of_regions(3), colors_of_regions(60)
+    assert np.array_equal(few[:3], COLORS[:3])
+    assert tuple(few[255]) == NO_REGION_COLOR
     assert len(np.unique(many[:60], axis=0)) == 60
 
 

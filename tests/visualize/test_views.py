@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from hmgdm_monai.transforms.paired_views import View
-from hmgdm_monai.visualize.regions import colours_of_regions
+from hmgdm_monai.visualize.regions import colors_of_regions
 from hmgdm_monai.visualize.views import draw_views
 
 
@@ -17,7 +17,7 @@ def test_tiles_regions_and_both_views_in_a_row():
     panels = figure.axes
     assert len(panels) == 12
     np.testing.assert_array_equal(panels[0].images[0].get_array(), images[0].permute(1, 2, 0))
-    table = colours_of_regions(3)
+    table = colors_of_regions(3)
     np.testing.assert_array_equal(panels[1].images[0].get_array(), table[regions[0, 0].numpy()])
     np.testing.assert_array_equal(panels[3].images[0].get_array(), table[view.regions[0, 0].numpy()])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b", "c"]

@@ -27,9 +27,9 @@ def panels(figure: Figure) -> list[np.ndarray]:
 def test_unexplained_variance_is_that_of_a_pca() -> None:
     windows = draw_random(40)
     flat = windows.flatten(1).double()
-    centred = flat - flat.mean(0)
-    _, scale, axes = torch.linalg.svd(centred, full_matrices=False)
-    reconstructions = (flat.mean(0) + centred @ axes[:7].T @ axes[:7]).view_as(windows)
+    centered = flat - flat.mean(0)
+    _, scale, axes = torch.linalg.svd(centered, full_matrices=False)
+    reconstructions = (flat.mean(0) + centered @ axes[:7].T @ axes[:7]).view_as(windows)
     expected = 1 - (scale[:7].square().sum() / scale.square().sum()).item()
     assert unexplained_variance(windows, reconstructions) == pytest.approx(expected, rel=1e-6)
 

@@ -58,7 +58,7 @@ class DemoCohort:
 def make_demo_cohort(
     folder: str | Path, seed: int = 0, n_patients: int = 24, slide_px: int = 2048, mpp: float = 0.5
 ) -> DemoCohort:
-    """Draws a cohort of synthetic H&E slides with labelled tiles and survival, or completes one that was interrupted.
+    """Draws a cohort of synthetic H&E slides with labeled tiles and survival, or completes one that was interrupted.
 
     A patient depends on (seed, number of the patient, slide_px, mpp) alone. Files that exist are whole and are left
     alone, so an interrupted cohort is continued and a larger `n_patients` adds to one. The tables are written last.

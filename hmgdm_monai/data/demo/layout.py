@@ -21,7 +21,7 @@ _LAYOUT_STREAM = 1
 
 @dataclass(frozen=True)
 class Ring:
-    """A closed, star-shaped outline: a gland, a lumen in a tumour or a vessel.
+    """A closed, star-shaped outline: a gland, a lumen in a tumor or a vessel.
 
     The outline's radius in direction t is radius_um (1 + sum_k wave[k] cos((k + 2) t + phase[k])), in coordinates that
     are turned by `angle` and squeezed to `aspect` along the second axis.
@@ -77,9 +77,9 @@ class TissueLayout:
 
     Attributes:
         side_um: side of the slide, micrometres.
-        depth_um: (6, S, S) float32, distance inside (positive) of tissue, tumour, necrosis, lymphocytes, gland, lumen,
-            micrometres, on a grid of `GRID_UM`. Tumour counts its necrosis; its septa are cut out. Lumina are holes in
-            tumours and vessels; a gland's own lumen is the middle of the gland.
+        depth_um: (6, S, S) float32, distance inside (positive) of tissue, tumor, necrosis, lymphocytes, gland, lumen,
+            micrometres, on a grid of `GRID_UM`. Tumor counts its necrosis; its septa are cut out. Lumina are holes in
+            tumors and vessels; a gland's own lumen is the middle of the gland.
         classes: (S, S) int8, index into `TISSUES`, -1 for background.
         glands: the glands.
     """
@@ -116,26 +116,26 @@ def draw_layout(plan: PatientPlan, side_um: float) -> TissueLayout:
     area = int(tissue.sum())
     shares = plan.shares
 
-    tumour_size = 150.0 + 250.0 * plan.pleomorphism
-    attraction = field(tumour_size) + 0.004 * np.minimum(tissue_depth, 120.0)
-    tumour = _top(attraction, tissue, (shares["tumour"] + shares["necrosis"]) * area)
-    tumour_depth = _signed_distance(tumour)
-    # A tumour dies around one deep spot, far from its supply.
-    row, column = np.unravel_index(int((field(320.0, 2) + 0.02 * tumour_depth).argmax()), tissue.shape)
+    tumor_size = 150.0 + 250.0 * plan.pleomorphism
+    attraction = field(tumor_size) + 0.004 * np.minimum(tissue_depth, 120.0)
+    tumor = _top(attraction, tissue, (shares["tumor"] + shares["necrosis"]) * area)
+    tumor_depth = _signed_distance(tumor)
+    # A tumor dies around one deep spot, far from its supply.
+    row, column = np.unravel_index(int((field(320.0, 2) + 0.02 * tumor_depth).argmax()), tissue.shape)
     from_spot = np.hypot(*np.ogrid[-row : side - row, -column : side - column]) * GRID_UM
-    necrosis = _top(0.7 * field(160.0) - from_spot / 120.0, tumour, shares["necrosis"] * area)
-    # Lymphocytes gather at the edge of a tumour.
-    near_tumour = np.exp(-np.abs(tumour_depth) / 60.0) if tumour.any() else 0.0
-    attraction = field(380.0, 3) + 0.3 * near_tumour + 0.004 * np.minimum(tissue_depth, 60.0)
-    lymphocytes = _top(attraction, tissue & ~tumour, shares["lymphocytes"] * area)
+    necrosis = _top(0.7 * field(160.0) - from_spot / 120.0, tumor, shares["necrosis"] * area)
+    # Lymphocytes gather at the edge of a tumor.
+    near_tumor = np.exp(-np.abs(tumor_depth) / 60.0) if tumor.any() else 0.0
+    attraction = field(380.0, 3) + 0.3 * near_tumor + 0.004 * np.minimum(tissue_depth, 60.0)
+    lymphocytes = _top(attraction, tissue & ~tumor, shares["lymphocytes"] * area)
 
-    room = _signed_distance(tissue & ~tumour & ~lymphocytes)
+    room = _signed_distance(tissue & ~tumor & ~lymphocytes)
     # Glands come in lobules.
     glands, gland_depth = _throw_rings(
         rng, room, field(260.0, 2), shares["gland"] * area, (26.0, 84.0), 6, gap_um=5.0, margin_um=60.0
     )
-    # Low-grade tumours still form lumina; high-grade ones have lost them.
-    viable = _signed_distance(tumour & ~necrosis) - 8.0
+    # Low-grade tumors still form lumina; high-grade ones have lost them.
+    viable = _signed_distance(tumor & ~necrosis) - 8.0
     holes = (1.0 - plan.pleomorphism) * 0.12 * float((viable > 0).sum())
     _, lumen_depth = _throw_rings(rng, viable, viable, holes, (6.0, 20.0), 3, gap_um=14.0, margin_um=15.0)
     between = np.minimum(room, -gland_depth) - 8.0
@@ -143,12 +143,12 @@ def draw_layout(plan: PatientPlan, side_um: float) -> TissueLayout:
 
     septa = np.abs(field(130.0, 3)) - (0.035 + 0.03 * (1.0 - plan.pleomorphism))
     classes = np.where(tissue, 0, -1).astype(np.int8)
-    for name, mask in (("lymphocytes", lymphocytes), ("gland", gland_depth > 0), ("tumour", tumour)):
+    for name, mask in (("lymphocytes", lymphocytes), ("gland", gland_depth > 0), ("tumor", tumor)):
         classes[mask & tissue] = TISSUES.index(name)
     classes[necrosis] = TISSUES.index("necrosis")
     depths = (
         tissue_depth,
-        np.minimum(tumour_depth, 90.0 * septa),
+        np.minimum(tumor_depth, 90.0 * septa),
         _signed_distance(necrosis),
         _signed_distance(lymphocytes),
         gland_depth,

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from hmgdm_monai.data.demo.layout import TissueLayout
 from hmgdm_monai.data.demo.noise import gradient_noise
 from hmgdm_monai.data.demo.patient import PatientPlan
-from hmgdm_monai.data.demo.texture import fibre_angles, fibre_setting, sample_depths
+from hmgdm_monai.data.demo.texture import fiber_angles, fiber_setting, sample_depths
 
 _NUCLEI_STREAM = 3
-_NONE, _STROMA, _LYMPHOCYTE, _TUMOUR, _NECROSIS, _EPITHELIUM = -1, 0, 1, 2, 3, 4
+_NONE, _STROMA, _LYMPHOCYTE, _TUMOR, _NECROSIS, _EPITHELIUM = -1, 0, 1, 2, 3, 4
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class NucleusKind:
         length_um: median long axis.
         spread: standard deviation of the log of the length.
         aspect: (lowest, highest) ratio of the short to the long axis.
-        haem: median amount of haematoxylin (natural-log optical density).
+        haem: median amount of hematoxylin (natural-log optical density).
         haem_spread: standard deviation of its log.
         chromatin: contrast of the chromatin's texture, 0 to 1.
         clearing: how much paler the middle is than the rim, 0 to 1.
@@ -50,12 +50,12 @@ class NucleusKind:
 
 
 def nucleus_kinds(pleomorphism: float) -> dict[int, NucleusKind]:
-    """The kinds of nuclei; those of the tumour grow larger, darker and less alike with pleomorphism (0 to 1)."""
+    """The kinds of nuclei; those of the tumor grow larger, darker and less alike with pleomorphism (0 to 1)."""
     p = pleomorphism
     return {
         _STROMA: NucleusKind(13.0, 0.22, (0.2, 0.42), 1.5, 0.16, 0.22, 0.0, 0.0, 0.1, 0.0, 0.9),
         _LYMPHOCYTE: NucleusKind(6.6, 0.12, (0.8, 1.0), 2.0, 0.13, 0.34, 0.0, 0.0, 0.06, 0.0, 0.93),
-        _TUMOUR: NucleusKind(
+        _TUMOR: NucleusKind(
             9.3 + 2.6 * p, 0.1 + 0.2 * p, (0.66 - 0.14 * p, 0.95), 1.3 + 0.3 * p, 0.14 + 0.16 * p, 0.3 + 0.16 * p,
             0.3 - 0.08 * p, 0.5 + 0.6 * p, 0.07 + 0.09 * p, 8.0 + 2.5 * p, 0.98 - 0.08 * p,
         ),
@@ -67,14 +67,14 @@ def nucleus_kinds(pleomorphism: float) -> dict[int, NucleusKind]:
 @njit(cache=True)
 def _kind_at(depths: NDArray[np.float64]) -> int:
     """Kind of nucleus that tissue of these depths holds, -1 where there is none."""
-    tissue, tumour, necrosis, lymph, gland, hole = depths
+    tissue, tumor, necrosis, lymph, gland, hole = depths
     if tissue < 4.0 or hole > -3.0 or gland > -5.0:
         return -1
     if necrosis > 0.0:
         return 3
-    if tumour > 2.5:
+    if tumor > 2.5:
         return 2
-    if tumour > -3.0:
+    if tumor > -3.0:
         return -1
     return 1 if lymph > -3.0 else 0
 
@@ -164,20 +164,20 @@ def place_nuclei(plan: PatientPlan, layout: TissueLayout) -> tuple[NDArray[np.fl
     """Chooses places, sizes and shades of all nuclei of a slide.
 
     Epithelium lines the glands in one to two rows, pointing at the lumen; all others are thrown at random and kept
-    where there is room, stromal ones turned along the fibres.
+    where there is room, stromal ones turned along the fibers.
 
     Args:
         plan: the patient.
         layout: where the tissues lie.
 
     Returns:
-        (N, 16) nuclei: x and y, long and short half axis (micrometres), angle (radians), haematoxylin, chromatin,
+        (N, 16) nuclei: x and y, long and short half axis (micrometres), angle (radians), hematoxylin, chromatin,
         clearing, nucleolus, raggedness, radius of the cell (micrometres), tint of its cytoplasm, softness of the edge
         (micrometres) and three random angles; and (N,) their kind.
     """
     rng = plan.rng(_NUCLEI_STREAM)
     kinds = nucleus_kinds(plan.pleomorphism)
-    angle, _, seed = fibre_setting(plan)
+    angle, _, seed = fiber_setting(plan)
 
     rings = []
     for gland in layout.glands:
@@ -202,7 +202,7 @@ def place_nuclei(plan: PatientPlan, layout: TissueLayout) -> tuple[NDArray[np.fl
     x, y, kind = x[kept], y[kept], kind[kept]
     turned = np.where(
         kind == _STROMA,
-        fibre_angles(x, y, layout.depth_um, angle, seed) + rng.normal(0, 0.18, len(x)),
+        fiber_angles(x, y, layout.depth_um, angle, seed) + rng.normal(0, 0.18, len(x)),
         rng.uniform(0, math.pi, len(x)),
     )
 
@@ -243,7 +243,7 @@ def paint_nuclei(stains: NDArray[np.float32], plan: PatientPlan, layout: TissueL
     """Paints a slide's nuclei over its texture, in place.
 
     Args:
-        stains: (2, S, S) haematoxylin and eosin, from `paint_texture`.
+        stains: (2, S, S) hematoxylin and eosin, from `paint_texture`.
         plan: the patient.
         layout: where the tissues lie.
         mpp: micrometres a px.

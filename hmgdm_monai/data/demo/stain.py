@@ -1,4 +1,4 @@
-"""From amounts of stain to colours: Beer and Lambert, with another stain, focus and camera noise on every slide."""
+"""From amounts of stain to colors: Beer and Lambert, with another stain, focus and camera noise on every slide."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class StainOptics:
     """How a slide was stained and scanned.
 
     Attributes:
-        vectors: (2, 3) unit vectors of haematoxylin and eosin in natural-log optical density of R, G, B.
+        vectors: (2, 3) unit vectors of hematoxylin and eosin in natural-log optical density of R, G, B.
         strength: (2,) factors on the amounts of the two stains.
         light: (3,) R, G, B of clear glass, 0 to 255.
         blur_um: standard deviation of the point spread, micrometres.
-        noise: standard deviation of the camera's noise, grey values.
+        noise: standard deviation of the camera's noise, gray values.
         seed: seed of noise and of uneven staining.
     """
 
@@ -86,7 +86,7 @@ def expose(stains: NDArray[np.float32], optics: StainOptics, mpp: float) -> NDAr
     """Photographs a stained section: I = I0 exp(-(H h + E e)) per channel (Beer-Lambert).
 
     Args:
-        stains: (2, S, S) amounts of haematoxylin and eosin.
+        stains: (2, S, S) amounts of hematoxylin and eosin.
         optics: the slide's stain and scanner.
         mpp: micrometres a px.
 

@@ -1,4 +1,4 @@
-"""Everything between the nuclei: fibres, cytoplasm, lumina and necrosis, as amounts of haematoxylin and eosin."""
+"""Everything between the nuclei: fibers, cytoplasm, lumina and necrosis, as amounts of hematoxylin and eosin."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def sample_depths(depth_um: NDArray[np.float32], x_um: float, y_um: float, out: 
 
 
 @njit(cache=True)
-def fibre_coordinates(x_um: float, y_um: float, wrap_um: float, angle: float, seed: int) -> tuple[float, float]:
-    """Coordinates across and along the fibres of stroma, micrometres.
+def fiber_coordinates(x_um: float, y_um: float, wrap_um: float, angle: float, seed: int) -> tuple[float, float]:
+    """Coordinates across and along the fibers of stroma, micrometres.
 
-    Fibres run along one direction, bent by noise of two wavelengths, and are wrapped around glands and tumour nests by
+    Fibers run along one direction, bent by noise of two wavelengths, and are wrapped around glands and tumor nests by
     adding the distance to them (`wrap_um`) to the coordinate across.
     """
     c, s = math.cos(angle), math.sin(angle)
@@ -44,9 +44,9 @@ def fibre_coordinates(x_um: float, y_um: float, wrap_um: float, angle: float, se
 
 
 @njit(cache=True)
-def wrap_distance(tumour_um: float, gland_um: float) -> float:
-    """The distance to the nearest gland or tumour nest that bends fibres, micrometres, damped with distance."""
-    near = max(tumour_um, gland_um)
+def wrap_distance(tumor_um: float, gland_um: float) -> float:
+    """The distance to the nearest gland or tumor nest that bends fibers, micrometres, damped with distance."""
+    near = max(tumor_um, gland_um)
     return -45.0 * (1.0 - math.exp(min(near, 0.0) / 30.0))
 
 
@@ -69,7 +69,7 @@ def _paint(
         for j in range(columns):
             x = (j + 0.5) * mpp
             sample_depths(depth_um, x, y, depths)
-            tissue, tumour, necrosis, lymph, gland, hole = depths
+            tissue, tumor, necrosis, lymph, gland, hole = depths
             if tissue < -12.0:
                 continue
             rag = gradient_noise(x / 14.0, y / 14.0, seed + 10)
@@ -80,18 +80,18 @@ def _paint(
             if inside <= 0.0:
                 continue
 
-            # Stroma: bundles of fibres with clefts between them. Not computed where a nest or gland hides it.
+            # Stroma: bundles of fibers with clefts between them. Not computed where a nest or gland hides it.
             region = gradient_noise(x / 140.0, y / 140.0, seed + 16)
-            bundle, fibre, fibril = 0.0, 0.0, 0.0
-            if tumour < 6.0 and gland < 3.0:
-                across, along = fibre_coordinates(x, y, wrap_distance(tumour, gland), angle, seed)
+            bundle, fiber, fibril = 0.0, 0.0, 0.0
+            if tumor < 6.0 and gland < 3.0:
+                across, along = fiber_coordinates(x, y, wrap_distance(tumor, gland), angle, seed)
                 across += 1.6 * rag
                 bundle = gradient_noise(across / 17.0, along / 85.0, seed + 13)
-                fibre = gradient_noise(across / 6.0, along / 48.0, seed + 14)
+                fiber = gradient_noise(across / 6.0, along / 48.0, seed + 14)
                 fibril = gradient_noise(across / 2.4, along / 22.0, seed + 15)
-            eosin = 0.74 + 0.2 * bundle + 0.24 * fibre + 0.24 * fibril + 0.12 * region + 0.1 * grain
+            eosin = 0.74 + 0.2 * bundle + 0.24 * fiber + 0.24 * fibril + 0.12 * region + 0.1 * grain
             openness = loose + 0.35 * region
-            cleft = _step(0.75 * bundle + 0.6 * fibre + 0.25 * fibril - 0.64 + openness, 0.16)
+            cleft = _step(0.75 * bundle + 0.6 * fiber + 0.25 * fibril - 0.64 + openness, 0.16)
             eosin *= 1.0 - 0.9 * cleft
             haem = 0.1 + 0.06 * region + 0.03 * fibril
 
@@ -100,8 +100,8 @@ def _paint(
             eosin += amount * (0.34 + 0.1 * fine - eosin)
             haem += amount * (0.26 + 0.06 * fine - haem)
 
-            # Tumour: violet cytoplasm in nests.
-            nest = tumour + 2.0 * rag + 0.8 * fine
+            # Tumor: violet cytoplasm in nests.
+            nest = tumor + 2.0 * rag + 0.8 * fine
             amount = _step(nest, 2.5)
             eosin += amount * (0.5 + 0.1 * region + 0.1 * fine + 0.07 * grain - eosin)
             haem += amount * (0.38 + 0.06 * rag + 0.08 * fine + 0.05 * grain - haem)
@@ -133,7 +133,7 @@ def _paint(
                 eosin += lumen * (secretion * (0.26 + 0.1 * fine) - eosin)
                 haem += lumen * (0.03 * secretion - haem)
 
-            # Vessels and lumina in tumours: empty, with a firm edge.
+            # Vessels and lumina in tumors: empty, with a firm edge.
             if hole > -6.0:
                 edge = hole + 1.2 * rag + 0.5 * fine
                 eosin += 0.22 * math.exp(-(((edge + 1.5) / 1.5) ** 2))
@@ -144,8 +144,8 @@ def _paint(
             stains[1, i, j] = keep * max(eosin, 0.0)
 
 
-def fibre_setting(plan: PatientPlan) -> tuple[float, float, int]:
-    """Direction of the fibres (radians), looseness of the stroma and seed of the texture for a patient."""
+def fiber_setting(plan: PatientPlan) -> tuple[float, float, int]:
+    """Direction of the fibers (radians), looseness of the stroma and seed of the texture for a patient."""
     rng = plan.rng(_TEXTURE_STREAM)
     return float(rng.uniform(0, math.pi)), float(rng.uniform(-0.1, 0.22)), int(rng.integers(2**30))
 
@@ -160,19 +160,19 @@ def paint_texture(plan: PatientPlan, layout: TissueLayout, side_px: int, mpp: fl
         mpp: micrometres a px.
 
     Returns:
-        (2, side_px, side_px): amounts of haematoxylin and eosin, in natural-log optical density along their unit
+        (2, side_px, side_px): amounts of hematoxylin and eosin, in natural-log optical density along their unit
         vectors; 0 is clear glass.
     """
     stains = np.zeros((2, side_px, side_px), np.float32)
-    _paint(stains, layout.depth_um, mpp, *fibre_setting(plan))
+    _paint(stains, layout.depth_um, mpp, *fiber_setting(plan))
     return stains
 
 
 @njit(cache=True)
-def fibre_angles(
+def fiber_angles(
     x_um: NDArray[np.float64], y_um: NDArray[np.float64], depth_um: NDArray[np.float32], angle: float, seed: int
 ) -> NDArray[np.float64]:
-    """Direction (radians) in which fibres run at points (N,), by central differences of the coordinate across."""
+    """Direction (radians) in which fibers run at points (N,), by central differences of the coordinate across."""
     angles = np.empty(len(x_um))
     depths = np.empty(6)
     h = 3.0
@@ -182,6 +182,6 @@ def fibre_angles(
             x = x_um[n] + (h if k == 0 else -h if k == 1 else 0.0)
             y = y_um[n] + (h if k == 2 else -h if k == 3 else 0.0)
             sample_depths(depth_um, x, y, depths)
-            across[k] = fibre_coordinates(x, y, wrap_distance(depths[1], depths[4]), angle, seed)[0]
+            across[k] = fiber_coordinates(x, y, wrap_distance(depths[1], depths[4]), angle, seed)[0]
         angles[n] = math.atan2(across[0] - across[1], -(across[2] - across[3]))
     return angles

@@ -1,4 +1,4 @@
-"""Which squares of a demo slide become labelled tiles."""
+"""Which squares of a demo slide become labeled tiles."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MIN_TISSUE = 0.6
 MIN_SHARE = 0.45
 MIN_STROMA = 0.75
 _STRIDE_UM = 16.0
-_RAREST_FIRST = ("necrosis", "lymphocytes", "gland", "tumour", "stroma")
+_RAREST_FIRST = ("necrosis", "lymphocytes", "gland", "tumor", "stroma")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Tiles and superpixels as GeoJSON that QuPath opens: polygons in level-0 pixels, with values and colours."""
+"""Tiles and superpixels as GeoJSON that QuPath opens: polygons in level-0 pixels, with values and colors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def tile_polygons(coords: np.ndarray, side_px: float) -> list[Polygon]:
 
 
 def superpixel_polygons(label_map: np.ndarray, origin_px: Sequence[float], pixel_px: float) -> list[Polygon]:
-    """Outline of every superpixel along the borders of its pixels: areas are exact, and neighbours share their border.
+    """Outline of every superpixel along the borders of its pixels: areas are exact, and neighbors share their border.
 
     Args:
         label_map: (H, W) integer, labels 0 to V - 1, each of them one 4-connected piece; -1 where there is none.
@@ -72,9 +72,9 @@ def superpixel_polygons(label_map: np.ndarray, origin_px: Sequence[float], pixel
 def feature_collection(
     polygons: Sequence[Polygon],
     measurements: Mapping[str, np.ndarray],
-    colours: np.ndarray,
+    colors: np.ndarray,
     classes: Sequence[str] | None = None,
-    class_colours: Mapping[str, Sequence[int]] | None = None,
+    class_colors: Mapping[str, Sequence[int]] | None = None,
     names: Sequence[str] | None = None,
     ids: Sequence[str] | None = None,
 ) -> dict[str, Any]:
@@ -83,24 +83,24 @@ def feature_collection(
     Args:
         polygons: M shapes in level-0 pixels.
         measurements: name -> (M,) values, shown by QuPath's measurement maps; values that are not finite are left out.
-        colours: (M, 3) uint8, of the shapes that have no class.
+        colors: (M, 3) uint8, of the shapes that have no class.
         classes: M class names, where there are any.
-        class_colours: class name -> RGB of 0 to 255.
+        class_colors: class name -> RGB of 0 to 255.
         names: M names, shown in QuPath's list of objects.
         ids: M UUIDs, see :func:`object_ids`.
 
     Raises:
-        ValueError: numbers of shapes, values and colours that do not match.
+        ValueError: numbers of shapes, values and colors that do not match.
     """
     count = len(polygons)
-    described = [colours, *measurements.values(), *(part for part in (classes, names, ids) if part is not None)]
+    described = [colors, *measurements.values(), *(part for part in (classes, names, ids) if part is not None)]
     if any(len(part) != count for part in described):
-        raise ValueError(f"{count} polygons need as many colours, measurements, classes, names and ids")
+        raise ValueError(f"{count} polygons need as many colors, measurements, classes, names and ids")
     features = []
     for number, polygon in enumerate(polygons):
         properties: dict[str, Any] = {
             "objectType": "detection",
-            "color": [int(part) for part in colours[number]],
+            "color": [int(part) for part in colors[number]],
             "measurements": {
                 name: float(f"{values[number]:.{DIGITS}g}")
                 for name, values in measurements.items()
@@ -111,8 +111,8 @@ def feature_collection(
             properties["name"] = names[number]
         if classes is not None:
             properties["classification"] = {"name": str(classes[number])}
-            if class_colours is not None:
-                properties["classification"]["color"] = [int(part) for part in class_colours[classes[number]]]
+            if class_colors is not None:
+                properties["classification"]["color"] = [int(part) for part in class_colors[classes[number]]]
         geometry = {"type": "Polygon", "coordinates": [_rounded(ring) for ring in polygon]}
         feature = {"type": "Feature", "geometry": geometry, "properties": properties}
         features.append(feature if ids is None else {**feature, "id": ids[number]})

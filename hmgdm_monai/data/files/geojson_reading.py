@@ -113,7 +113,7 @@ class ShapeIndex:
         (x, y), (width, height) = origin_px, span_px
         return np.flatnonzero((right > x) & (left < x + width) & (bottom > y) & (top < y + height))
 
-    def rasterise(
+    def rasterize(
         self,
         values: Sequence[int] | np.ndarray,
         origin_px: Sequence[float],
@@ -122,7 +122,7 @@ class ShapeIndex:
     ) -> np.ndarray:
         """Draw the shapes into a window; a later one overwrites an earlier.
 
-        A pixel belongs to a shape where its centre lies within the outer ring and in none of the holes.
+        A pixel belongs to a shape where its center lies within the outer ring and in none of the holes.
 
         Args:
             values: (M,) integers, what is drawn for each shape; shapes of value 0 are drawn as well, and so erase.
@@ -147,15 +147,15 @@ class ShapeIndex:
         return canvas
 
 
-def rasterise(
+def rasterize(
     shapes: Sequence[Shape],
     values: Sequence[int] | np.ndarray,
     origin_px: Sequence[float],
     pixel_px: float,
     size_px: int | tuple[int, int],
 ) -> np.ndarray:
-    """One window by :meth:`ShapeIndex.rasterise`; where there are many windows, make the index once."""
-    return ShapeIndex(shapes).rasterise(values, origin_px, pixel_px, size_px)
+    """One window by :meth:`ShapeIndex.rasterize`; where there are many windows, make the index once."""
+    return ShapeIndex(shapes).rasterize(values, origin_px, pixel_px, size_px)
 
 
 def _polygon(rings: Any, where: str) -> Polygon | None:
@@ -205,17 +205,17 @@ def _measurements(value: Any) -> dict[str, float]:
 
 
 def _fill(canvas: np.ndarray, rings: Sequence[np.ndarray], value: int) -> None:
-    """Set the pixels whose centres lie inside by the even-odd rule; rings in pixels of the canvas.
+    """Set the pixels whose centers lie inside by the even-odd rule; rings in pixels of the canvas.
 
     A scan over rows, not scikit-image's ``polygon``: that one tests each pixel against each side, which takes seconds a
-    tile for the outline of a tumour with ten thousand points.
+    tile for the outline of a tumor with ten thousand points.
     """
     height, width = canvas.shape
     x, y = (np.concatenate([ring[:, axis] for ring in rings]) for axis in (0, 1))
     ends_ring = np.array([len(ring) for ring in rings]).cumsum() - 1  # no side leads from one ring to the next
     starts = np.delete(np.arange(len(x)), ends_ring)
     x0, y0, x1, y1 = x[starts], y[starts], x[starts + 1], y[starts + 1]
-    # Rows whose centre line y + 0.5 a side crosses, its upper end included, its lower one not.
+    # Rows whose center line y + 0.5 a side crosses, its upper end included, its lower one not.
     first = np.clip(np.ceil(np.minimum(y0, y1) - 0.5), 0, height).astype(np.int64)
     count = np.clip(np.ceil(np.maximum(y0, y1) - 0.5), 0, height).astype(np.int64) - first
     total = int(count.sum())

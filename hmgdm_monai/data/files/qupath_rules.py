@@ -52,9 +52,9 @@ def _feature_fault(feature: Any) -> str | None:
         classification = properties["classification"]
         if not isinstance(classification, Mapping) or not _is_text(classification.get("name")):
             return "classification is no object with a name"
-        if "color" in classification and not _is_colour(classification["color"]):
-            return f"colour of the class is not three whole numbers, 0 to 255, but {classification['color']!r}"
-    if "color" in properties and not _is_colour(properties["color"]):
+        if "color" in classification and not _is_color(classification["color"]):
+            return f"color of the class is not three whole numbers, 0 to 255, but {classification['color']!r}"
+    if "color" in properties and not _is_color(properties["color"]):
         return f"color is not three whole numbers, 0 to 255, but {properties['color']!r}"
     if "name" in properties and not _is_text(properties["name"]):
         return f"name is no text, but {properties['name']!r}"
@@ -119,5 +119,5 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
-def _is_colour(value: Any) -> bool:
+def _is_color(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 3 and all(type(part) is int and 0 <= part <= 255 for part in value)

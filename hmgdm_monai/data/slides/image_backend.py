@@ -84,7 +84,7 @@ class ImageBackend(SlideBackend):
 
 def _rgb8(image: Image.Image) -> np.ndarray:
     """A PIL image as (h, w, 3) uint8 over white."""
-    if image.mode.startswith("I;16") or image.mode == "I":  # 16-bit grey; Pillow gives "I" for some PNGs
+    if image.mode.startswith("I;16") or image.mode == "I":  # 16-bit gray; Pillow gives "I" for some PNGs
         return to_rgb8(np.clip(np.asarray(image), 0, 65535).astype(np.uint16))
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         return to_rgb8(np.asarray(image.convert("RGBA")), alpha="straight")

@@ -13,7 +13,7 @@ _NAMES = {
     1e6: "m meter metre",
     1e5: "dm",
     1e4: "cm centimeter centimetre",
-    1e3: "mm millimeter millimetre",
+    1e3: "mm millimeter millimeter",
     1.0: "um micron micrometer micrometre",
     1e-3: "nm nanometer nanometre",
     1e-4: "Å angstrom",

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 
-def centred(corners: np.ndarray, width: int, height: int, scale: tuple[float, float]) -> np.ndarray:
+def centered(corners: np.ndarray, width: int, height: int, scale: tuple[float, float]) -> np.ndarray:
     """First pixels (N, 2) of regions read as they are, so that what `scale` lacks of 1 is shared by both edges."""
     return np.rint(corners + (np.array(scale) - 1) * (width / 2, height / 2)).astype(np.int64)
 

@@ -13,7 +13,7 @@ import numpy as np
 from hmgdm_monai.data.slides.backend import SlideBackend
 from hmgdm_monai.data.slides.backends import BACKENDS, open_backend
 from hmgdm_monai.data.slides.image_backend import image_limit_px
-from hmgdm_monai.data.slides.resampling import centred, resample, support
+from hmgdm_monai.data.slides.resampling import centered, resample, support
 from hmgdm_monai.data.slides.scale import UNKNOWN, WANTED, plausible_mpp, square_mpp
 from hmgdm_monai.data.slides.tags import read_slide_tags
 from hmgdm_monai.errors import InputError
@@ -87,7 +87,7 @@ class Slide:
         level, scale, as_is = self._plan(mpp, max(width_px, height_px))
         corner = self._on_level(level, np.array([[x_px, y_px]], dtype=np.float64))
         if as_is:
-            x, y = centred(corner, width_px, height_px, scale)[0].tolist()
+            x, y = centered(corner, width_px, height_px, scale)[0].tolist()
             return self.read_level(level, x, y, width_px, height_px)
         x, y = corner[0].tolist()
         return self._read_scaled(level, x, y, width_px, height_px, scale)
@@ -110,7 +110,7 @@ class Slide:
         level, scale, as_is = self._plan(mpp, size_px)
         corners = self._on_level(level, locations)
         if as_is:
-            first, read_w, read_h = centred(corners, size_px, size_px, scale), size_px, size_px
+            first, read_w, read_h = centered(corners, size_px, size_px, scale), size_px, size_px
         else:
             first, read_w, read_h = self._support(corners, size_px, size_px, scale)
         level_w, level_h = self.level_sizes_px[level]

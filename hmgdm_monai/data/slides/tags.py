@@ -92,7 +92,7 @@ def _read_tiff(path: Path, max_image_px: int) -> SlideTags:
                 raise InputError(f"{path}: a {foreign[0].upper()} file that OpenSlide cannot open; export it again")
             slide = slide_pages(tif, path)
             _check_whole(path, tif, [page for level in slide.levels for page in level])
-            if strange := _not_grey_nor_rgb(slide):
+            if strange := _not_gray_nor_rgb(slide):
                 raise InputError(f"{path}: {strange}; export it as 8-bit RGB")
             for page in (page for level in slide.levels for page in level if page.compression != RAW):
                 check_image_size(path, *segment_size_px(page), max_image_px, "tile" if page.is_tiled else "strip")
@@ -213,13 +213,13 @@ def _openslide_refuses(slide: SlidePages, vendor: str | None) -> str | None:
     return None
 
 
-def _not_grey_nor_rgb(slide: SlidePages) -> str | None:
+def _not_gray_nor_rgb(slide: SlidePages) -> str | None:
     """Why these pixels are no picture that any backend may show, or None; OpenSlide would show floats as noise."""
     page = slide.base
     if page.dtype is None or page.dtype.kind not in "bu" or page.dtype.itemsize > 2:
         return f"pixels of type {page.dtype} have no known white"
     if page.samplesperpixel > 4 or page.imagedepth != 1:
-        return f"{page.samplesperpixel} channels, depth {page.imagedepth}: neither grey nor RGB"
+        return f"{page.samplesperpixel} channels, depth {page.imagedepth}: neither gray nor RGB"
     return None
 
 

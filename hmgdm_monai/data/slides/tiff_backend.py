@@ -18,7 +18,7 @@ CACHE_BYTES = 128 * 2**20  # decoded segments that are kept: large strips, and t
 
 
 class TifffileBackend(SlideBackend):
-    """Any TIFF whose segments give grey, RGB or palette pixels."""
+    """Any TIFF whose segments give gray, RGB or palette pixels."""
 
     name = "tifffile"
 

@@ -36,7 +36,7 @@ class CellMap:
     notes: tuple[str, ...]
 
     def window(self, location_px: Sequence[float], pixel_px: float, size_px: int) -> np.ndarray:
-        """The cells in a square, by nearest neighbour.
+        """The cells in a square, by nearest neighbor.
 
         Args:
             location_px: upper left corner, x and y in level-0 pixels.
@@ -194,12 +194,12 @@ class _Outlines(CellMap):
         self.notes = tuple(notes)
 
     def window(self, location_px: Sequence[float], pixel_px: float, size_px: int) -> np.ndarray:
-        return self.index.rasterise(self.values, location_px, pixel_px, size_px)
+        return self.index.rasterize(self.values, location_px, pixel_px, size_px)
 
     def instances(self, location_px: Sequence[float], pixel_px: float, size_px: int) -> np.ndarray:
         # The pieces of a MultiPolygon are one cell.
         numbers = np.array([shape.feature + 1 for shape in self.index.shapes], np.int64)
-        return self.index.rasterise(numbers, location_px, pixel_px, size_px).astype(np.int64)
+        return self.index.rasterize(numbers, location_px, pixel_px, size_px).astype(np.int64)
 
 
 def _read_raster(path: Path) -> np.ndarray:

@@ -26,9 +26,9 @@ def tiles_in_regions(
     slide_px: tuple[int, int],
     classes: Sequence[str] = (),
 ) -> np.ndarray:
-    """Which tiles have their centre in an annotated region.
+    """Which tiles have their center in an annotated region.
 
-    The centre decides, as it does for QuPath's own detections: each tile then belongs to one of two regions that touch,
+    The center decides, as it does for QuPath's own detections: each tile then belongs to one of two regions that touch,
     and a region keeps about its own area. Holes are outside. What is annotated as ``Ignore*`` is outside too, whatever
     lies beneath. Annotations and TMA cores are regions, and, as in QuPath, objects that do not say what they are;
     detections, cells and tiles in the file are passed over.
@@ -65,10 +65,10 @@ def tiles_in_regions(
         )
     if len(on_slide) < len(wanted):
         logger.warning("%s: %d of %d regions lie outside the slide", path, len(wanted) - len(on_slide), len(wanted))
-    centres = np.asarray(locations, float) + side_px / 2
-    inside = _in_any(centres, on_slide)
+    centers = np.asarray(locations, float) + side_px / 2
+    inside = _in_any(centers, on_slide)
     if IGNORED not in classes:
-        inside &= ~_in_any(centres, [shape for shape in areas if shape.class_name == IGNORED])
+        inside &= ~_in_any(centers, [shape for shape in areas if shape.class_name == IGNORED])
     return inside
 
 

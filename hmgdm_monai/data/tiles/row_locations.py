@@ -45,7 +45,7 @@ def row_locations(slide: Slide, row: ManifestRow, spec: TileSpec) -> np.ndarray:
     if not inside.any():
         chosen = f" of class {' or '.join(row.region_classes)}" if row.region_classes else ""
         raise InputError(
-            f"{slide.path}: none of its {len(locations)} tiles has its centre in a region{chosen} of "
+            f"{slide.path}: none of its {len(locations)} tiles has its center in a region{chosen} of "
             f"{row.regions.name}; draw larger regions, or make tiles smaller or let them overlap"
         )
     return locations[inside]

@@ -24,7 +24,7 @@ class TileSpec:
     Attributes:
         size_px: side of a tile in its own pixels.
         mpp: microns per pixel of the tile.
-        overlap_px: pixels that neighbours share.
+        overlap_px: pixels that neighbors share.
         min_tissue: least share of a tile that is tissue, 0 to 1; 0 keeps every tile.
 
     Raises:

@@ -9,15 +9,15 @@ from skimage.morphology import remove_small_holes, remove_small_objects
 # Otsu finds a cut even where there is only glass or only tissue; it is believed within these bounds of saturation.
 # Glass, tinted and compressed, stays below 0.05; pale eosin starts at 0.1.
 SATURATION_BOUNDS = (0.05, 0.12)
-GREY_BOUNDS = (0.7, 0.9)  # the same for the brightness of images without colour
-BLACK = 0.06  # brightness below which a pixel is an artefact: unscanned fill, marker, edge of the slide
+GRAY_BOUNDS = (0.7, 0.9)  # the same for the brightness of images without color
+BLACK = 0.06  # brightness below which a pixel is an artifact: unscanned fill, marker, edge of the slide
 SMALLEST_SHARE = 2e-4  # of the thumbnail's area; smaller specks and holes are dust
 
 
 def tissue_mask(thumbnail: np.ndarray) -> np.ndarray:
-    """Mark tissue by its colour: saturation, smoothed, above Otsu's threshold within bounds.
+    """Mark tissue by its color: saturation, smoothed, above Otsu's threshold within bounds.
 
-    Where the whole image is grey, darkness stands in for saturation. Black is no tissue.
+    Where the whole image is gray, darkness stands in for saturation. Black is no tissue.
 
     Args:
         thumbnail: (h, w, 3) uint8 RGB.
@@ -37,7 +37,7 @@ def tissue_mask(thumbnail: np.ndarray) -> np.ndarray:
     if not lit.any():
         return np.zeros(lit.shape, dtype=bool)
     if np.ptp(thumbnail.astype(np.int16), axis=2).max() <= 8:
-        mask = brightness < np.clip(threshold_otsu(brightness[lit]), *GREY_BOUNDS)
+        mask = brightness < np.clip(threshold_otsu(brightness[lit]), *GRAY_BOUNDS)
     else:
         mask = saturation > np.clip(threshold_otsu(saturation[lit]), *SATURATION_BOUNDS)
     mask &= lit

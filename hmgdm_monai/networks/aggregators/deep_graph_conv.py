@@ -14,7 +14,7 @@ class DeepGraphConv(BagAggregator):
     """Graph convolutions, then gated attention (after Li et al., MICCAI 2018, as Chen et al., 2021, compare against).
 
     Departs from the paper of 2018: GINConv in place of spectral convolution, as the comparison of 2021 has it, with
-    layer normalisation, as sums over neighbours grow from layer to layer.
+    layer normalization, as sums over neighbors grow from layer to layer.
 
     Args:
         in_channels: D. num_outputs: K. hidden_dim: of each layer. num_layers: of graph convolution.
@@ -51,7 +51,7 @@ class DeepGraphConv(BagAggregator):
         self.pooling = GatedAttentionPooling(hidden_dim, attention_dim)
 
     def states(self, bag: Data) -> Tensor:
-        """States (N, hidden_dim) that know their neighbours up to ``num_layers`` steps away."""
+        """States (N, hidden_dim) that know their neighbors up to ``num_layers`` steps away."""
         states = self.reduce(self.standardizer(bag.x))
         for layer in self.layers:
             states = layer(states, bag.edge_index)

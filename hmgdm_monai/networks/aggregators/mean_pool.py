@@ -11,7 +11,7 @@ from hmgdm_monai.networks.aggregators.bag_aggregator import BagAggregator
 
 
 class MeanPool(BagAggregator):
-    """A linear model on the mean of standardised features: the baseline of the aggregators.
+    """A linear model on the mean of standardized features: the baseline of the aggregators.
 
     Args:
         in_channels: D. num_outputs: K. dropout: of the mean.
@@ -21,7 +21,7 @@ class MeanPool(BagAggregator):
         super().__init__(in_channels, in_channels, num_outputs, dropout)
 
     def states(self, bag: Data) -> Tensor:
-        """Standardised features (N, D)."""
+        """Standardized features (N, D)."""
         return self.standardizer(bag.x)
 
     def pool(self, states: Tensor, bag: Data) -> tuple[Tensor, Tensor]:

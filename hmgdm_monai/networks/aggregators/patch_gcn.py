@@ -16,8 +16,8 @@ class PatchGCN(BagAggregator):
 
     GENConv layers with residuals, all layers' states side by side, then gated attention.
 
-    Departs from the paper: which edges the graph has is the tile graph's affair (theirs: 8 neighbours in space); widths
-    are smaller by default, for cohorts of hundreds; batch normalisation inside GENConv is layer normalisation, so that
+    Departs from the paper: which edges the graph has is the tile graph's affair (theirs: 8 neighbors in space); widths
+    are smaller by default, for cohorts of hundreds; batch normalization inside GENConv is layer normalization, so that
     a bag's output depends on no other bag.
 
     Layers recompute their messages in the backward pass, so that training holds those of one layer at a time: about
@@ -56,7 +56,7 @@ class PatchGCN(BagAggregator):
         self.pooling = GatedAttentionPooling(hidden_dim, attention_dim)
 
     def states(self, bag: Data) -> Tensor:
-        """States (N, hidden_dim) that know their neighbours up to ``num_layers`` steps away."""
+        """States (N, hidden_dim) that know their neighbors up to ``num_layers`` steps away."""
         levels = [self.reduce(self.standardizer(bag.x))]
         for layer in self.layers:
             levels.append(layer(levels[-1], bag.edge_index))

@@ -34,9 +34,9 @@ class LinearHead(nn.Module):
 
 
 class NearestNeighborHead(nn.Module):
-    """Weighted k nearest neighbors among standardised embeddings, by cosine.
+    """Weighted k nearest neighbors among standardized embeddings, by cosine.
 
-    Each neighbour votes for its class with ``exp(cosine / temperature)`` (Wu et al., CVPR 2018, as DINO's evaluation
+    Each neighbor votes for its class with ``exp(cosine / temperature)`` (Wu et al., CVPR 2018, as DINO's evaluation
     has it), times the weight of its class; departs from both in that weight, without which the largest class wins.
 
     Args:
@@ -65,7 +65,7 @@ class NearestNeighborHead(nn.Module):
         """Remember embeddings (N, S) with labels (N,); class_weights (K,)."""
         scale = embeddings.std(0, correction=0)
         self.mean.copy_(embeddings.mean(0))
-        # A feature that never varies (but for rounding) tells nothing: it is centred, not blown up.
+        # A feature that never varies (but for rounding) tells nothing: it is centered, not blown up.
         self.scale.copy_(torch.where(scale > 1e-6 * self.mean.abs().clamp(min=1.0), scale, torch.inf))
         self.examples.copy_(self._direction(embeddings))
         self.votes.copy_(F.one_hot(labels, self.votes.shape[1]) * class_weights)

@@ -1,4 +1,4 @@
-"""The part of H-MGDM that serves downstream: standardised latents, graph encoder, readout."""
+"""The part of H-MGDM that serves downstream: standardized latents, graph encoder, readout."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class GraphTrunk(nn.Module):
     def embed(self, graph: EntityGraph) -> Tensor:
         """Embedding of whole graphs, (B, S): readout of the last states and, where asked for, of the latents.
 
-        The paper pools by a gate that is learnt with labels; without any, plain statistics stand in its place.
+        The paper pools by a gate that is learned with labels; without any, plain statistics stand in its place.
         """
         vertices, edge_latents = self._latents(graph)
         encoding = self.encoder(vertices, edge_latents, graph.edge_index, graph.pos)

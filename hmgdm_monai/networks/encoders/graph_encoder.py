@@ -33,7 +33,7 @@ class GraphEncoding(NamedTuple):
 class GraphEncoder(nn.Module):
     """L graph layers over the visible entities of latent graphs.
 
-    Hidden entities enter with their position alone, as a learnt mask token: their latents are never read. How far they
+    Hidden entities enter with their position alone, as a learned mask token: their latents are never read. How far they
     take part in passing messages is ``hidden_entities``, see
     :func:`hmgdm_monai.networks.layers.graph_layer.message_flow`.
 

@@ -1,4 +1,4 @@
-"""Graph convolution of vertices under learnt edge gates."""
+"""Graph convolution of vertices under learned edge gates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _CLOSED = -1e4  # logarithm of a gate through which nothing passes; half precisi
 
 
 class EdgeGatedConv(nn.Module):
-    """Average a vertex's neighbours, each weighted by a learnt gate of the edge between.
+    """Average a vertex's neighbors, each weighted by a learned gate of the edge between.
 
     For an edge e between i and j the gate is g_e = sigmoid(MLP([h_e, h_i + h_j, |h_i - h_j|])), D values in [0, 1], the
     same from either end, and

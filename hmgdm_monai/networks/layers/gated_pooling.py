@@ -8,7 +8,7 @@ from torch_geometric.utils import scatter, softmax
 
 
 class GatedAttentionPooling(nn.Module):
-    """Weighted mean over each set of a batch, with weights learnt by a gate (Ilse et al., ICML 2018).
+    """Weighted mean over each set of a batch, with weights learned by a gate (Ilse et al., ICML 2018).
 
     The score of a state h is ``w . (tanh(V h) * sigmoid(U h))``; its weight is the softmax of the scores over its set:
     the superpixels of a tile, or the tiles of a patient. Weights do not depend on the order of the states, nor on the

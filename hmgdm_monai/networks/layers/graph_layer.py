@@ -70,7 +70,7 @@ class FeedForward(nn.Sequential):
 
 
 class GraphLayer(nn.Module):
-    """Pre-normalised residual layer: gated convolution of vertices, dual-hypergraph convolution of edges, feed-forward.
+    """Pre-normalized residual layer: gated convolution of vertices, dual-hypergraph convolution of edges, feed-forward.
 
     Edges also hear the mean of their two ends, so that both kinds of entity learn from each other in every layer.
 

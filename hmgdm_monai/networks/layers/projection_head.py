@@ -23,7 +23,7 @@ class ProjectionHead(nn.Sequential):
 class PrototypeHead(nn.Module):
     """Logits of prototypes, as DINO's head: (..., D) -> (..., K), each the cosine to a prototype.
 
-    Departs from DINO in that prototypes are normalised at each use, where it splits their weights into direction and
+    Departs from DINO in that prototypes are normalized at each use, where it splits their weights into direction and
     length and fixes the length: the same function.
 
     Args:

@@ -1,4 +1,4 @@
-"""Masked autoencoder of latent graphs: hidden vertices are restored from their neighbourhood, without noise."""
+"""Masked autoencoder of latent graphs: hidden vertices are restored from their neighborhood, without noise."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class MaskedVertices(NamedTuple):
 
     Attributes:
         prediction: (Vh, Z).
-        target: (Vh, Z), standardised latents.
+        target: (Vh, Z), standardized latents.
     """
 
     prediction: Tensor
@@ -34,7 +34,7 @@ class GraphMAE(GraphTrunk):
 
     Vertices are hidden, edges are not. The encoder sees a mask token in place of a hidden vertex; its states there are
     replaced by a second token before a small graph decoder, which so has to restore a vertex from what the encoder
-    knows of its neighbours.
+    knows of its neighbors.
 
     Departs from the paper in the encoder, in that graphs with degraded views are restored from one of them, in that
     edges carry contents and states, and in that the decoder is told positions.
@@ -88,7 +88,7 @@ class GraphMAE(GraphTrunk):
         Args:
             graph: batch of latent graphs.
             visible: (V,) bool.
-            seen: standardised latents of vertices and edges to restore them from; None for the graph's own.
+            seen: standardized latents of vertices and edges to restore them from; None for the graph's own.
         """
         encoding = self.encoder(*(seen or self._latents(graph)), graph.edge_index, graph.pos, visible)
         states = torch.where(visible.unsqueeze(-1), self.enter(encoding.vertex_states[-1]), self.decoder_token)

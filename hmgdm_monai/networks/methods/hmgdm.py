@@ -1,4 +1,4 @@
-"""H-MGDM: encoder and denoiser over standardised latent graphs."""
+"""H-MGDM: encoder and denoiser over standardized latent graphs."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class MaskedAutoencoder(nn.Module):
     """MAE (He et al., CVPR 2022) and, where it is built for noise, a DiffMAE (Wei et al., ICCV 2023).
 
     The encoder sees the visible patches alone. The decoder sees the encoder's tokens and, for every hidden patch, its
-    position and a learnt token (MAE), or its noisy pixels and the timestep (DiffMAE), and predicts the hidden patches.
+    position and a learned token (MAE), or its noisy pixels and the timestep (DiffMAE), and predicts the hidden patches.
     The clean pixels of hidden patches are no input of either.
 
     Departs from DiffMAE in that the decoder attends jointly to all tokens, one of the variants of that paper and not

@@ -79,9 +79,9 @@ def sample_hidden(
     """Restore the latents of hidden entities from noise, given the visible ones.
 
     The walk starts from z(T) = sqrt(1 - abar_T) eps, which is what the forward process makes of the mean latent (zero,
-    once standardised). Where abar_T is near 0, training ended there too. Under the published schedule abar_T = 0.37: in
+    once standardized). Where abar_T is near 0, training ended there too. Under the published schedule abar_T = 0.37: in
     training sqrt(0.37) = 61 % of the clean latent shone through the strongest noise, so a start without it lies off the
-    distribution that the model has learnt from. Unit noise would have the right variance there, but the model would
+    distribution that the model has learned from. Unit noise would have the right variance there, but the model would
     take part of it for content, made up at random and unrelated to the visible half. To sample in earnest, train with a
     schedule whose abar_T is near 0 (``noising.signal_at_end``). A model trained at a fixed noise intensity knows one
     timestep only.

@@ -1,4 +1,4 @@
-"""Settings that nothing reads: misspelt names on the command line or in a file of overrides."""
+"""Settings that nothing reads: misspelled names on the command line or in a file of overrides."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _unknown_arguments(parser: ConfigParser, name: str, component: dict[str, Any
     module = found[0] if isinstance(found, list) else found
     callable_ = locate(target if module is None else f"{module}.{target}")
     if not callable(callable_):
-        return [f"{name}: there is no {target} to build; see that it is spelt right and installed"]
+        return [f"{name}: there is no {target} to build; see that it is spelled right and installed"]
     try:
         parameters = inspect.signature(callable_).parameters
     except (TypeError, ValueError):  # of C code

@@ -29,7 +29,7 @@ from hmgdm_monai.data.tiles.row_cells import RowCells
 from hmgdm_monai.data.tiles.tiling import TileSpec
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.classifiers.tile_classifier import GatedTileClassifier
-from hmgdm_monai.visualize.heatmap import Placed, colours_of, draw_heatmap, tile_grid, value_range
+from hmgdm_monai.visualize.heatmap import Placed, colors_of, draw_heatmap, tile_grid, value_range
 from hmgdm_monai.visualize.save import save_figure
 
 THUMBNAIL_PX = 1200
@@ -41,9 +41,9 @@ class Quantity:
 
     Attributes:
         name: of the files and of the measurement in QuPath, e.g. "attention".
-        label: for the colour bar, with unit.
+        label: for the color bar, with unit.
         values: (M,) of tiles, or (N,) of superpixels or patches.
-        span: values at the ends of the colours, None for those of this map; the same for all slides of a cohort makes
+        span: values at the ends of the colors, None for those of this map; the same for all slides of a cohort makes
             them comparable.
     """
 
@@ -71,7 +71,7 @@ def write_slide_maps(
         row: names the slide.
         coords: (M, 2) level-0 upper left corners of the tiles.
         about: attributes of the slide's file of embeddings.
-        quantities: what to paint; the first one colours the GeoJSON.
+        quantities: what to paint; the first one colors the GeoJSON.
         folder: of the files.
         stem: how their names begin; any text.
         classes: class name of each tile, where there are any.
@@ -91,9 +91,9 @@ def write_slide_maps(
     collection = feature_collection(
         tile_polygons(coords, side),
         {quantity.name: quantity.values for quantity in quantities},
-        colours_of(first.values, first.span or value_range(first.values)),
+        colors_of(first.values, first.span or value_range(first.values)),
         classes,
-        None if classes is None else class_colours(classes),
+        None if classes is None else class_colors(classes),
         [f"tile {number}" for number in range(len(coords))],
         object_ids(row.id, [(x, y, side) for x, y in np.asarray(coords).tolist()]),
     )
@@ -180,7 +180,7 @@ def write_entity_map(
     collection = feature_collection(
         superpixel_polygons(labels, tile.location_px, tile.pixel_px),
         {quantity.name: quantity.values},
-        colours_of(quantity.values, span),
+        colors_of(quantity.values, span),
         names=[f"entity {number}" for number in range(len(quantity.values))],
         ids=object_ids(tile.row.id, [(*tile.location_px, side, number) for number in range(len(quantity.values))]),
     )
@@ -198,8 +198,8 @@ def write_entity_map(
     ]
 
 
-def class_colours(classes: Sequence[str]) -> dict[str, tuple[int, int, int]]:
-    """A colour for each class name, by alphabetical order."""
+def class_colors(classes: Sequence[str]) -> dict[str, tuple[int, int, int]]:
+    """A color for each class name, by alphabetical order."""
     from matplotlib import colormaps
 
     palette = colormaps["tab10"]

@@ -43,7 +43,7 @@ class InferenceReport:
     """Write ``maps/``, ``figures/`` and ``summary.json`` for embeddings that stand on disk.
 
     Over every slide: the first principal component of the embeddings; with a survival model attention and risk of its
-    tiles; with a classifier the probability of each class. Colours span the whole cohort, so that slides compare. Over
+    tiles; with a classifier the probability of each class. Colors span the whole cohort, so that slides compare. Over
     some tiles: the attention of the classifier's gate to their superpixels or patches.
 
     Args:
@@ -53,7 +53,7 @@ class InferenceReport:
         superpixels: index of a pretraining run (superpixels.pt), whose superpixels paint the denoising of a tile; None,
             or a path where there is none, for no such figure.
         projection_method: "tsne" or "umap".
-        projection_column: of the manifest, that colours the projection; None for the label where there are any, else
+        projection_column: of the manifest, that colors the projection; None for the label where there are any, else
             the patient.
         projection_tiles: most tiles in it, drawn evenly from the slides.
         superpixel_tiles: how many tiles get a map of their superpixels, and of how many slides.
@@ -159,7 +159,7 @@ class InferenceReport:
             write_entity_map(tile, quantity, folder, self._map_stem(row.id), title, self.note)
 
     def write_projection(self, path: Path) -> None:
-        """Embeddings of tiles in two dimensions, coloured by the manifest's column."""
+        """Embeddings of tiles in two dimensions, colored by the manifest's column."""
         from hmgdm_monai.visualize.projection import draw_projection, project
         from hmgdm_monai.visualize.save import save_figure
 
@@ -180,8 +180,8 @@ class InferenceReport:
         if len(ids) < 4:
             logger.info("no projection: it needs four tiles or more, there are %d", len(ids))
             return
-        labelled = any(result.rows[row_id].label is not None for row_id in ids)
-        column = self.projection_column or ("label" if labelled else "patient")
+        labeled = any(result.rows[row_id].label is not None for row_id in ids)
+        column = self.projection_column or ("label" if labeled else "patient")
         cells = read_columns(self.embedding.manifest.path, [column])
         texts = [cells[result.rows[row_id].line][column] for row_id in ids]
         points = project(np.concatenate(parts), self.projection_method, self.seed)

@@ -40,7 +40,7 @@ def cox_on_pca(
     components: int = 16,
     ridge: float = 1.0,
 ) -> CoxPrediction:
-    """Cox's model (Efron ties) on the first principal components of standardised mean features.
+    """Cox's model (Efron ties) on the first principal components of standardized mean features.
 
     Scaling and components come from the training side; there are no more components than patients there less one.
 
@@ -52,7 +52,7 @@ def cox_on_pca(
         test: indices of the test side.
         times: (T,) at which survival is asked for.
         components: at most.
-        ridge: penalty ridge / 2 * sum of squared coefficients of standardised components, on the log likelihood's sum.
+        ridge: penalty ridge / 2 * sum of squared coefficients of standardized components, on the log likelihood's sum.
     """
     from sklearn.decomposition import PCA
     from sklearn.pipeline import make_pipeline

@@ -219,10 +219,10 @@ class PretrainingData:
     def labeled_tiles(self, most: int = 2000) -> tuple[list[int], list[ManifestRow]]:
         """Tiles whose row has a label, at most ``most`` of them drawn by the seed: their indices and rows."""
         rows = self.cohort.tile_rows
-        labelled = np.array([i for i, row in enumerate(rows) if row.label is not None], dtype=int)
-        if len(labelled) > most:
-            labelled = np.sort(np.random.default_rng(self.seed).choice(labelled, most, replace=False))
-        return [int(i) for i in labelled], [rows[i] for i in labelled]
+        labeled = np.array([i for i, row in enumerate(rows) if row.label is not None], dtype=int)
+        if len(labeled) > most:
+            labeled = np.sort(np.random.default_rng(self.seed).choice(labeled, most, replace=False))
+        return [int(i) for i in labeled], [rows[i] for i in labeled]
 
 
 class _LatentGraphs(Dataset):

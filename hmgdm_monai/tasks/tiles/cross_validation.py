@@ -34,7 +34,7 @@ class CrossValidation:
     anew.
 
     Args:
-        data: labelled tiles.
+        data: labeled tiles.
         methods: by mode. Only the wanted one is used.
         mode: "linear", "knn" or "finetune".
         run_folder: where all goes; other settings in the same folder are refused.

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class ClassifierEvaluation(Dataset):
-    """Labelled images of a manifest, classified tile by tile and scored.
+    """Labeled images of a manifest, classified tile by tile and scored.
 
     As a data set it is the sequence of images that are judged. Left out, and named: patients whose tiles the classifier
     was fitted to or chosen by, rows without a label or with one that the classifier does not know, and images that

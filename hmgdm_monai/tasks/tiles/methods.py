@@ -54,7 +54,7 @@ class Method(Protocol):
 class LinearProbe:
     """Logistic regression with balanced class weights on frozen embeddings.
 
-    The inverse regularisation C is chosen on the validation side; the model is then fitted to training and validation.
+    The inverse regularization C is chosen on the validation side; the model is then fitted to training and validation.
 
     Args:
         strengths: values of C to choose from.
@@ -135,7 +135,7 @@ class NearestNeighbors:
 
 
 def _one_linear_map(pipeline: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weight (K, S) and bias (K,) of standardisation and logistic regression in one."""
+    """Weight (K, S) and bias (K,) of standardization and logistic regression in one."""
     scaler, regression = pipeline[0], pipeline[-1]
     weight, bias = regression.coef_ / scaler.scale_, regression.intercept_
     bias = bias - weight @ scaler.mean_

@@ -19,7 +19,7 @@ from hmgdm_monai.tasks.tiles.fold_result import FoldResult
 
 logger = logging.getLogger(__name__)
 
-TITLES = {"linear": "linear probe", "knn": "nearest neighbours", "finetune": "fine-tuned encoder"}
+TITLES = {"linear": "linear probe", "knn": "nearest neighbors", "finetune": "fine-tuned encoder"}
 
 
 class ClassificationReport:

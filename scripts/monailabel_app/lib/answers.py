@@ -8,12 +8,12 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-# Okabe and Ito's colours for the colour-blind, of which black comes last.
+# Okabe and Ito's colors for the color-blind, of which black comes last.
 _PALETTE = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167))
 
 
-def class_colours(classes: Sequence[str]) -> dict[str, list[int]]:
-    """An RGB colour of 0 to 255 for each class, always the same; from the eighth class on they come again."""
+def class_colors(classes: Sequence[str]) -> dict[str, list[int]]:
+    """An RGB color of 0 to 255 for each class, always the same; from the eighth class on they come again."""
     return {name: list(_PALETTE[number % len(_PALETTE)]) for number, name in enumerate(classes)}
 
 
@@ -58,13 +58,13 @@ def annotation(classes: Sequence[str], tiles: Sequence[Mapping[str, Any]]) -> di
         "elements": for each class that occurs its "contours", squares of four corners [x, y] in level-0 pixels,
         clockwise from the upper left; "labels": class -> RGB.
     """
-    colours = class_colours(classes)
+    colors = class_colors(classes)
     elements = []
     for name in classes:
         contours = [_square(*tile["location"], *tile["size"]) for tile in tiles if tile["label"] == name]
         if contours:
             elements.append({"label": name, "contours": contours})
-    return {"elements": elements, "labels": {element["label"]: colours[element["label"]] for element in elements}}
+    return {"elements": elements, "labels": {element["label"]: colors[element["label"]] for element in elements}}
 
 
 def escaped_for_xml(annotations: Mapping[str, Any]) -> dict[str, Any]:

@@ -129,7 +129,7 @@ class BundleModel:
         return logits.softmax(1).cpu().numpy()
 
     def refit(self, images: np.ndarray, labels: np.ndarray, names: list[str], strength: float) -> dict[str, Any]:
-        """Make a model of the packaged one and labelled tiles, which classifies from now on.
+        """Make a model of the packaged one and labeled tiles, which classifies from now on.
 
         Args:
             images: (B, 3, S, S) uint8.
@@ -138,7 +138,7 @@ class BundleModel:
             strength: how much a label weighs against the packaged model.
 
         Returns:
-            ``path``, and the share of these tiles that is classified as labelled ``before`` and ``after``: of what was
+            ``path``, and the share of these tiles that is classified as labeled ``before`` and ``after``: of what was
             trained on, so no measure of how good the model is.
         """
         base = load_classifier(self.packaged)

@@ -15,7 +15,7 @@ from monailabel.interfaces.tasks.train import TrainTask
 from hmgdm_monai.data.slides.slide import open_slide
 from hmgdm_monai.errors import InputError
 from lib.bundle_model import BundleModel
-from lib.labelled_tiles import labelled_tiles
+from lib.labeled_tiles import labeled_tiles
 from lib.labels import read_labels
 from lib.regions import number, read_tiles
 
@@ -68,7 +68,7 @@ class HeadTraining(TrainTask):
             try:
                 found = read_labels(pair["label"], classes)
                 with closing(open_slide(pair["image"])) as slide:
-                    locations, indices = labelled_tiles(slide, self.model.tile_spec, found)
+                    locations, indices = labeled_tiles(slide, self.model.tile_spec, found)
                     tiles.extend(read_tiles(slide, self.model.tile_spec, locations))
             except InputError as error:
                 logger.warning(f"{name} is left out: {error}")

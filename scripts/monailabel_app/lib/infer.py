@@ -98,7 +98,7 @@ class TileInfer(InferTask):
         }
 
     def slide(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Classes of all tiles with enough tissue of an image, or of those whose centre lies in a region.
+        """Classes of all tiles with enough tissue of an image, or of those whose center lies in a region.
 
         Returns:
             What MONAI Label's writers take ("annotations", "name", "description", "model", "location", "size"), and

@@ -23,7 +23,7 @@ class TileLabel(NamedTuple):
 
 
 class RegionLabel(NamedTuple):
-    """A class for the tiles whose centre lies in a polygon: its index, and the corners (C, 2) in level-0 pixels."""
+    """A class for the tiles whose center lies in a polygon: its index, and the corners (C, 2) in level-0 pixels."""
 
     class_index: int
     corners_px: np.ndarray
@@ -34,8 +34,8 @@ def read_labels(
 ) -> list[TileLabel] | list[RegionLabel]:
     """Read a label file.
 
-    JSON is ``{"label": "tumour"}`` for an image that is a tile, or ``{"tiles": [{"location": [x, y], "label":
-    "tumour"}, ...]}`` for tiles of a larger image, by the corners that ``/infer/wsi_v2`` answers. A file that ends in
+    JSON is ``{"label": "tumor"}`` for an image that is a tile, or ``{"tiles": [{"location": [x, y], "label":
+    "tumor"}, ...]}`` for tiles of a larger image, by the corners that ``/infer/wsi_v2`` answers. A file that ends in
     ``.xml`` holds ASAP annotations, which is what the QuPath extension of MONAI Label submits: each ``Annotation`` has
     its class as ``Name``.
 

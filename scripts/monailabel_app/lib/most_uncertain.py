@@ -16,7 +16,7 @@ from hmgdm_monai.data.slides.slide import open_slide
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.preparation.graph_unit import thin
 from lib.bundle_model import BundleModel
-from lib.labelled_tiles import labelled_tiles
+from lib.labeled_tiles import labeled_tiles
 from lib.labels import read_labels
 from lib.limits import Limits
 from lib.regions import number, read_tiles, tiles_in
@@ -83,7 +83,7 @@ class MostUncertain(Strategy):
             locations, side, probabilities = self._seen[path][1]
             values = uncertainty(probabilities, measure)
             if image == only:
-                values[self._labelled(model, datastore, image, path, locations)] = -1
+                values[self._labeled(model, datastore, image, path, locations)] = -1
                 if (values < 0).all():
                     continue
             tile = int(values.argmax())
@@ -118,16 +118,14 @@ class MostUncertain(Strategy):
         return locations, side, np.concatenate(parts)
 
     @staticmethod
-    def _labelled(
-        model: BundleModel, datastore: Datastore, image: str, path: Path, locations: np.ndarray
-    ) -> np.ndarray:
+    def _labeled(model: BundleModel, datastore: Datastore, image: str, path: Path, locations: np.ndarray) -> np.ndarray:
         """Which of the tiles (N,) have a label already; a label that cannot be used is none."""
         label = datastore.get_label_uri(image, DefaultLabelTag.FINAL)
         if not label:
             return np.zeros(len(locations), bool)
         try:
             with closing(open_slide(path)) as slide:
-                known, _ = labelled_tiles(slide, model.tile_spec, read_labels(label, model.classes, image))
+                known, _ = labeled_tiles(slide, model.tile_spec, read_labels(label, model.classes, image))
         except InputError as error:
             logger.warning(f"the label of {image} is not used: {error}")
             return np.zeros(len(locations), bool)

@@ -1,4 +1,4 @@
-"""Taking submitted labels into a classifier: its last linear layer moves, or its neighbours become more."""
+"""Taking submitted labels into a classifier: its last linear layer moves, or its neighbors become more."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def refitted(
     labels: np.ndarray,
     strength: float = 1.0,
 ) -> tuple[TileClassifier, dict[str, Any]]:
-    """A classifier of the same mode that has learnt from labelled tiles; its encoder stays as it is.
+    """A classifier of the same mode that has learned from labeled tiles; its encoder stays as it is.
 
     "linear" and "finetune": :func:`moved_layer` of the last layer. "knn": the tiles join those remembered, each with
     the weight of its class.
@@ -64,7 +64,7 @@ def refitted(
 def moved_layer(weight: Tensor, bias: Tensor, inputs: Tensor, labels: Tensor, strength: float) -> tuple[Tensor, Tensor]:
     """The linear layer that explains labels and stays close to a given one.
 
-    It minimises ``strength * sum of cross entropies + |r (W - W0)|^2 / 2 + |b - b0|^2 / 2``, r the root mean square of
+    It minimizes ``strength * sum of cross entropies + |r (W - W0)|^2 / 2 + |b - b0|^2 / 2``, r the root mean square of
     the inputs: logistic regression whose prior is the layer itself in place of 0. Few labels move it little, and labels
     of one class alone are no harm. The problem is convex, so the result does not depend on chance.
 

@@ -73,7 +73,7 @@ def is_tile(slide: Slide, spec: TileSpec) -> bool:
 
 
 def tiles_in(slide: Slide, spec: TileSpec, region: Region | None) -> np.ndarray:
-    """Tiles of the image's own grid with enough tissue, whose centre lies in a region.
+    """Tiles of the image's own grid with enough tissue, whose center lies in a region.
 
     The grid is that of training and inference, so that asking part by part gives the tiles of asking for the whole.
 
@@ -98,7 +98,7 @@ def tiles_in(slide: Slide, spec: TileSpec, region: Region | None) -> np.ndarray:
 def tiles_over(slide: Slide, spec: TileSpec, region: Region, most: int = 64) -> np.ndarray:
     """Tiles side by side that cover a region as well as whole tiles can, tissue or not; at least one.
 
-    Their block has the region's centre; a region without extent is the tile with that upper left corner.
+    Their block has the region's center; a region without extent is the tile with that upper left corner.
 
     Args:
         slide: the image.

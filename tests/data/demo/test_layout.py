@@ -24,15 +24,15 @@ def test_drawn_shares_are_the_planned_ones(case):
     plan, layout = case
     drawn = layout.shares()
     # Glands come whole, so their share (and stroma's) is met to within a gland or the room there is.
-    near = {"tumour": 0.005, "necrosis": 0.005, "lymphocytes": 0.005, "gland": 0.08, "stroma": 0.08}
+    near = {"tumor": 0.005, "necrosis": 0.005, "lymphocytes": 0.005, "gland": 0.08, "stroma": 0.08}
     for tissue in TISSUES:
         assert drawn[tissue] == pytest.approx(plan.shares[tissue], abs=near[tissue]), tissue
 
 
 def test_glands_do_not_touch(case):
     _, layout = case
-    centres = (np.arange(layout.classes.shape[0]) + 0.5) * GRID_UM
-    owners = sum((gland.depth_um(centres[None, :], centres[:, None]) > 0).astype(int) for gland in layout.glands)
+    centers = (np.arange(layout.classes.shape[0]) + 0.5) * GRID_UM
+    owners = sum((gland.depth_um(centers[None, :], centers[:, None]) > 0).astype(int) for gland in layout.glands)
     assert np.max(owners) <= 1
 
 

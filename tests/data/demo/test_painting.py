@@ -14,7 +14,7 @@ from hmgdm_monai.data.demo.layout import GRID_UM, draw_layout
 from hmgdm_monai.data.demo.nuclei import paint_nuclei, place_nuclei
 from hmgdm_monai.data.demo.patient import TISSUES, plan_patient
 from hmgdm_monai.data.demo.stain import draw_optics, expose
-from hmgdm_monai.data.demo.texture import fibre_angles, fibre_coordinates, paint_texture
+from hmgdm_monai.data.demo.texture import fiber_angles, fiber_coordinates, paint_texture
 
 SIDE_PX, MPP = 512, 1.0
 
@@ -61,24 +61,24 @@ def test_kinds_of_nuclei_differ_as_pathology_has_it(malignant):
     nuclei, kind = place_nuclei(*malignant)
     area = {k: np.pi * nuclei[kind == k, 2] * nuclei[kind == k, 3] for k in np.unique(kind)}
     roundness = {k: np.median(nuclei[kind == k, 3] / nuclei[kind == k, 2]) for k in area}
-    tumour, lymphocyte, stroma = nuclei_module._TUMOUR, nuclei_module._LYMPHOCYTE, nuclei_module._STROMA
-    assert np.median(area[tumour]) > 1.8 * np.median(area[lymphocyte])
-    assert np.std(np.log(area[tumour])) > 1.5 * np.std(np.log(area[lymphocyte]))
-    assert roundness[lymphocyte] > roundness[tumour] > roundness[stroma]
-    assert np.median(nuclei[kind == lymphocyte, 5]) > np.median(nuclei[kind == tumour, 5])
+    tumor, lymphocyte, stroma = nuclei_module._TUMOR, nuclei_module._LYMPHOCYTE, nuclei_module._STROMA
+    assert np.median(area[tumor]) > 1.8 * np.median(area[lymphocyte])
+    assert np.std(np.log(area[tumor])) > 1.5 * np.std(np.log(area[lymphocyte]))
+    assert roundness[lymphocyte] > roundness[tumor] > roundness[stroma]
+    assert np.median(nuclei[kind == lymphocyte, 5]) > np.median(nuclei[kind == tumor, 5])
 
 
-def test_nuclei_crowd_in_tumour_and_lymphocytes_and_keep_off_glass(malignant):
+def test_nuclei_crowd_in_tumor_and_lymphocytes_and_keep_off_glass(malignant):
     plan, layout = malignant
     nuclei, _ = place_nuclei(plan, layout)
     rows, columns = (nuclei[:, [1, 0]] / GRID_UM).astype(int).T
     found = layout.classes[rows, columns]
     assert (found >= 0).mean() > 0.99
     density = {t: (found == i).sum() / (layout.classes == i).sum() for i, t in enumerate(TISSUES) if t != "gland"}
-    assert density["lymphocytes"] > density["tumour"] > 2 * density["stroma"]
+    assert density["lymphocytes"] > density["tumor"] > 2 * density["stroma"]
 
 
-def test_nuclei_darken_haematoxylin_only_where_they_lie(malignant):
+def test_nuclei_darken_hematoxylin_only_where_they_lie(malignant):
     plan, layout = malignant
     before = paint_texture(plan, layout, SIDE_PX, MPP)
     after = before.copy()
@@ -87,21 +87,21 @@ def test_nuclei_darken_haematoxylin_only_where_they_lie(malignant):
     rows, columns = (nuclei[:, [1, 0]] / MPP).astype(int).T
     assert np.median(after[0, rows, columns]) > 2.5 * np.median(before[0, rows, columns])
     assert np.all(after >= 0)
-    centres = np.zeros((SIDE_PX, SIDE_PX), dtype=bool)
-    centres[rows, columns] = True
+    centers = np.zeros((SIDE_PX, SIDE_PX), dtype=bool)
+    centers[rows, columns] = True
     reach = max((1.3 * nuclei[:, 2] + nuclei[:, 12]).max(), 1.5 * nuclei[:, 10].max())
-    away = ndimage.distance_transform_edt(~centres) * MPP > reach + 2 * MPP
+    away = ndimage.distance_transform_edt(~centers) * MPP > reach + 2 * MPP
     assert away.any()
     np.testing.assert_array_equal(after[:, away], before[:, away])
 
 
-def test_fibre_angle_runs_along_constant_coordinate(malignant):
+def test_fiber_angle_runs_along_constant_coordinate(malignant):
     _, layout = malignant
     far = np.full_like(layout.depth_um, -200.0)
     x, y = np.array([100.0, 220.0, 333.0]), np.array([90.0, 310.0, 120.0])
-    for x0, y0, angle in zip(x, y, fibre_angles(x, y, far, 0.4, 7), strict=True):
+    for x0, y0, angle in zip(x, y, fiber_angles(x, y, far, 0.4, 7), strict=True):
         here, ahead = (
-            fibre_coordinates(x0 + s * np.cos(angle), y0 + s * np.sin(angle), 0.0, 0.4, 7)[0] for s in (0, 1)
+            fiber_coordinates(x0 + s * np.cos(angle), y0 + s * np.sin(angle), 0.0, 0.4, 7)[0] for s in (0, 1)
         )
-        aside = fibre_coordinates(x0 - np.sin(angle), y0 + np.cos(angle), 0.0, 0.4, 7)[0]
+        aside = fiber_coordinates(x0 - np.sin(angle), y0 + np.cos(angle), 0.0, 0.4, 7)[0]
         assert abs(ahead - here) < 0.2 * abs(aside - here)

@@ -27,8 +27,8 @@ def test_survival_follows_the_true_hazard(many):
     assert time.min() > 0
 
 
-def test_tumour_raises_the_hazard_and_lymphocytes_lower_it(many):
-    tissues = np.array([[patient.shares["tumour"], patient.shares["lymphocytes"]] for patient in many])
+def test_tumor_raises_the_hazard_and_lymphocytes_lower_it(many):
+    tissues = np.array([[patient.shares["tumor"], patient.shares["lymphocytes"]] for patient in many])
     hazard = np.array([patient.log_hazard for patient in many])
     slopes = np.linalg.lstsq(np.column_stack([tissues, np.ones(len(many))]), hazard, rcond=None)[0]
     assert slopes[0] > 0 > slopes[1]
@@ -39,9 +39,9 @@ def test_shares_sum_to_one_and_tell_the_labels_apart(many):
         assert tuple(patient.shares) == TISSUES
         assert sum(patient.shares.values()) == pytest.approx(1.0)
         assert min(patient.shares.values()) >= 0
-    tumour = {label: [p.shares["tumour"] for p in many if p.label == label] for label in LABELS}
-    assert max(tumour["benign"]) < min(tumour["low_grade"])
-    assert max(tumour["low_grade"]) < min(tumour["high_grade"])
+    tumor = {label: [p.shares["tumor"] for p in many if p.label == label] for label in LABELS}
+    assert max(tumor["benign"]) < min(tumor["low_grade"])
+    assert max(tumor["low_grade"]) < min(tumor["high_grade"])
 
 
 def test_every_fold_holds_every_label_equally_often():

@@ -38,7 +38,7 @@ def _levels(image):
 def _is_close(read, drawn):
     assert read.shape == drawn.shape
     assert np.abs(read.astype(int) - drawn).mean() < 3
-    # Colours are not swapped or left in YCbCr.
+    # Colors are not swapped or left in YCbCr.
     np.testing.assert_allclose(read.mean((0, 1)), drawn.mean((0, 1)), atol=1.5)
 
 

@@ -38,8 +38,8 @@ def pixels_inside(polygon, height: int, width: int) -> np.ndarray:
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 10_000))
 def test_outlines_hold_the_pixels_of_their_superpixel_and_no_others(height, width, seed):
-    colours = np.random.default_rng(seed).integers(0, 3, (height, width))
-    labels = label(colours, background=-1, connectivity=1) - 1
+    colors = np.random.default_rng(seed).integers(0, 3, (height, width))
+    labels = label(colors, background=-1, connectivity=1) - 1
     for number, polygon in enumerate(superpixel_polygons(labels, (0, 0), 1)):
         assert all((ring[0] == ring[-1]).all() and len(ring) >= 5 for ring in polygon)
         assert all(len(np.unique(ring, axis=0)) == len(ring) - 1 for ring in polygon)  # no ring meets itself
@@ -127,9 +127,9 @@ def test_a_slide_of_many_tiles_stays_a_file_that_can_be_opened(tmp_path):
     coords = np.array([[x * 512, y * 512] for x in range(50) for y in range(40)]) + 100_000
     values = {name: np.random.default_rng(0).normal(size=2000) for name in ("risk", "attention", "pc1")}
     names, ids = [f"tile {n}" for n in range(2000)], object_ids("a", coords.tolist())
-    classes, colours = ["tumour"] * 2000, {"tumour": (200, 100, 100)}
+    classes, colors = ["tumor"] * 2000, {"tumor": (200, 100, 100)}
     collection = feature_collection(
-        tile_polygons(coords, 512), values, np.full((2000, 3), 255), classes, colours, names, ids
+        tile_polygons(coords, 512), values, np.full((2000, 3), 255), classes, colors, names, ids
     )
     path = write_geojson(tmp_path / "a.geojson", collection)
     assert path.stat().st_size < 2000 * 400

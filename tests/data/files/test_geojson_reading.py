@@ -10,7 +10,7 @@ import pytest
 from skimage.measure import points_in_poly
 
 from hmgdm_monai.data.files.geojson import feature_collection, superpixel_polygons, write_geojson
-from hmgdm_monai.data.files.geojson_reading import Shape, ShapeIndex, rasterise, read_shapes
+from hmgdm_monai.data.files.geojson_reading import Shape, ShapeIndex, rasterize, read_shapes
 from hmgdm_monai.errors import InputError
 
 SQUARE = [[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]
@@ -145,16 +145,16 @@ def test_a_label_map_survives_the_way_through_a_file(tmp_path):
     index = ShapeIndex(read_shapes(path)[0])
     assert [shape.class_name for shape in index.shapes] == list("abcd")
     values = [10, 11, 12, 13]
-    assert np.array_equal(index.rasterise(values, (100, 40), 2.0, labels.shape), labels + 10)
+    assert np.array_equal(index.rasterize(values, (100, 40), 2.0, labels.shape), labels + 10)
     double = np.repeat(np.repeat(labels, 2, axis=0), 2, axis=1) + 10
-    assert np.array_equal(index.rasterise(values, (100, 40), 1.0, double.shape), double)
-    assert np.array_equal(index.rasterise(values, (104, 46), 2.0, (12, 19)), labels[3:, 2:] + 10)
-    beyond = index.rasterise(values, (90, 30), 2.0, 40)
+    assert np.array_equal(index.rasterize(values, (100, 40), 1.0, double.shape), double)
+    assert np.array_equal(index.rasterize(values, (104, 46), 2.0, (12, 19)), labels[3:, 2:] + 10)
+    beyond = index.rasterize(values, (90, 30), 2.0, 40)
     assert np.array_equal(beyond[5:20, 5:26], labels + 10)
     assert (beyond > 0).sum() == labels.size
 
 
-def test_pixels_are_those_whose_centre_is_inside():
+def test_pixels_are_those_whose_center_is_inside():
     """Against scikit-image's test of points, on outlines of any form, with a hole."""
     draw = np.random.default_rng(0)
     for _ in range(20):
@@ -163,28 +163,28 @@ def test_pixels_are_those_whose_centre_is_inside():
         outer = 16 + rim * draw.uniform(5, 20, (15, 1))
         hole = 16 + rim * 4
         outer, hole = (np.concatenate([ring, ring[:1]]) for ring in (outer, hole))
-        drawn = rasterise([Shape([outer, hole])], [1], (0, 0), 1.0, 32)
+        drawn = rasterize([Shape([outer, hole])], [1], (0, 0), 1.0, 32)
         row, column = np.mgrid[:32, :32]
-        centres = np.stack([column.ravel() + 0.5, row.ravel() + 0.5], axis=1)
-        inside = points_in_poly(centres, outer) ^ points_in_poly(centres, hole)
+        centers = np.stack([column.ravel() + 0.5, row.ravel() + 0.5], axis=1)
+        inside = points_in_poly(centers, outer) ^ points_in_poly(centers, hole)
         assert np.array_equal(drawn, inside.reshape(32, 32))
 
 
 def test_later_shapes_overwrite_earlier_ones():
     square = np.array(SQUARE, float)
     shapes = [Shape([square]), Shape([square + 5])]
-    drawn = rasterise(shapes, [1, 2], (0, 0), 1.0, 16)
+    drawn = rasterize(shapes, [1, 2], (0, 0), 1.0, 16)
     assert (drawn[7, 7], drawn[2, 2], drawn[12, 12], drawn[15, 15]) == (2, 1, 2, 0)
     assert drawn.dtype == np.int32
 
 
 def test_values_must_be_one_for_each_shape():
     with pytest.raises(ValueError, match="as many values"):
-        rasterise([Shape([np.array(SQUARE, float)])], [1, 2], (0, 0), 1.0, 8)
+        rasterize([Shape([np.array(SQUARE, float)])], [1, 2], (0, 0), 1.0, 8)
 
 
 def test_no_shapes_give_an_empty_window():
-    assert not rasterise([], [], (0, 0), 1.0, (3, 4)).any()
+    assert not rasterize([], [], (0, 0), 1.0, (3, 4)).any()
 
 
 def test_a_window_of_many_cells_costs_what_lies_within():
@@ -196,6 +196,6 @@ def test_a_window_of_many_cells_costs_what_lies_within():
     values = np.ones(len(index.shapes), int)
     start = time.perf_counter()
     for _ in range(5):
-        window = index.rasterise(values, (4000, 4000), 1.0, 256)
+        window = index.rasterize(values, (4000, 4000), 1.0, 256)
     assert (window > 0).sum() == 7 * 7 * 100
     assert (time.perf_counter() - start) / 5 < 0.5

@@ -67,7 +67,7 @@ def test_two_names_are_two_files(one, other):
     assert (safe_name(one) == safe_name(other)) == (one == other)
 
 
-def test_a_name_that_is_spelt_like_another_s_file_is_another_file():
+def test_a_name_that_is_spelled_like_another_s_file_is_another_file():
     for name in HOSTILE:
         assert safe_name(safe_name(name)) != safe_name(name)
     assert len({safe_name(name) for name in HOSTILE}) == len(HOSTILE)

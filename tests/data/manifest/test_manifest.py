@@ -28,14 +28,14 @@ def write(tmp_path):
 def test_full_row_is_read_as_typed(write):
     path = write(
         "image,patient,label,time,event,fold,mpp,features,remark\n"
-        "slides/a.svs,P1,tumour,12.5,1,3,0.25,slides/a.h5,ignored\n"
+        "slides/a.svs,P1,tumor,12.5,1,3,0.25,slides/a.h5,ignored\n"
         "slides/b.png,P2,,7,0.0,2.0,,,\n"
     )
     manifest = read_manifest(path)
     assert manifest.faults == ()
     first, second = manifest.rows
     assert (first.image, first.features) == (path.parent / "slides/a.svs", path.parent / "slides/a.h5")
-    assert (first.id, first.patient, first.label, first.line) == ("slides/a", "P1", "tumour", 2)
+    assert (first.id, first.patient, first.label, first.line) == ("slides/a", "P1", "tumor", 2)
     assert (first.time, first.event, first.fold, first.mpp) == (12.5, 1, 3, 0.25)
     assert (second.label, second.time, second.event, second.fold, second.mpp) == (None, 7.0, 0, 2, None)
     assert isinstance(second.event, int) and isinstance(second.fold, int)
@@ -225,7 +225,7 @@ def test_columns_that_a_task_needs(write):
     with pytest.raises(ManifestError, match=r"'time', 'event' missing.*'image', 'patient', 'label'"):
         read_manifest(path, require=("time", "event"))
     with pytest.raises(ValueError, match="no manifest column"):
-        read_manifest(path, require=("colour",))
+        read_manifest(path, require=("color",))
 
 
 @pytest.mark.parametrize(

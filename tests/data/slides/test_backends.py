@@ -77,16 +77,16 @@ def test_deflate_with_predictor_leaves_the_process_alive(tmp_path, write_tiff, p
 
 
 @pytest.mark.parametrize("where", ["tif", "png"])
-def test_grey_rgba_and_sixteen_bit_become_rgb_over_white(tmp_path, pixels, where):
-    grey = pixels[..., 0]
-    alpha = np.zeros(grey.shape, np.uint8)
+def test_gray_rgba_and_sixteen_bit_become_rgb_over_white(tmp_path, pixels, where):
+    gray = pixels[..., 0]
+    alpha = np.zeros(gray.shape, np.uint8)
     alpha[:, 100:200], alpha[:, 200:] = 51, 255
     over_white = np.rint(255 - (255 - pixels.astype(float)) * (alpha / 255.0)[..., None]).astype(int)
-    wide = grey.astype(np.uint16) * 257
+    wide = gray.astype(np.uint16) * 257
     cases = {
-        "grey": (grey, np.repeat(grey[..., None], 3, -1)),
+        "gray": (gray, np.repeat(gray[..., None], 3, -1)),
         "rgba": (np.dstack([pixels, alpha]), over_white),
-        "grey16": (wide, np.repeat(grey[..., None], 3, -1)),
+        "gray16": (wide, np.repeat(gray[..., None], 3, -1)),
     }
     if where == "tif":
         cases["rgb16"] = (pixels.astype(np.uint16) * 257, pixels)

@@ -116,12 +116,12 @@ def test_mark_lands_where_it_should_within_a_pixel(tmp_path, write_tiff, backend
     size = round(200 / (mpp / 0.5))
     region = slide.read_region(*corner.tolist(), size, size, mpp)
     weight = 255.0 - region[..., 0]
-    centre = [(weight * (grid + 0.5)).sum() / weight.sum() for grid in np.mgrid[:size, :size][::-1]]
-    np.testing.assert_allclose(centre, (mark_xy - corner) / (mpp / 0.5), atol=0.6)
+    center = [(weight * (grid + 0.5)).sum() / weight.sum() for grid in np.mgrid[:size, :size][::-1]]
+    np.testing.assert_allclose(center, (mark_xy - corner) / (mpp / 0.5), atol=0.6)
 
 
 def test_resampling_is_an_area_average(tmp_path, write_tiff):
-    # A chequer board of single pixels is even grey when seen from afar; picking pixels would show black and white.
+    # A chequer board of single pixels is even gray when seen from afar; picking pixels would show black and white.
     board = np.repeat(((np.indices((512, 512)).sum(0) % 2) * 255)[..., None], 3, -1).astype(np.uint8)
     slide = open_slide(write_tiff(tmp_path / "a.tif", [board]))
     region = slide.read_region(50, 50, 100, 100, 1.7)

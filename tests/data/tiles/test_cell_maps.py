@@ -82,8 +82,8 @@ def test_class_maps_keep_listed_ids_and_count_the_others(tmp_path, cells):
 
 
 def test_classes_of_outlines_follow_the_list_and_unknown_ones_are_counted(tmp_path, cells):
-    path = write(tmp_path / "a.geojson", squares(("tumour", "immune", "dead", None)))
-    cell_map = open_cell_map(path, SIZE, ["immune", "tumour"])
+    path = write(tmp_path / "a.geojson", squares(("tumor", "immune", "dead", None)))
+    cell_map = open_cell_map(path, SIZE, ["immune", "tumor"])
     expected = np.array([0, 2, 1, UNKNOWN, UNKNOWN])[cells]
     assert np.array_equal(cell_map.window((0, 0), 1.0, 60)[:40], expected)
     assert cell_map.notes == (f"{path}: 2 cells of classes that are not listed (dead: 1, no class: 1) left out",)
@@ -126,7 +126,7 @@ def test_a_label_map_of_another_size_is_told_with_both_sizes(tmp_path, cells):
 
 def test_files_that_are_no_cells_are_told_in_one_line(tmp_path, cells):
     bad = {
-        "colour.png": np.zeros((40, 60, 3), np.uint8),
+        "color.png": np.zeros((40, 60, 3), np.uint8),
         "float.npy": cells.astype(float),
         "deep.npy": cells[None],
         "objects.npy": np.array([{}, {}], dtype=object),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hmgdm_monai.data.files.geojson_reading import rasterise, read_shapes
+from hmgdm_monai.data.files.geojson_reading import rasterize, read_shapes
 from hmgdm_monai.data.tiles.regions import tiles_in_regions
 from hmgdm_monai.errors import InputError
 
@@ -45,7 +45,7 @@ def taken(tmp_path):
     return taken
 
 
-def test_the_centre_decides(taken):
+def test_the_center_decides(taken):
     assert taken([region(box(14, 0, 26, 10))]) == [[10, 0], [20, 0]]
     assert taken([region(box(16, 0, 24, 10))]) == []
     assert taken([region(box(11, 1, 19, 9))]) == [[10, 0]]
@@ -99,11 +99,11 @@ def test_regions_outside_of_the_slide_are_counted(taken, caplog):
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(3, 12), st.integers(0, 10_000))
 def test_any_polygon_gives_what_is_drawn_of_it(tmp_path, corners, seed):
-    """Tiles of 1 px agree with the pixels that the rasteriser draws."""
+    """Tiles of 1 px agree with the pixels that the rasterizer draws."""
     ring = np.random.default_rng(seed).uniform(-5, 35, (corners, 2))
     path = tmp_path / "any.geojson"
     path.write_text(json.dumps([region([*ring.tolist(), ring[0].tolist()])]))
     y, x = np.mgrid[:30, :30]
     inside = tiles_in_regions(path, np.stack([x.ravel(), y.ravel()], 1), 1, (30, 30))
-    drawn = rasterise(read_shapes(path)[0], [1], (0, 0), 1, 30)
+    drawn = rasterize(read_shapes(path)[0], [1], (0, 0), 1, 30)
     np.testing.assert_array_equal(inside.reshape(30, 30), drawn == 1)

@@ -87,7 +87,7 @@ def test_places_of_another_slide_are_refused(find):
 def test_regions_choose_among_the_grid_and_among_given_places(find):
     assert find(box=(0, 0, 200, 100)).tolist() == [[0, 0], [128, 0]]
     assert find(PLACES, box=(0, 0, 200, 100)).tolist() == [[5, 7], [133, 7]]
-    with pytest.raises(InputError, match=r"a.tif: none of its 3 tiles has its centre in a region of a.geojson"):
+    with pytest.raises(InputError, match=r"a.tif: none of its 3 tiles has its center in a region of a.geojson"):
         find(PLACES, box=(0, 0, 20, 20))
 
 

@@ -38,10 +38,10 @@ def test_black_is_no_tissue(glass):
     assert not tissue_mask(np.zeros((50, 50, 3), np.uint8)).any()
 
 
-def test_grey_slide_goes_by_darkness(glass):
-    grey = np.repeat(glass[..., :1], 3, -1)
-    grey[50:120, 80:220] = 120
-    mask = tissue_mask(grey)
+def test_gray_slide_goes_by_darkness(glass):
+    gray = np.repeat(glass[..., :1], 3, -1)
+    gray[50:120, 80:220] = 120
+    mask = tissue_mask(gray)
     assert mask[55:115, 85:215].all()
     assert mask.sum() < 1.1 * 70 * 140
 

@@ -24,7 +24,7 @@ def test_neighbors_vote_as_in_the_loop():
         assert np.allclose(found, votes / votes.sum(), atol=1e-4)
 
 
-def test_one_neighbour_knows_what_it_has_seen():
+def test_one_neighbor_knows_what_it_has_seen():
     embeddings, labels = torch.randn(12, 6), torch.arange(12) % 4
     head = NearestNeighborHead(6, 4, 12, neighbors=1).set(embeddings, labels, torch.ones(4))
     assert torch.equal(head(embeddings).argmax(1), labels)

@@ -47,8 +47,8 @@ def test_equals_loops(random_graph: Callable[..., EntityGraph], with_edges: bool
     torch.testing.assert_close(ours, by_loops(conv, graph, with_edges, *flow), rtol=0, atol=1e-12)
 
 
-def test_gates_weight_neighbours(random_graph: Callable[..., EntityGraph]) -> None:
-    """Neighbours are averaged: with all gates equal, a vertex whose neighbours agree hears what one of them says."""
+def test_gates_weight_neighbors(random_graph: Callable[..., EntityGraph]) -> None:
+    """Neighbors are averaged: with all gates equal, a vertex whose neighbors agree hears what one of them says."""
     conv = EdgeGatedConv(DIM, edge_states=False)
     star = torch.tensor([[0, 0, 0, 0], [1, 2, 3, 4]])
     states = torch.randn(2, DIM)[[0, 1, 1, 1, 1]]

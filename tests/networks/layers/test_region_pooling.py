@@ -44,7 +44,7 @@ def test_tokens_stand_as_in_monais_patch_embedding() -> None:
     regions = maps(num_regions=3)
     embedding = PatchEmbeddingBlock(3, (16, 24), 4, 3, 1, "conv", "none", spatial_dims=2)
     conv = embedding.patch_embeddings
-    with torch.no_grad():  # token n = mean colour of patch n; the colours are the one-hot map
+    with torch.no_grad():  # token n = mean color of patch n; the colors are the one-hot map
         conv.weight.copy_(torch.eye(3)[:, :, None, None].expand(3, 3, 4, 4) / 16)
         conv.bias.zero_()
         embedding.position_embeddings.zero_()

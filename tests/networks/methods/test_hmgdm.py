@@ -125,7 +125,7 @@ def test_degraded_views_change_training_alone(graph_list: list[EntityGraph]) -> 
     assert not torch.equal(step(model, degraded(graph), noising())[0], step(model, graph, noising())[0])
 
 
-def test_targets_are_standardised(graph_list: list[EntityGraph]) -> None:
+def test_targets_are_standardized(graph_list: list[EntityGraph]) -> None:
     graph, model = Batch.from_data_list(graph_list), build()
     plain = step(model, graph, noising())
     graph.vertex_latents, graph.edge_latents = 7 * graph.vertex_latents + 3, 7 * graph.edge_latents + 3

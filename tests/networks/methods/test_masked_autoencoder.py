@@ -73,7 +73,7 @@ def test_no_prediction_hangs_on_hidden_pixels_without_noise(images: Tensor) -> N
     assert torch.equal(again.prediction, prediction) and not torch.equal(again.target, target)
 
 
-def test_targets_are_the_hidden_patches_normalised_one_by_one(images: Tensor) -> None:
+def test_targets_are_the_hidden_patches_normalized_one_by_one(images: Tensor) -> None:
     network = build()
     _, hidden = network.split(3, draw())
     target = network(images, draw()).target

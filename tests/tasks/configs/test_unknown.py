@@ -68,11 +68,11 @@ def test_the_configs_that_ship_have_none(names: tuple[str, ...]) -> None:
         (DIRL, {"images::prio": 1}, "images#prio: DiRLData has no such argument; did you mean prior?"),
         (DIRL, {"temperature": 0.2}, "temperature: there is no such setting"),  # of simclr.json
         (DIRL, {"prior::nam": "nuclei"}, "prior#nam: build_prior has no such argument; did you mean name?"),
-        (("classify.json",), {"methods::knn::neighbours": [1]}, "did you mean neighbors?"),
+        (("classify.json",), {"methods::knn::neighbors": [1]}, "did you mean neighbors?"),
         (("inference.json",), {"superpixel_tile": 1}, "did you mean superpixel_tiles?"),
     ],
 )
-def test_a_misspelt_name_is_told_with_the_nearest_real_one(names: tuple[str, ...], given: dict, told: str) -> None:
+def test_a_misspelled_name_is_told_with_the_nearest_real_one(names: tuple[str, ...], given: dict, told: str) -> None:
     (fault,) = unknown(names, **given)
     assert told in fault and "\n" not in fault
 

@@ -84,7 +84,7 @@ def test_the_hottest_polygon_holds_the_mark(tile_maps):
     assert (ring.min(0) < MARK).all()
     assert (ring.max(0) > MARK).all()
     np.testing.assert_allclose(np.ptp(ring, axis=0), tile_maps.side, atol=0.01)
-    # The colour is that of the top of the scale.
+    # The color is that of the top of the scale.
     assert hottest["properties"]["color"] == [253, 231, 37]
 
 
@@ -98,9 +98,9 @@ def test_the_hottest_voxel_lies_at_the_mark(tile_maps):
     np.testing.assert_allclose(image.header.get_zooms()[:2], 64 * 0.5 / 1000, rtol=1e-6)
     # Every tile's middle is a voxel's middle, and back.
     voxels = np.argwhere(np.isfinite(values))
-    centres = level0_of_voxels(image.affine, voxels, MPP)
+    centers = level0_of_voxels(image.affine, voxels, MPP)
     expected = tile_maps.coords + tile_maps.side / 2
-    assert max(np.abs(expected - centre).max(1).min() for centre in centres) <= 0.51  # corners are whole pixels
+    assert max(np.abs(expected - center).max(1).min() for center in centers) <= 0.51  # corners are whole pixels
 
 
 def test_the_figure_paints_the_mark(tile_maps):
@@ -143,8 +143,8 @@ def test_superpixels_are_painted_where_they_lie(marked, tmp_path):
     np.testing.assert_allclose(high - low, 2 * RADIUS, atol=8)
     image = nibabel.load(paths[2])
     hot = np.argwhere(image.get_fdata()[..., 0] > 190)
-    centres = nibabel.affines.apply_affine(image.affine, np.column_stack([hot, 0 * hot[:, 0]]))[:, :2] * 1000 / MPP
-    np.testing.assert_allclose(centres.mean(0), MARK, atol=2)
+    centers = nibabel.affines.apply_affine(image.affine, np.column_stack([hot, 0 * hot[:, 0]]))[:, :2] * 1000 / MPP
+    np.testing.assert_allclose(centers.mean(0), MARK, atol=2)
     np.testing.assert_allclose(len(hot) * (0.5 / MPP) ** 2, np.pi * RADIUS**2, rtol=0.2)
 
 

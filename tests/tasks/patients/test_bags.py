@@ -51,7 +51,7 @@ def test_batches_are_concatenations_and_edges_stay_within_slides(patients: list[
     assert bags.times.tolist() == [3, 5, 1] and bags.events.tolist() == [1, 0, 1]
     start, end = batch.edge_index
     assert (batch.batch[start] == batch.batch[end]).all() and (batch.slide[start] == batch.slide[end]).all()
-    assert set(end.tolist()) == set(range(13))  # each tile has neighbours, but for the lone one
+    assert set(end.tolist()) == set(range(13))  # each tile has neighbors, but for the lone one
 
 
 def test_the_cache_changes_nothing(patients: list[Patient]) -> None:

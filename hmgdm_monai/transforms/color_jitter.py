@@ -1,4 +1,4 @@
-"""Random changes of a stained image's colour and sharpness, on a batch at once."""
+"""Random changes of a stained image's color and sharpness, on a batch at once."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor
 NUM_DRAWS = 10  # numbers in [0, 1) that one image takes
 
 
-class ColourJitter:
+class ColorJitter:
     """Stain, contrast, brightness and blur of H&E images, from numbers drawn elsewhere.
 
     In this order, u being uniform in [-1, 1]:
 
-    - stain: optical density is split into haematoxylin, eosin and a third stain (scikit-image's matrix, of Ruifrok
+    - stain: optical density is split into hematoxylin, eosin and a third stain (scikit-image's matrix, of Ruifrok
       and Johnston); each becomes c (1 + ``stain_scale`` u) + ``stain_shift`` u' (Tellez et al., IEEE TMI 2018). All of
       it is one affine map of optical density (natural logarithm). The shift moves blank background too.
     - contrast: x becomes m + (1 + ``contrast`` u) (x - m), with m the image's mean over pixels and channels.
@@ -97,7 +97,7 @@ class ColourJitter:
         return images.clamp_(0, 1)
 
     def _stain(self, images: Tensor, change: Tensor) -> Tensor:
-        # Columns are colours: d' = S^T (a * (S^-T d) + b) for optical densities d, with a row of S for each stain.
+        # Columns are colors: d' = S^T (a * (S^-T d) + b) for optical densities d, with a row of S for each stain.
         stains, unmix = self.stains.to(images), self.unmix.to(images)
         scale, shift = 1 + self.stain_scale * change[:, :3], self.stain_shift * change[:, 3:]
         matrix = stains.T @ (scale.unsqueeze(-1) * unmix.T)

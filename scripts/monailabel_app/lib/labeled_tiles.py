@@ -13,7 +13,7 @@ from lib.labels import RegionLabel, TileLabel
 from lib.regions import is_tile, tiles_in
 
 
-def labelled_tiles(
+def labeled_tiles(
     slide: Slide, spec: TileSpec, labels: Sequence[TileLabel] | Sequence[RegionLabel]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Tiles with a label, each once; of labels that contradict each other the later one counts.
@@ -49,12 +49,10 @@ def labelled_tiles(
             x, y = label.location_px
             if not (0 <= x < width and 0 <= y < height):
                 raise InputError(
-                    f"{slide.path.name}: the labelled tile at {[x, y]} lies outside of the image of {width} x {height} "
+                    f"{slide.path.name}: the labeled tile at {[x, y]} lies outside of the image of {width} x {height} "
                     "px; locations are in level-0 pixels"
                 )
             found[x, y] = label.class_index
     if not found:
-        raise InputError(
-            f"{slide.path.name}: no tile with tissue has its centre in a labelled region; draw larger ones"
-        )
+        raise InputError(f"{slide.path.name}: no tile with tissue has its center in a labeled region; draw larger ones")
     return np.array(list(found), float), np.array(list(found.values()))

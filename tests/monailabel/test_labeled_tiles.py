@@ -4,7 +4,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from lib.labelled_tiles import labelled_tiles
+from lib.labeled_tiles import labeled_tiles
 from lib.labels import RegionLabel, TileLabel
 from PIL import Image
 
@@ -28,7 +28,7 @@ def square(x0, y0, x1, y1) -> np.ndarray:
 
 
 def found(slide, *labels) -> dict[tuple[float, float], int]:
-    locations, indices = labelled_tiles(slide, SPEC, labels)
+    locations, indices = labeled_tiles(slide, SPEC, labels)
     return {tuple(where): int(index) for where, index in zip(locations, indices, strict=True)}
 
 
@@ -36,8 +36,8 @@ def test_tiles_by_their_corners_are_where_they_are(slide):
     assert found(slide, TileLabel(1, (128.0, 0.0)), TileLabel(0, (13.5, 100.0))) == {(128, 0): 1, (13.5, 100): 0}
 
 
-def test_a_region_labels_the_tiles_whose_centre_it_holds(slide):
-    # Centres are at x 64, 192, 320, 448 and y 64, 192.
+def test_a_region_labels_the_tiles_whose_center_it_holds(slide):
+    # Centers are at x 64, 192, 320, 448 and y 64, 192.
     assert found(slide, RegionLabel(1, square(60, 60, 200, 70))) == {(0, 0): 1, (128, 0): 1}
     assert found(slide, RegionLabel(0, square(-9, -9, 600, 300)[::-1])) == {
         (x, y): 0 for x in range(0, 512, 128) for y in (0, 128)
@@ -54,11 +54,11 @@ def test_the_later_of_two_labels_counts(slide):
 
 def test_what_names_no_tile_is_refused(slide):
     with pytest.raises(InputError, match="is larger than a tile, so one label does not tell which part is meant"):
-        labelled_tiles(slide, SPEC, [TileLabel(0, None)])
+        labeled_tiles(slide, SPEC, [TileLabel(0, None)])
     with pytest.raises(InputError, match=r"at \[512.0, 0.0\] lies outside of the image of 512 x 256 px"):
-        labelled_tiles(slide, SPEC, [TileLabel(0, (512.0, 0.0))])
-    with pytest.raises(InputError, match="no tile with tissue has its centre in a labelled region"):
-        labelled_tiles(slide, SPEC, [RegionLabel(0, square(70, 70, 120, 120))])
+        labeled_tiles(slide, SPEC, [TileLabel(0, (512.0, 0.0))])
+    with pytest.raises(InputError, match="no tile with tissue has its center in a labeled region"):
+        labeled_tiles(slide, SPEC, [RegionLabel(0, square(70, 70, 120, 120))])
 
 
 def test_a_plain_tile_has_one_label(tmp_path, stained):
