@@ -4,7 +4,7 @@ from .data.demo.cohort import make_demo_cohort as make_demo_cohort
 from .data.entity_graph import EntityGraph as EntityGraph
 from .data.files.features_file import read_features as read_features
 from .data.files.tile_embeddings_file import read_tile_embeddings as read_tile_embeddings
-from .diffusion.noising import GraphNoising as GraphNoising
+from .diffusion.noising import Noising as Noising
 from .entities.backbone_entities import BackboneEntities as BackboneEntities
 from .errors import InputError as InputError
 from .losses.masked_graph import MaskedGraphLoss as MaskedGraphLoss

@@ -110,18 +110,18 @@ def graph_paths(tmp_path: Path, stained: Callable) -> list[Path]:
 
     All tiles of a unit are of one row of the manifest.
     """
-    from hmgdm_monai.data.stores.graph_store import TileGraph, write_unit
+    from hmgdm_monai.data.stores.graph_store import GraphTile, write_unit
     from hmgdm_monai.transforms.entity_graph import build_entity_graph
     from hmgdm_monai.transforms.superpixels import Superpixels
 
     pixels = stained(64 * 4, 64).transpose(2, 0, 1)
 
-    def tile(unit: str, place: int, number: int) -> TileGraph:
+    def tile(unit: str, place: int, number: int) -> GraphTile:
         image = np.ascontiguousarray(pixels[:, :, 64 * number : 64 * (number + 1)])
         if number == 1:
             image = np.full_like(image, 90)
         graph = build_entity_graph(image, Superpixels(12)(image))
-        return TileGraph(graph, f"{unit}/row", (64 * place, 7), 0.5, image.transpose(1, 2, 0))
+        return GraphTile(graph, f"{unit}/row", (64 * place, 7), 0.5, image.transpose(1, 2, 0))
 
     return [
         write_unit(tmp_path / "graphs", name, [tile(name, *pair) for pair in enumerate(numbers)], {"n_segments": 12})

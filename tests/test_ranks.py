@@ -56,7 +56,7 @@ from torch_geometric.data import Batch
 from hmgdm_monai import ranks
 from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.diffusion.draws import BatchDraws
-from hmgdm_monai.diffusion.noising import GraphNoising
+from hmgdm_monai.diffusion.noising import Noising
 from hmgdm_monai.losses.masked_graph import MaskedGraphLoss
 from hmgdm_monai.networks.methods.build import build_hmgdm
 
@@ -75,7 +75,7 @@ torch.manual_seed(0)
 plain = build_hmgdm(4, hidden_dim=8, num_layers=2, heads=2, bottleneck=True).train()
 network = ranks.data_parallel(plain, some_unused=True)
 batch = Batch.from_data_list([graph(n) for n in range(ranks.rank(), 4, ranks.num_ranks())])
-noising = GraphNoising(DDPMScheduler(clip_sample=False, prediction_type="sample"))
+noising = Noising(DDPMScheduler(clip_sample=False, prediction_type="sample"))
 torch.manual_seed(1)
 draws = BatchDraws(batch, torch.Generator().manual_seed(1), shared=True)
 loss = MaskedGraphLoss(0.5)(*network(batch, noising, draws))

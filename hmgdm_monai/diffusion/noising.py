@@ -25,7 +25,7 @@ def noise_scheduler(
     )
 
 
-class GraphNoising:
+class Noising:
     """Forward process z(t) = sqrt(abar_t) z + sqrt(1 - abar_t) eps with one timestep per graph.
 
     Args:
@@ -41,8 +41,8 @@ class GraphNoising:
 
     Example:
         >>> import torch
-        >>> from hmgdm_monai import GraphNoising
-        >>> noising = GraphNoising()
+        >>> from hmgdm_monai import Noising
+        >>> noising = Noising()
         >>> noising.num_timesteps
         1000
         >>> latents, timesteps = torch.ones(5, 8), torch.full((5,), 999)  # five entities, the strongest noise

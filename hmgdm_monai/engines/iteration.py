@@ -62,9 +62,9 @@ class SelfSupervisedIteration(ABC):
         engine.network.train()
         with _autocast(engine):
             loss, pred = self.compute(engine.network, batch, generator)
-        told = average(loss)
-        _check_finite("loss", told, engine)
-        engine.state.output = self._output(told, pred)
+        reported = average(loss)
+        _check_finite("loss", reported, engine)
+        engine.state.output = self._output(reported, pred)
         engine.fire_event(IterationEvents.FORWARD_COMPLETED)
         engine.fire_event(IterationEvents.LOSS_COMPLETED)
         scaler = engine.scaler

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.diffusion.draws import BatchDraws
-from hmgdm_monai.diffusion.noising import GraphNoising
+from hmgdm_monai.diffusion.noising import Noising
 from hmgdm_monai.engines.iteration import SelfSupervisedIteration
 from hmgdm_monai.networks.methods.hmgdm import HMGDM
 
@@ -26,9 +26,7 @@ class MaskedDiffusionIteration(SelfSupervisedIteration):
         max_grad_norm: see the base class.
     """
 
-    def __init__(
-        self, loss: nn.Module, noising: GraphNoising, seed: int = 0, max_grad_norm: float | None = 10.0
-    ) -> None:
+    def __init__(self, loss: nn.Module, noising: Noising, seed: int = 0, max_grad_norm: float | None = 10.0) -> None:
         super().__init__(loss, seed, max_grad_norm)
         self.noising = noising
         logger.info("noise: %d timesteps, abar_T = %.2g", noising.num_timesteps, noising.signal_at_end)

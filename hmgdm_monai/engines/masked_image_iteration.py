@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from hmgdm_monai.diffusion.noising import GraphNoising
+from hmgdm_monai.diffusion.noising import Noising
 from hmgdm_monai.engines.views_iteration import ViewsIteration
 from hmgdm_monai.networks.methods.masked_autoencoder import MaskedAutoencoder
 from hmgdm_monai.transforms.paired_views import PairedViews, View
@@ -25,7 +25,7 @@ class MaskedImageIteration(ViewsIteration):
         self,
         loss: nn.Module,
         views: PairedViews,
-        noising: GraphNoising | None = None,
+        noising: Noising | None = None,
         seed: int = 0,
         max_grad_norm: float | None = 1.0,
     ) -> None:

@@ -58,7 +58,7 @@ class EmbedsSamples(Protocol):
         ...
 
 
-class LinearProbe:
+class LinearProbeMonitor:
     """Every few epochs, how well frozen embeddings of the labeled tiles tell their labels.
 
     Adds ``probe_balanced_accuracy``, out of folds grouped by patient, to the evaluator's metrics, so that it is

@@ -103,9 +103,9 @@ class StageCheckpoint:
             try:
                 part.load_state_dict(saved["state"][name])
             except (KeyError, RuntimeError, ValueError) as error:
-                told = " ".join(str(error).split())[:120]
+                reason = " ".join(str(error).split())[:120]
                 raise InputError(
-                    f"{self.path}: {name} does not fit, as of another version ({told}); choose another output folder "
+                    f"{self.path}: {name} does not fit, as of another version ({reason}); choose another output folder "
                     "or remove it"
                 ) from error
         self.history, self.best = saved["history"], saved["best"]

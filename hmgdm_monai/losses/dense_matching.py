@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hmgdm_monai.losses.dino import DINOLoss
-from hmgdm_monai.losses.gathering import gather, total
+from hmgdm_monai.losses.gathering import gather_with_gradients, total
 from hmgdm_monai.ranks import num_ranks, rank
 
 NEGATIVES = ("all", "other_images", "same_class")
@@ -71,7 +71,7 @@ class DenseContrastiveLoss(nn.Module):
         dtype = torch.promote_types(regions_1.dtype, torch.float32)
         views = F.normalize(torch.stack((regions_1, regions_2), 1).to(dtype), dim=-1)  # (B, 2, R, D)
         valid = torch.stack((valid_1, valid_2), 1).bool()
-        candidates, present = gather(views), gather(valid.to(torch.uint8)).bool()
+        candidates, present = gather_with_gradients(views), gather_with_gradients(valid.to(torch.uint8)).bool()
         positive, negative = self._pairs(len(views), shape[1], views.device)
 
         losses, counted = [], []

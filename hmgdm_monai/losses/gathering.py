@@ -24,7 +24,7 @@ def total(x: Tensor) -> Tensor:
     return x
 
 
-def gather(x: Tensor) -> Tensor:
+def gather_with_gradients(x: Tensor) -> Tensor:
     """Tensors (B, ...) of all processes as (W B, ...), in the order of ranks; B is the same in each.
 
     Gradients flow back into each process's own part from the losses of all: they are summed. So every process must use

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hmgdm_monai.losses.gathering import gather
+from hmgdm_monai.losses.gathering import gather_with_gradients
 from hmgdm_monai.ranks import rank
 
 
@@ -46,7 +46,7 @@ class GlobalContrastiveLoss(nn.Module):
         anchors = F.normalize(
             torch.stack((view_1, view_2), 1).to(dtype), dim=-1
         )  # (B, 2, D): an image's views together
-        candidates = (gather(anchors) if shared else anchors).flatten(0, 1)
+        candidates = (gather_with_gradients(anchors) if shared else anchors).flatten(0, 1)
         logits = anchors.flatten(0, 1) @ candidates.T / self.temperature
         own = torch.arange(2 * count, device=logits.device) + (2 * count * rank() if shared else 0)
         logits = logits.masked_fill(F.one_hot(own, len(candidates)).bool(), -torch.inf)

@@ -17,7 +17,7 @@ import numpy as np
 from hmgdm_monai.data.manifest.manifest import ManifestRow
 from hmgdm_monai.data.slides.slide import open_slide
 from hmgdm_monai.data.slides.tags import read_slide_tags
-from hmgdm_monai.data.stores.graph_store import GraphStore, TileGraph, write_unit
+from hmgdm_monai.data.stores.graph_store import GraphStore, GraphTile, write_unit
 from hmgdm_monai.data.stores.ragged_unit import unit_path
 from hmgdm_monai.data.tiles.row_cells import RowCells
 from hmgdm_monai.data.tiles.row_locations import row_locations
@@ -144,7 +144,7 @@ def build_unit(unit: GraphUnit) -> UnitOutcome:
     return UnitOutcome(len(counted), skipped)
 
 
-def image_tiles(row: ManifestRow, recipe: TileRecipe, notes: list[str] | None = None) -> Iterator[TileGraph]:
+def image_tiles(row: ManifestRow, recipe: TileRecipe, notes: list[str] | None = None) -> Iterator[GraphTile]:
     """The tiles of one image with their graphs, read a few at a time; tiles without an entity are left out.
 
     Args:
@@ -170,7 +170,7 @@ def image_tiles(row: ManifestRow, recipe: TileRecipe, notes: list[str] | None = 
                 except NoEntitiesError:
                     empty += 1
                     continue
-                yield TileGraph(graph, row.id, (x, y), mpp, graph.image[0].numpy().transpose(1, 2, 0))
+                yield GraphTile(graph, row.id, (x, y), mpp, graph.image[0].numpy().transpose(1, 2, 0))
     if empty == len(locations):
         raise InputError(f"{row.image}: {no_cells(empty, empty)}")
     if notes is not None:
@@ -206,7 +206,7 @@ def reason_of(error: InputError, row: ManifestRow) -> str:
     return " ".join(str(error).removeprefix(f"{row.image}: ").split())
 
 
-def _unit_tiles(unit: GraphUnit, skipped: dict[str, str], counted: list[str], notes: list[str]) -> Iterator[TileGraph]:
+def _unit_tiles(unit: GraphUnit, skipped: dict[str, str], counted: list[str], notes: list[str]) -> Iterator[GraphTile]:
     """The tiles of all images of a unit; notes in `skipped` what cannot be used, in `counted` the row id of each."""
     for row in unit.rows:
         before = len(counted)

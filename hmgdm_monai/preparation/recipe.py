@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hmgdm_monai.data.tiles.tiling import TileSpec
-from hmgdm_monai.diffusion.noising import GraphNoising
+from hmgdm_monai.diffusion.noising import Noising
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.encoders.tile_sample import transforms_of
 from hmgdm_monai.preparation.tile_recipe import TileRecipe
@@ -33,7 +33,7 @@ def recipe_of(run_settings: Mapping[str, Any], max_tiles_per_slide: int | None =
     return TileRecipe(tile_spec, transforms_of(run_settings), max_tiles_per_slide, seed)
 
 
-def noising_of(run_settings: Mapping[str, Any]) -> GraphNoising:
+def noising_of(run_settings: Mapping[str, Any]) -> Noising:
     """The forward process that a model was trained with.
 
     Args:
@@ -47,7 +47,7 @@ def noising_of(run_settings: Mapping[str, Any]) -> GraphNoising:
     try:
         settings = run_settings["noising"]
         scheduler = {name: value for name, value in settings["scheduler"].items() if name != "_target_"}
-        return GraphNoising(DDPMScheduler(**scheduler), settings["noise_intensity"])
+        return Noising(DDPMScheduler(**scheduler), settings["noise_intensity"])
     except (KeyError, TypeError) as error:
         raise InputError(
             f"the model's settings do not tell the noise of its training ({error}); give a model.pt of train.json"

@@ -152,8 +152,8 @@ def load_classifier(path: Path | str | None = None) -> Classifier:
     path = bundle_file("models/classifier.pt") if path is None else path
     about, state = read_model(path, CONTENT, ADVICE)
     with refused(path, ADVICE):
-        told = tensor_to_json(state[f"encoder.{DESCRIPTION}"])
-        arguments = told["kind"], told["settings"], told["run_settings"]
+        description = tensor_to_json(state[f"encoder.{DESCRIPTION}"])
+        arguments = description["kind"], description["settings"], description["run_settings"]
         mode, settings, classes = about["mode"], about["settings"], tuple(about["classes"])
         patients, fold = tuple(about["patients"]), about["fold"]
         if len(classes) != settings["num_classes"]:

@@ -59,8 +59,8 @@ def load_encoder(path: Path | str | None = None) -> TileEncoder:
             f"{path}: no pretrained model there; run the training first (python -m monai.bundle run training "
             "--config_file bundle/configs/train.json), or give the path of another"
         )
-    told, state = read_model(path, CONTENT, ADVICE)
+    description, state = read_model(path, CONTENT, ADVICE)
     with refused(path, ADVICE):
-        arguments = told["kind"], told["settings"], told["run_settings"]
+        arguments = description["kind"], description["settings"], description["run_settings"]
     encoder: TileEncoder = build_model(path, lambda: build_tile_encoder(*arguments), state, ADVICE)
     return encoder

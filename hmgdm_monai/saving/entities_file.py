@@ -23,7 +23,7 @@ def load_entities(path: Path | str) -> EntityEncoder:
     Raises:
         InputError: no such file, a damaged one, or one of another kind or format.
     """
-    told, state = read_model(path, CONTENT, ADVICE)
+    description, state = read_model(path, CONTENT, ADVICE)
     with refused(path, ADVICE):
-        arguments = told["kind"], told["settings"]
+        arguments = description["kind"], description["settings"]
     return build_model(path, lambda: build_entities(*arguments), state, ADVICE).requires_grad_(False)

@@ -52,9 +52,9 @@ def write_model(path: Path | str, content: str, state: Mapping[str, Tensor], des
     """
     tensors = {name: value.detach().cpu() for name, value in state.items() if name != DESCRIPTION}
     # By way of JSON, since the digest must be that of what is read.
-    told = json.loads(json.dumps({"content": content, "format": FORMAT, **description}))
-    told["sha256"] = _digest(told, tensors)
-    write_checkpoint(path, {**tensors, DESCRIPTION: json_to_tensor(told)})
+    stored = json.loads(json.dumps({"content": content, "format": FORMAT, **description}))
+    stored["sha256"] = _digest(stored, tensors)
+    write_checkpoint(path, {**tensors, DESCRIPTION: json_to_tensor(stored)})
 
 
 def read_model(path: Path | str, content: str, advice: str) -> ModelFile:
@@ -80,17 +80,17 @@ def read_model(path: Path | str, content: str, advice: str) -> ModelFile:
             )
         raise InputError(f"{path}: is no {content}, since it has no description; {advice}")
     with refused(path, advice):
-        told = tensor_to_json(saved[DESCRIPTION])
-        found, number = told.pop("content"), told.pop("format")
+        description = tensor_to_json(saved[DESCRIPTION])
+        found, number = description.pop("content"), description.pop("format")
         if number != FORMAT:
             raise InputError(f"{path}: is of format {number}, this version reads format {FORMAT}; {advice}")
-        digest = told.pop("sha256")
+        digest = description.pop("sha256")
         tensors = {name: value for name, value in saved.items() if name != DESCRIPTION}
-        if digest != _digest({"content": found, "format": number, **told}, tensors):
+        if digest != _digest({"content": found, "format": number, **description}, tensors):
             raise InputError(f"{path}: is damaged, its content has another SHA-256 than it tells; copy it again")
         if found != content:
             raise InputError(f"{path}: holds the model of another kind: {found}, not {content}; {advice}")
-    return ModelFile(told, saved)
+    return ModelFile(description, saved)
 
 
 def build_model(path: Path | str, build: Callable[[], nn.Module], state: Mapping[str, Tensor], advice: str) -> Any:
@@ -113,10 +113,10 @@ def build_model(path: Path | str, build: Callable[[], nn.Module], state: Mapping
         network = build()
         wanted = network.state_dict().keys()
         held = {name: value for name, value in state.items() if name != DESCRIPTION or name in wanted}
-        for names, told in ((wanted - held.keys(), "lacks"), (held.keys() - wanted, "has no place for")):
+        for names, fault in ((wanted - held.keys(), "lacks"), (held.keys() - wanted, "has no place for")):
             if names:
                 more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-                raise InputError(f"{path}: {told} the weights {min(names)}{more}; {advice}")
+                raise InputError(f"{path}: {fault} the weights {min(names)}{more}; {advice}")
         network.load_state_dict(held)
     return network.eval()
 
@@ -138,9 +138,9 @@ def rewrite_model(source: Path | str, target: Path | str, change: Callable[[Any]
             name: json_to_tensor(change(tensor_to_json(value))) if name.split(".")[-1] == DESCRIPTION else value
             for name, value in saved.items()
         }
-        told = tensor_to_json(state[DESCRIPTION])
-        rest = {name: value for name, value in told.items() if name not in ("content", "format", "sha256")}
-        content = told["content"]
+        description = tensor_to_json(state[DESCRIPTION])
+        rest = {name: value for name, value in description.items() if name not in ("content", "format", "sha256")}
+        content = description["content"]
     write_model(target, content, state, rest)
 
 

@@ -88,12 +88,12 @@ def load_survival_model(path: Path | str) -> SurvivalModel:
     Raises:
         InputError: no such file, a damaged one, or one of another kind or format.
     """
-    told, state = read_model(path, CONTENT, ADVICE)
+    description, state = read_model(path, CONTENT, ADVICE)
     with refused(path, ADVICE):
-        settings, median_risk, about = told["settings"], told["median_risk"], told["about"]
+        settings, median_risk, about = description["settings"], description["median_risk"], description["about"]
         loss, chosen = build_loss(settings["loss"]), settings["aggregator"]
         arguments = chosen["name"], chosen["in_channels"], loss.num_outputs
-        times = torch.tensor(told["baseline_times"], dtype=torch.float64)
-        log_hazard = torch.tensor(told["baseline_log_hazard"], dtype=torch.float64)
+        times = torch.tensor(description["baseline_times"], dtype=torch.float64)
+        log_hazard = torch.tensor(description["baseline_log_hazard"], dtype=torch.float64)
     network = build_model(path, lambda: build_aggregator(*arguments, **chosen["settings"]), state, ADVICE)
     return SurvivalModel(network, loss, settings, median_risk, times, log_hazard, about)

@@ -11,7 +11,7 @@ from hmgdm_monai.networks.encoders.graph_tile_encoder import GraphTileEncoder
 from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
 from hmgdm_monai.networks.encoders.tile_vit import TileViT
 from hmgdm_monai.networks.encoders.vit_tile_encoder import ViTTileEncoder
-from hmgdm_monai.networks.methods.build import build_hmgdm, build_trunk
+from hmgdm_monai.networks.methods.build import build_graph_embedder, build_hmgdm
 
 KINDS = (GraphTileEncoder.kind, ViTTileEncoder.kind)
 
@@ -30,6 +30,10 @@ def build_tile_encoder(kind: str, settings: Mapping[str, Any], run_settings: Map
     if kind == ViTTileEncoder.kind:
         return ViTTileEncoder(TileViT(**settings["vit"]), settings, run_settings)
     if kind == GraphTileEncoder.kind:
-        network = build_trunk(**settings["trunk"]) if "trunk" in settings else build_hmgdm(**settings["hmgdm"])
+        network = (
+            build_graph_embedder(**settings["graph_embedder"])
+            if "graph_embedder" in settings
+            else build_hmgdm(**settings["hmgdm"])
+        )
         return GraphTileEncoder(build_entities(**settings["entities"]), network, settings, run_settings)
     raise InputError(f"there is no encoder of kind {kind!r}; there are {', '.join(KINDS)}")

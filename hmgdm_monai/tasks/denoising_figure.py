@@ -10,7 +10,7 @@ from torch import Tensor
 from torch_geometric.data import Batch
 
 from hmgdm_monai.data.entity_graph import EntityGraph
-from hmgdm_monai.diffusion.noising import GraphNoising
+from hmgdm_monai.diffusion.noising import Noising
 from hmgdm_monai.entities.nearest_superpixels import NearestSuperpixels
 from hmgdm_monai.networks.methods.hmgdm import HMGDM
 from hmgdm_monai.networks.methods.sampling import sample_hidden
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def denoising_figure(
     superpixels: NearestSuperpixels,
     hmgdm: HMGDM,
-    noising: GraphNoising,
+    noising: Noising,
     image: np.ndarray | Tensor,
     label_map: np.ndarray | Tensor,
     latent: EntityGraph,

@@ -29,7 +29,7 @@ from benchmark_parts.representation import (
 
 if TYPE_CHECKING:
     from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
-    from hmgdm_monai.tasks.pretraining.image_data import DiRLData
+    from hmgdm_monai.tasks.pretraining.image_data import ImageData
 
 VANILLA, DENSE, GATE = "ViT, lambda = 0", "ViT, lambda = {weight:g} (DiRL)", "H-MGDM"
 MEASURES = (
@@ -171,12 +171,12 @@ def gate_measured(
     return {**probe(embeddings, tiles, score), **metric.compute()}
 
 
-def region_data(encoder: TileEncoder, output: Path) -> DiRLData:
+def region_data(encoder: TileEncoder, output: Path) -> ImageData:
     """The tiles that an encoder was trained on, with the regions of the default prior."""
-    from hmgdm_monai.tasks.pretraining.image_data import DiRLData
+    from hmgdm_monai.tasks.pretraining.image_data import ImageData
     from hmgdm_monai.transforms.cell_prior import NucleusPrior
 
-    return DiRLData(pretraining_data(encoder.run_settings, output / "stores"), NucleusPrior())
+    return ImageData(pretraining_data(encoder.run_settings, output / "stores"), NucleusPrior())
 
 
 def region_shares(superpixels: Any, regions: Any, vertices: int, names: int) -> Any:
@@ -189,7 +189,7 @@ def region_shares(superpixels: Any, regions: Any, vertices: int, names: int) -> 
     return counts / torch.bincount(superpixels.flatten(), minlength=vertices)[:, None]
 
 
-def labeled_places(data: DiRLData, labeled: Mapping[Path, ProstateTile]) -> tuple[list[int], list[ProstateTile]]:
+def labeled_places(data: ImageData, labeled: Mapping[Path, ProstateTile]) -> tuple[list[int], list[ProstateTile]]:
     """Places of the labeled tiles in the stores, and the tiles, in the order of the manifest."""
     place_of = {row.image: place for place, row in enumerate(data.tiles.cohort.tile_rows)}
     return [place_of[path] for path in labeled], list(labeled.values())

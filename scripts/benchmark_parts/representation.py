@@ -108,7 +108,7 @@ def run_features(run: Path, labels: Mapping[Path, ProstateTile], seed: int) -> t
         with torch.inference_mode():
             return torch.cat([network.embed(batch) for batch in DataLoader(graphs, batch_size=64)]).numpy()
 
-    from benchmark_parts.floors import pooled_latents
+    from benchmark_parts.baselines import pooled_latents
 
     latents = pooled_latents(graphs[i] for i in range(len(graphs)))
     values = (embed(model.hmgdm), embed(untrained), latents)
@@ -117,7 +117,7 @@ def run_features(run: Path, labels: Mapping[Path, ProstateTile], seed: int) -> t
 
 def floor_features(tiles: Sequence[ProstateTile], cache: Path) -> np.ndarray:
     """Color and texture (N, 61) of the labeled tiles, computed once."""
-    from benchmark_parts.floors import color_texture
+    from benchmark_parts.baselines import color_texture
     from skimage.io import imread
 
     key = hashlib.sha256("\n".join(tile.path.name for tile in tiles).encode()).hexdigest()

@@ -53,7 +53,7 @@ def measure_training(
     from diffusers import DDPMScheduler
     from torch_geometric.data import Batch
 
-    from hmgdm_monai.diffusion.noising import GraphNoising
+    from hmgdm_monai.diffusion.noising import Noising
     from hmgdm_monai.losses.masked_graph import MaskedGraphLoss
     from hmgdm_monai.networks.methods.build import build_hmgdm
 
@@ -62,7 +62,7 @@ def measure_training(
     network = build_hmgdm(graphs[0].vertex_latents.shape[1], hidden_dim, num_layers=2, self_attention_depth=1)
     loss = MaskedGraphLoss(kl_weight=0.0)
     scheduler = DDPMScheduler(1000, 1e-7, 0.02, "sigmoid", prediction_type="sample", clip_sample=False)
-    noising, optimizer = GraphNoising(scheduler), torch.optim.Adam(network.parameters(), 1e-4)
+    noising, optimizer = Noising(scheduler), torch.optim.Adam(network.parameters(), 1e-4)
     batches = {size: Batch.from_data_list(graphs[:size]) for size in batch_sizes}
 
     def step(size: int) -> None:

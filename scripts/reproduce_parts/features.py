@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from benchmark_parts.floors import color_texture, pooled, pooled_latents
+from benchmark_parts.baselines import color_texture, pooled, pooled_latents
 from reproduce_parts.corruption import CLEAN
 from reproduce_parts.entity_latents import scored_latents
 from reproduce_parts.kept import kept

@@ -74,6 +74,6 @@ def _save_untrained(work: Work, model: Path) -> None:
     data, entities = config.get_parsed_content("data"), config.get_parsed_content("entities")
     data.encode(entities)
     torch.manual_seed(work.seed)
-    trunk = config.get_parsed_content("network_def").trunk()
-    trunk.standardizer.fit(data.sample_latents())  # the scale of latents is no training
-    save_encoder(model, GraphTileEncoder(entities, trunk, {"trunk": trunk.settings}, run_settings))
+    embedder = config.get_parsed_content("network_def").without_pretext()
+    embedder.standardizer.fit(data.sample_latents())  # the scale of latents is no training
+    save_encoder(model, GraphTileEncoder(entities, embedder, {"graph_embedder": embedder.settings}, run_settings))

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from monai.bundle import ConfigParser
 
-from hmgdm_monai.diffusion.noising import GraphNoising
+from hmgdm_monai.diffusion.noising import Noising
 from hmgdm_monai.entities.backbone_entities import BackboneEntities
-from hmgdm_monai.networks.methods.build import build_hmgdm, build_trunk
+from hmgdm_monai.networks.methods.build import build_graph_embedder, build_hmgdm
 from hmgdm_monai.transforms.build_cutter import build_cutter
 
 CONFIG = Path(__file__).resolve().parents[2] / "bundle/configs/train.json"
@@ -72,17 +72,17 @@ def test_networks_entities_and_noise_are_built_as_by_the_config(train: ConfigPar
     assert str(ours) == str(network)
     shapes = {name: value.shape for name, value in network.state_dict().items()}
     assert {name: value.shape for name, value in ours.state_dict().items()} == shapes
-    trunk = build_trunk(entities.latent_dim)
-    assert trunk.state_dict().keys() == {name for name in shapes if not name.startswith("denoiser.")}
-    for built in (ours, trunk):
+    embedder = build_graph_embedder(entities.latent_dim)
+    assert embedder.state_dict().keys() == {name for name in shapes if not name.startswith("denoiser.")}
+    for built in (ours, embedder):
         assert built.readout.statistics == network.readout.statistics
     assert ours.mask_ratio == network.mask_ratio
     schedules = [
         {name: value for name, value in one.scheduler.config.items() if not name.startswith("_")}
-        for one in (GraphNoising(), noising)
+        for one in (Noising(), noising)
     ]
     assert schedules[0] == schedules[1]
-    assert GraphNoising().noise_intensity == noising.noise_intensity
+    assert Noising().noise_intensity == noising.noise_intensity
 
 
 def test_tiles_are_cut_as_by_the_config(train: ConfigParser) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from hmgdm_monai.diffusion.noising import GraphNoising
+from hmgdm_monai.diffusion.noising import Noising
 
 TYPES = ("sample", "epsilon", "v_prediction")
 
@@ -30,13 +30,13 @@ def draw(count: int = 40) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def test_signal_left_by_the_published_schedule() -> None:
-    assert GraphNoising(scheduler()).signal_at_end == pytest.approx(np.exp(-1), abs=2e-3)
-    assert GraphNoising(scheduler()).signal_at_end == pytest.approx(abar()[-1], rel=1e-4)
+    assert Noising(scheduler()).signal_at_end == pytest.approx(np.exp(-1), abs=2e-3)
+    assert Noising(scheduler()).signal_at_end == pytest.approx(abar()[-1], rel=1e-4)
 
 
 def test_equals_the_closed_form() -> None:
     """With the scheduler's own abar exactly; with one computed in double precision, to that of its singles."""
-    forward_process = GraphNoising(scheduler())
+    forward_process = Noising(scheduler())
     clean, noise, times = draw()
     noisy = forward_process.add_noise(clean, noise, times)
     for signal, tolerance in (
@@ -49,16 +49,16 @@ def test_equals_the_closed_form() -> None:
 
 def test_targets() -> None:
     clean, noise, times = draw()
-    signal = GraphNoising(scheduler()).scheduler.alphas_cumprod.double()[times][:, None]
+    signal = Noising(scheduler()).scheduler.alphas_cumprod.double()[times][:, None]
     expected = (clean, noise, signal.sqrt() * noise - (1 - signal).sqrt() * clean)
     for kind, target in zip(TYPES, expected, strict=True):
-        ours = GraphNoising(scheduler(prediction_type=kind)).target(clean, noise, times)
+        ours = Noising(scheduler(prediction_type=kind)).target(clean, noise, times)
         torch.testing.assert_close(ours, target, rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_predicted_latents_invert_the_target(kind: str) -> None:
-    forward_process, (clean, noise, times) = GraphNoising(scheduler(prediction_type=kind)), draw()
+    forward_process, (clean, noise, times) = Noising(scheduler(prediction_type=kind)), draw()
     noisy, target = forward_process.add_noise(clean, noise, times), forward_process.target(clean, noise, times)
     torch.testing.assert_close(forward_process.predicted_latents(target, noisy, times), clean, rtol=0, atol=1e-12)
 
@@ -66,7 +66,7 @@ def test_predicted_latents_invert_the_target(kind: str) -> None:
 def test_nothing_to_noise() -> None:
     empty, times = torch.zeros(0, 5), torch.zeros(0, dtype=torch.long)
     for kind in TYPES:
-        forward_process = GraphNoising(scheduler(prediction_type=kind))
+        forward_process = Noising(scheduler(prediction_type=kind))
         assert forward_process.add_noise(empty, empty, times).shape == (0, 5)
         assert forward_process.target(empty, empty, times).shape == (0, 5)
         assert forward_process.predicted_latents(empty, empty, times).shape == (0, 5)
@@ -74,7 +74,7 @@ def test_nothing_to_noise() -> None:
 
 @pytest.mark.parametrize("num_graphs", [1, 2, 7, 64])
 def test_dynamic_timesteps_are_antithetic(num_graphs: int) -> None:
-    times = GraphNoising(scheduler()).draw_timesteps(num_graphs, torch.Generator().manual_seed(0))
+    times = Noising(scheduler()).draw_timesteps(num_graphs, torch.Generator().manual_seed(0))
     assert times.shape == (num_graphs,) and times.dtype == torch.long
     assert times.min() >= 0 and times.max() < 1000
     pairs = times[: num_graphs // 2 * 2].reshape(-1, 2)
@@ -82,20 +82,20 @@ def test_dynamic_timesteps_are_antithetic(num_graphs: int) -> None:
 
 
 def test_dynamic_timesteps_cover_the_schedule() -> None:
-    forward_process = GraphNoising(scheduler(num_train_timesteps=10))
+    forward_process = Noising(scheduler(num_train_timesteps=10))
     times = forward_process.draw_timesteps(4000, torch.Generator().manual_seed(0))
     assert (torch.bincount(times, minlength=10) - 400).abs().max() < 100
 
 
 def test_fixed_timesteps() -> None:
-    assert GraphNoising(scheduler(), "fixed").draw_timesteps(3).tolist() == [500] * 3
-    assert GraphNoising(scheduler(), "fixed", 0).draw_timesteps(3).tolist() == [0] * 3
+    assert Noising(scheduler(), "fixed").draw_timesteps(3).tolist() == [500] * 3
+    assert Noising(scheduler(), "fixed", 0).draw_timesteps(3).tolist() == [0] * 3
 
 
 def test_bad_settings() -> None:
     with pytest.raises(ValueError, match="noise_intensity"):
-        GraphNoising(scheduler(), "strong")
+        Noising(scheduler(), "strong")
     with pytest.raises(ValueError, match="fixed_timestep"):
-        GraphNoising(scheduler(), "fixed", 1000)
+        Noising(scheduler(), "fixed", 1000)
     with pytest.raises(ValueError, match="clip_sample"):
-        GraphNoising(scheduler(clip_sample=True))
+        Noising(scheduler(clip_sample=True))

@@ -9,7 +9,7 @@ import torch
 from ignite.engine import Engine
 from torch import Tensor, nn
 
-from hmgdm_monai.handlers.embedding_monitor import CollapseMonitor, LinearProbe
+from hmgdm_monai.handlers.embedding_monitor import CollapseMonitor, LinearProbeMonitor
 
 
 def evaluator(embeddings: list[Tensor]) -> Engine:
@@ -50,17 +50,17 @@ class Means(nn.Module):
 
 
 @pytest.fixture
-def probed(toy_stage: Callable) -> Callable[..., tuple[Engine, LinearProbe]]:
+def probed(toy_stage: Callable) -> Callable[..., tuple[Engine, LinearProbeMonitor]]:
     graphs = toy_stage().graphs[:12]
     for number, graph in enumerate(graphs):
         graph.vertex_latents = graph.vertex_latents + 10.0 * (number % 2)
 
-    def build(**settings) -> tuple[Engine, LinearProbe]:
+    def build(**settings) -> tuple[Engine, LinearProbeMonitor]:
         engine = Engine(lambda engine, batch: None)
         engine.state.device = "cpu"
         labels = settings.pop("labels", ["ab"[i % 2] for i in range(12)])
         patients = settings.pop("patients", [f"p{i}" for i in range(12)])
-        probe = LinearProbe(Means(), graphs, range(12), labels, patients, **settings)
+        probe = LinearProbeMonitor(Means(), graphs, range(12), labels, patients, **settings)
         probe.attach(engine)
         return engine, probe
 

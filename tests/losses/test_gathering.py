@@ -12,7 +12,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 from distributed_cases import cases, step  # noqa: E402
 
-from hmgdm_monai.losses.gathering import gather, total  # noqa: E402
+from hmgdm_monai.losses.gathering import gather_with_gradients, total  # noqa: E402
 from hmgdm_monai.ranks import num_ranks, rank  # noqa: E402
 
 
@@ -46,4 +46,4 @@ def test_two_processes_equal_one(name: str, two_processes: list[dict]) -> None:
 def test_one_process_needs_no_setting_up() -> None:
     x = torch.randn(3, 2, requires_grad=True)
     assert num_ranks() == 1 and rank() == 0
-    assert gather(x) is x and torch.equal(total(x), x) and not total(x).requires_grad
+    assert gather_with_gradients(x) is x and torch.equal(total(x), x) and not total(x).requires_grad

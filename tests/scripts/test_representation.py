@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from benchmark_parts import representation
-from benchmark_parts.floors import color_texture, pooled, pooled_latents
+from benchmark_parts.baselines import color_texture, pooled, pooled_latents
 from skimage.io import imsave
 
 from hmgdm_monai.data.entity_graph import EntityGraph
@@ -100,7 +100,7 @@ def test_plain_features_are_kept_for_the_same_tiles_only(data: Path, tmp_path: P
     labeled = [tile for tile in representation.prostate_cohort(data) if tile.label is not None][:6]
     first = representation.floor_features(labeled, tmp_path / "floor.npz")
     assert first.shape == (6, 61)
-    monkeypatch.setattr("benchmark_parts.floors.color_texture", lambda image: np.zeros(1))
+    monkeypatch.setattr("benchmark_parts.baselines.color_texture", lambda image: np.zeros(1))
     np.testing.assert_array_equal(representation.floor_features(labeled, tmp_path / "floor.npz"), first)
     assert representation.floor_features(labeled[1:], tmp_path / "floor.npz").shape == (5, 1)
 

@@ -22,7 +22,7 @@ def toy_stage(tmp_path: Path) -> Callable[..., SimpleNamespace]:
 
     from diffusers import DDPMScheduler  # isort: skip
     from hmgdm_monai.data.entity_graph import EntityGraph
-    from hmgdm_monai.diffusion.noising import GraphNoising
+    from hmgdm_monai.diffusion.noising import Noising
     from hmgdm_monai.engines.masked_diffusion_iteration import MaskedDiffusionIteration
     from hmgdm_monai.handlers.early_stop import EarlyStop
     from hmgdm_monai.handlers.stage_checkpoint import StageCheckpoint
@@ -64,7 +64,7 @@ def toy_stage(tmp_path: Path) -> Callable[..., SimpleNamespace]:
         network = build_hmgdm(4, **sizes, bottleneck=kl_weight > 0).to(device)
         optimizer = torch.optim.Adam(network.parameters(), lr=lr)
         schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.6, patience=1)
-        noising = GraphNoising(DDPMScheduler(clip_sample=False, prediction_type="sample", beta_schedule="sigmoid"))
+        noising = Noising(DDPMScheduler(clip_sample=False, prediction_type="sample", beta_schedule="sigmoid"))
         iteration = MaskedDiffusionIteration(MaskedGraphLoss(kl_weight), noising, seed, max_grad_norm)
         evaluator = SupervisedEvaluator(
             device=device,

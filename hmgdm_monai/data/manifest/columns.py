@@ -51,10 +51,10 @@ def check_kinds(path: Path | str, cells: Mapping[int, Mapping[str, str]], column
         if not words or len(words) == len(filled):
             continue
         first = {text: line for line, text in reversed(words.items())}
-        told = [f"{text[:40]!r} (line {line})" for text, line in sorted(first.items(), key=lambda item: item[1])]
-        more = f" and {len(told) - _SHOWN} more" if len(told) > _SHOWN else ""
+        shown = [f"{text[:40]!r} (line {line})" for text, line in sorted(first.items(), key=lambda item: item[1])]
+        more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
         raise InputError(
             f"{Path(path).name}: column {name!r} holds {len(filled) - len(words)} numbers and also words: "
-            f"{', '.join(told[:_SHOWN])}{more}; leave a cell empty where the value is missing, or, if they are "
+            f"{', '.join(shown[:_SHOWN])}{more}; leave a cell empty where the value is missing, or, if they are "
             "categories, write none of them as a bare number"
         )

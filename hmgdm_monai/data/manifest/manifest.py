@@ -261,8 +261,8 @@ def _fill_gaps(read: Sequence[_Line], needed: Sequence[str]) -> None:
             said = [(getattr(line.row, column), line.row.line) for line in reversed(theirs)]
             values = {value: number for value, number in said if value is not None}
             if len(values) > 1:
-                told = ", ".join(f"{value} (line {number})" for value, number in sorted(values.items()))
-                faults.append(f"patient {patient!r} has more than one {column}: {told}; {left_out}")
+                shown = ", ".join(f"{value} (line {number})" for value, number in sorted(values.items()))
+                faults.append(f"patient {patient!r} has more than one {column}: {shown}; {left_out}")
             elif values:
                 agreed[column] = next(iter(values))
         whole = any(not line.faults for line in theirs)  # else each of them is left out for its own fault

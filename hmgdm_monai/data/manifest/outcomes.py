@@ -84,6 +84,6 @@ def _refuse(
     bad = [(line, text) for line, text, value in numbers if value is None or (allowed and value not in allowed)]
     if bad:
         texts = list(dict.fromkeys(text[:40] for _, text in bad))
-        told = ", ".join(map(repr, texts[:5])) + (", ..." if len(texts) > 5 else "")
+        shown = ", ".join(map(repr, texts[:5])) + (", ..." if len(texts) > 5 else "")
         more = f" ({len(bad)} such rows)" if len(bad) > 1 else ""
-        raise InputError(f"{name} line {bad[0][0]}: {column} must be {wanted}, not {told}{more}; mend the column")
+        raise InputError(f"{name} line {bad[0][0]}: {column} must be {wanted}, not {shown}{more}; mend the column")

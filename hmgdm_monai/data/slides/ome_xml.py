@@ -78,12 +78,12 @@ def _image(pixels: ElementTree.Element, root: ElementTree.Element, n_pages: int)
     planes = _planes(pixels, len(channels) or _whole(pixels.get("SizeC"), 1), root.get("UUID"), n_pages)
     if not planes:
         return None
-    told = {word for channel in channels for word in (*channel.attrib, channel.get("ContrastMethod"))}
+    words = {word for channel in channels for word in (*channel.attrib, channel.get("ContrastMethod"))}
     return OmeImage(
         planes=tuple(planes[number] for number in sorted(planes)),
         mpp=(_mpp(pixels, "X"), _mpp(pixels, "Y")),
         channels=tuple(channel.get("Name", "").strip() for channel in channels),
-        fluorescent=bool(told & _FLUORESCENT),
+        fluorescent=bool(words & _FLUORESCENT),
     )
 
 

@@ -20,7 +20,7 @@ _LABEL_MAP = Field("label_map", "tile", "int32", lambda tile: tile.graph.label_m
 
 
 @dataclass(frozen=True)
-class TileGraph(StoredTile):
+class GraphTile(StoredTile):
     """A tile on its way into a graph store (S = its size in px).
 
     Attributes:
@@ -46,7 +46,7 @@ class TileGraph(StoredTile):
 
 
 def write_unit(
-    folder: Path | str, name: str, tiles: Iterable[TileGraph], settings: Mapping[str, Any], notes: Sequence[str] = ()
+    folder: Path | str, name: str, tiles: Iterable[GraphTile], settings: Mapping[str, Any], notes: Sequence[str] = ()
 ) -> Path:
     """Write the tiles of one unit (a slide, or the plain tiles of a patient), whole or not at all.
 

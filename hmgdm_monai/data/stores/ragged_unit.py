@@ -176,5 +176,5 @@ def _create(file: h5py.File, field: Field, shape: tuple[int, ...]) -> None:
         # Images shrink by a tenth, label maps to a twentieth; floats would not shrink.
         compression="gzip" if per_tile else None,
         compression_opts=1 if per_tile else None,
-        fletcher32=True,  # a checksum for each chunk: what the disk has spoilt is told, not trained on
+        fletcher32=True,  # a checksum for each chunk: damage on disk is reported, not trained on
     )

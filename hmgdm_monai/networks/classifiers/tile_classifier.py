@@ -22,7 +22,7 @@ class TileClassifier(Described):
 
     def __init__(self, encoder: TileEncoder, head: nn.Module) -> None:
         super().__init__()
-        self.encoder = encoder.trunk()
+        self.encoder = encoder.without_pretext()
         self.head = head
         self.requires_grad_(False).eval()
 

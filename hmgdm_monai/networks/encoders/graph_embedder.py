@@ -21,7 +21,7 @@ def num_graphs(graph: EntityGraph) -> int:
     return graph.num_graphs if isinstance(graph, Batch) else 1
 
 
-class GraphTrunk(nn.Module):
+class GraphEmbedder(nn.Module):
     """Latent graphs to states of vertices and to embeddings.
 
     Args:
@@ -41,9 +41,9 @@ class GraphTrunk(nn.Module):
         own = {name: value for name, value in self.encoder.settings.items() if name != "bottleneck"}
         return {**own, "readout": list(self.readout.statistics)}
 
-    def trunk(self) -> GraphTrunk:
+    def without_pretext(self) -> GraphEmbedder:
         """A copy of this part alone, with weights of its own."""
-        other = GraphTrunk(copy.deepcopy(self.encoder), copy.deepcopy(self.readout))
+        other = GraphEmbedder(copy.deepcopy(self.encoder), copy.deepcopy(self.readout))
         other.standardizer = copy.deepcopy(self.standardizer)
         return other.train(self.training)
 

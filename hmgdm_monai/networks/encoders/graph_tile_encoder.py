@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.entities.entity_encoder import EntityEncoder
-from hmgdm_monai.networks.encoders.graph_embedder import GraphTrunk, num_graphs
+from hmgdm_monai.networks.encoders.graph_embedder import GraphEmbedder, num_graphs
 from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
 from hmgdm_monai.networks.encoders.tile_sample import TileToGraph, transforms_of
 
@@ -21,11 +21,11 @@ class GraphTileEncoder(TileEncoder):
 
     Args:
         entities: the frozen part.
-        hmgdm: H-MGDM, or its trunk.
+        hmgdm: H-MGDM, or its encoder and readout alone.
         settings: ``{"entities": {"kind": ..., "settings": ...}, "hmgdm": ...}``, of the entity encoder and of the graph
-            network's constructor; or with ``"trunk"``, arguments of
-            :func:`~hmgdm_monai.networks.methods.build.build_trunk`, of an encoder that has no denoiser. The part of
-            the entity encoder may be left out.
+            network's constructor; or with ``"graph_embedder"``, arguments of
+            :func:`~hmgdm_monai.networks.methods.build.build_graph_embedder`, of an encoder without a denoiser. The part
+            of the entity encoder may be left out.
         run_settings: see the base class.
     """
 
@@ -35,7 +35,7 @@ class GraphTileEncoder(TileEncoder):
     def __init__(
         self,
         entities: EntityEncoder,
-        hmgdm: GraphTrunk,
+        hmgdm: GraphEmbedder,
         settings: Mapping[str, Any],
         run_settings: Mapping[str, Any],
     ) -> None:
@@ -74,9 +74,9 @@ class GraphTileEncoder(TileEncoder):
         """Whether both make the same latent graphs: by one entity encoder."""
         return isinstance(other, GraphTileEncoder) and self.entities.digest() == other.entities.digest()
 
-    def trunk(self) -> GraphTileEncoder:
+    def without_pretext(self) -> GraphTileEncoder:
         """A copy without what only pretraining needs: the denoiser."""
-        networks = copy.deepcopy(self.entities), self.hmgdm.trunk()
+        networks = copy.deepcopy(self.entities), self.hmgdm.without_pretext()
         return GraphTileEncoder(*networks, self.settings, self.run_settings).train(self.training)
 
     def trainable_parameters(self) -> list[nn.Parameter]:

@@ -76,7 +76,7 @@ class TileEncoder(nn.Module, ABC):
         """Embeddings (B, S)."""
 
     @abstractmethod
-    def trunk(self) -> TileEncoder:
+    def without_pretext(self) -> TileEncoder:
         """A copy with weights of its own, without what only pretraining needs."""
 
     @property
@@ -143,13 +143,13 @@ class TileEncoder(nn.Module, ABC):
         Raises:
             InputError: the weights are of an encoder with other settings.
         """
-        told = tensor_to_json(state)
-        if (told.get("kind"), told.get("settings")) != (self.kind, self.settings):
+        description = tensor_to_json(state)
+        if (description.get("kind"), description.get("settings")) != (self.kind, self.settings):
             raise InputError(
                 "these weights are of an encoder with other settings; build the network from their own file, "
                 "by load_encoder or load_classifier"
             )
-        self.run_settings = told["run_settings"]
+        self.run_settings = description["run_settings"]
         self.__dict__.pop("to_sample", None)  # was made by the former ones
 
     def description(self) -> dict[str, Any]:

@@ -78,7 +78,7 @@ class ViTTileEncoder(TileEncoder):
         """The class token's attention (B, H, N) to the patches of each tile, by head; see :meth:`TileViT.attention`."""
         return self.vit.attention(pixels(prepared))
 
-    def trunk(self) -> ViTTileEncoder:
+    def without_pretext(self) -> ViTTileEncoder:
         """A copy."""
         return copy.deepcopy(self)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hmgdm_monai.networks.encoders.graph_embedder import GraphTrunk
+from hmgdm_monai.networks.encoders.graph_embedder import GraphEmbedder
 from hmgdm_monai.networks.encoders.graph_encoder import GraphEncoder
 from hmgdm_monai.networks.layers.readout import DEFAULT_STATISTICS, StatisticsReadout
 from hmgdm_monai.networks.methods.graph_denoiser import GraphDenoiser
@@ -76,7 +76,7 @@ def build_hmgdm(
     return HMGDM(encoder, denoiser, mask_ratio, StatisticsReadout(readout))
 
 
-def build_trunk(
+def build_graph_embedder(
     latent_dim: int,
     hidden_dim: int = 64,
     num_layers: int = 2,
@@ -85,7 +85,7 @@ def build_trunk(
     use_positions: bool = True,
     readout: Sequence[str] = DEFAULT_STATISTICS,
     layer_differences: bool = False,
-) -> GraphTrunk:
+) -> GraphEmbedder:
     """Encoder and readout alone, for encoders that another method than H-MGDM has trained, or none; see above."""
     encoder = GraphEncoder(
         latent_dim,
@@ -96,7 +96,7 @@ def build_trunk(
         use_positions,
         layer_differences=layer_differences,
     )
-    return GraphTrunk(encoder, StatisticsReadout(readout))
+    return GraphEmbedder(encoder, StatisticsReadout(readout))
 
 
 def build_graph_mae(
@@ -125,7 +125,7 @@ def build_graph_mae(
         mask_ratio: share of the vertices to hide.
         decoder_layers: graph layers of the decoder.
     """
-    parts = build_trunk(
+    parts = build_graph_embedder(
         latent_dim, hidden_dim, num_layers, edge_latents, hidden_entities, use_positions, readout, layer_differences
     )
     return GraphMAE(parts.encoder, mask_ratio, decoder_layers, parts.readout)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.diffusion.draws import BatchDraws
 from hmgdm_monai.diffusion.split import split_visible
-from hmgdm_monai.networks.encoders.graph_embedder import GraphTrunk
+from hmgdm_monai.networks.encoders.graph_embedder import GraphEmbedder
 from hmgdm_monai.networks.encoders.graph_encoder import GraphEncoder
 from hmgdm_monai.networks.layers.graph_layer import GraphLayer
 from hmgdm_monai.networks.layers.position import PositionEmbedding
@@ -29,7 +29,7 @@ class MaskedVertices(NamedTuple):
     target: Tensor
 
 
-class GraphMAE(GraphTrunk):
+class GraphMAE(GraphEmbedder):
     """GraphMAE (Hou et al., KDD 2022) over the same encoder as H-MGDM's.
 
     Vertices are hidden, edges are not. The encoder sees a mask token in place of a hidden vertex; its states there are

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.diffusion.draws import BatchDraws
-from hmgdm_monai.diffusion.noising import GraphNoising
+from hmgdm_monai.diffusion.noising import Noising
 from hmgdm_monai.diffusion.split import split_visible
-from hmgdm_monai.networks.encoders.graph_embedder import GraphTrunk
+from hmgdm_monai.networks.encoders.graph_embedder import GraphEmbedder
 from hmgdm_monai.networks.encoders.graph_encoder import GraphEncoder, GraphEncoding
 from hmgdm_monai.networks.layers.readout import StatisticsReadout
 from hmgdm_monai.networks.methods.graph_denoiser import GraphDenoiser
@@ -35,7 +35,7 @@ class MaskedDiffusionOutput(NamedTuple):
     kl: Tensor
 
 
-class HMGDM(GraphTrunk):
+class HMGDM(GraphEmbedder):
     """Masked graph diffusion: encoder on the visible half, denoiser on the hidden half.
 
     Where graphs carry degraded views of their tiles, the encoder sees one of those, or the tile as it came, drawn for
@@ -53,11 +53,11 @@ class HMGDM(GraphTrunk):
 
     Example:
         >>> import torch
-        >>> from hmgdm_monai import EntityGraph, GraphNoising, MaskedGraphLoss, build_hmgdm
+        >>> from hmgdm_monai import EntityGraph, Noising, MaskedGraphLoss, build_hmgdm
         >>> graph = EntityGraph(pos=torch.rand(4, 2), edge_index=torch.tensor([[0, 1, 2], [1, 2, 3]]))
         >>> graph.vertex_latents, graph.edge_latents = torch.randn(4, 8), torch.randn(3, 8)
         >>> network = build_hmgdm(latent_dim=8)  # an HMGDM
-        >>> loss = MaskedGraphLoss()(*network(graph, GraphNoising()))
+        >>> loss = MaskedGraphLoss()(*network(graph, Noising()))
         >>> loss.backward()
         >>> tuple(network.embed(graph).shape)  # mean and deviation of states (64) and of latents (8)
         (1, 144)
@@ -92,7 +92,7 @@ class HMGDM(GraphTrunk):
         return vertex_visible, split_visible(graph.edge_batch, self.mask_ratio, generator)
 
     def forward(
-        self, graph: EntityGraph, noising: GraphNoising, generator: torch.Generator | BatchDraws | None = None
+        self, graph: EntityGraph, noising: Noising, generator: torch.Generator | BatchDraws | None = None
     ) -> MaskedDiffusionOutput:
         """One training step's predictions: split, noise on the hidden half, encode the visible half, denoise.
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps  # isort: skip
-from hmgdm_monai.diffusion.noising import GraphNoising
+from hmgdm_monai.diffusion.noising import Noising
 from hmgdm_monai.networks.encoders.tile_vit import PIXEL_MEAN, PIXEL_STD, TileViT
 from hmgdm_monai.networks.encoders.vit_tile_encoder import pixels, read_out
 
@@ -104,7 +104,7 @@ class MaskedAutoencoder(nn.Module):
         order = torch.rand(count, total, generator=generator).argsort(1)
         return order[:, hidden:].sort(1).values, order[:, :hidden].sort(1).values
 
-    def forward(self, images: Tensor, generator: torch.Generator, noising: GraphNoising | None = None) -> MaskedPatches:
+    def forward(self, images: Tensor, generator: torch.Generator, noising: Noising | None = None) -> MaskedPatches:
         """Hide patches of images (B, 3, s, s) in [0, 1], s the encoder's training size, and restore them.
 
         Args:

@@ -11,7 +11,7 @@ from diffusers import DDIMScheduler, DDPMScheduler
 from torch import Tensor, nn
 
 from hmgdm_monai.data.entity_graph import EntityGraph
-from hmgdm_monai.diffusion.noising import GraphNoising
+from hmgdm_monai.diffusion.noising import Noising
 from hmgdm_monai.networks.encoders.graph_embedder import num_graphs
 from hmgdm_monai.networks.methods.hmgdm import HMGDM
 
@@ -71,7 +71,7 @@ def sample_hidden(
     graph: EntityGraph,
     vertex_visible: Tensor,
     edge_visible: Tensor,
-    noising: GraphNoising,
+    noising: Noising,
     num_steps: int = 50,
     generator: torch.Generator | None = None,
     keep_steps: int = 8,

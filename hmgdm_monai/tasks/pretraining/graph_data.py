@@ -30,7 +30,7 @@ from hmgdm_monai.transforms.entity_windows import graph_windows
 
 logger = logging.getLogger(__name__)
 
-SECTIONS = ("training", "validation")
+SPLITS = ("training", "validation")
 
 
 class PretrainingData:
@@ -106,14 +106,14 @@ class PretrainingData:
         """Build what is missing of the graph stores."""
         _ = self.cohort
 
-    def patients(self, section: str) -> list[str]:
+    def patients(self, split: str) -> list[str]:
         """Patients of "training" or "validation", drawn by the seed.
 
         Raises:
             InputError: the cohort has a single patient, so that none can be held out.
         """
-        if section not in SECTIONS:
-            raise ValueError(f"section must be one of {SECTIONS}, got {section!r}")
+        if split not in SPLITS:
+            raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
         everyone = sorted(self.cohort.indices_by_patient())
         if len(everyone) < 2:
             raise InputError(
@@ -122,7 +122,7 @@ class PretrainingData:
             )
         held_out = max(1, round(self.val_fraction * len(everyone)))
         order = np.random.default_rng(self.seed).permutation(len(everyone))
-        chosen = order[:held_out] if section == "validation" else order[held_out:]
+        chosen = order[:held_out] if split == "validation" else order[held_out:]
         return [everyone[i] for i in sorted(chosen)]
 
     def fingerprint(self) -> str:
@@ -134,14 +134,14 @@ class PretrainingData:
         digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8]
         return f"{len(self.cohort.indices_by_patient())} patients, {len(self.cohort.tile_rows)} tiles ({digest})"
 
-    def tile_indices(self, section: str) -> list[int]:
-        """Indices, in the stores, of the tiles of a section."""
+    def tile_indices(self, split: str) -> list[int]:
+        """Indices, in the stores, of the tiles of a split."""
         by_patient = self.cohort.indices_by_patient()
-        return sorted(index for patient in self.patients(section) for index in by_patient[patient])
+        return sorted(index for patient in self.patients(split) for index in by_patient[patient])
 
-    def tile_graphs(self, section: str) -> Dataset:
+    def tile_graphs(self, split: str) -> Dataset:
         """Entity graphs with their tiles, for the training of a window autoencoder."""
-        return Subset(self.cohort.store(), self.tile_indices(section))
+        return Subset(self.cohort.store(), self.tile_indices(split))
 
     def encode(self, entities: EntityEncoder, device: Any = "cpu") -> None:
         """Encode all graphs with the frozen entity encoder, into latent stores keyed by its digest.
@@ -179,13 +179,13 @@ class PretrainingData:
             raise InputError("the latent graphs are not there yet: encode the cohort first")
         return self._latents[view]
 
-    def latent_graphs(self, section: str | None = None, views: bool = False) -> Dataset:
-        """Latent entity graphs of a section, or of all tiles. They may be encoded after this call.
+    def latent_graphs(self, split: str | None = None, views: bool = False) -> Dataset:
+        """Latent entity graphs of a split, or of all tiles. They may be encoded after this call.
 
         With ``views`` they carry the latents of the K degraded ones, too: ``vertex_views`` (V, K, Z) and, where edges
         have latents, ``edge_views`` (E, K, Z).
         """
-        indices = range(len(self.cohort.tile_rows)) if section is None else self.tile_indices(section)
+        indices = range(len(self.cohort.tile_rows)) if split is None else self.tile_indices(split)
         return _LatentGraphs(self, indices, self.degraded_views if views else 0)
 
     def sample_latents(self, tiles: int = 512) -> Tensor:

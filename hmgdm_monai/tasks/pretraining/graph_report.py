@@ -9,24 +9,24 @@ from typing import Any
 
 import torch
 
-from hmgdm_monai.diffusion.noising import GraphNoising
+from hmgdm_monai.diffusion.noising import Noising
 from hmgdm_monai.entities.entity_encoder import EntityEncoder
 from hmgdm_monai.entities.nearest_superpixels import NearestSuperpixels
 from hmgdm_monai.handlers.stage_checkpoint import StageCheckpoint
-from hmgdm_monai.networks.encoders.graph_embedder import GraphTrunk
+from hmgdm_monai.networks.encoders.graph_embedder import GraphEmbedder
 from hmgdm_monai.networks.encoders.graph_tile_encoder import GraphTileEncoder
 from hmgdm_monai.networks.methods.hmgdm import HMGDM
 from hmgdm_monai.ranks import is_first_rank
 from hmgdm_monai.saving.encoder_file import save_encoder
 from hmgdm_monai.tasks.denoising_figure import denoising_figure
 from hmgdm_monai.tasks.figure_note import synthetic_note
-from hmgdm_monai.tasks.pretraining.graph_data import SECTIONS, PretrainingData
+from hmgdm_monai.tasks.pretraining.graph_data import SPLITS, PretrainingData
 from hmgdm_monai.tasks.run_folder import write_json
 
 logger = logging.getLogger(__name__)
 
 
-class PretrainingReport:
+class GraphReport:
     """Write ``model.pt``, ``superpixels.pt``, ``metrics.json`` and the figures of a run.
 
     Figures are drawn from the first validation tile with five vertices or more; where graphs came without tiles, there
@@ -49,9 +49,9 @@ class PretrainingReport:
         self,
         output_dir: Path | str,
         data: PretrainingData,
-        noising: GraphNoising | None,
+        noising: Noising | None,
         entities: EntityEncoder,
-        hmgdm: GraphTrunk,
+        hmgdm: GraphEmbedder,
         checkpoint: StageCheckpoint,
         run_settings: Mapping[str, Any],
         sampling_steps: int = 50,
@@ -89,8 +89,8 @@ class PretrainingReport:
     def encoder(self) -> GraphTileEncoder:
         """The trained encoder, as downstream takes it."""
         whole = isinstance(self.hmgdm, HMGDM)
-        kept = self.hmgdm if whole else self.hmgdm.trunk()
-        settings = {"hmgdm" if whole else "trunk": kept.settings}
+        kept = self.hmgdm if whole else self.hmgdm.without_pretext()
+        settings = {"hmgdm" if whole else "graph_embedder": kept.settings}
         return GraphTileEncoder(self.entities, kept, settings, self.run_settings)
 
     def metrics(self) -> dict[str, Any]:
@@ -145,8 +145,8 @@ def cohort_metrics(data: PretrainingData) -> dict[str, Any]:
     """Sizes of the cohort, and what was left out and why."""
     return {
         "units": len(data.cohort.done),
-        "tiles": {name: len(data.tile_indices(name)) for name in SECTIONS},
-        "patients": {name: len(data.patients(name)) for name in SECTIONS},
+        "tiles": {name: len(data.tile_indices(name)) for name in SPLITS},
+        "patients": {name: len(data.patients(name)) for name in SPLITS},
         "skipped": [{"what": what, "reason": reason} for what, reason in data.cohort.skipped],
         "notes": data.cohort.notes,
     }

@@ -18,7 +18,7 @@ from hmgdm_monai.transforms.cell_prior import RegionPrior
 logger = logging.getLogger(__name__)
 
 
-class DiRLData:
+class ImageData:
     """Tiles and regions, made where they are missing; the tiles stand in the graph stores that H-MGDM reads, too.
 
     Args:
@@ -46,16 +46,16 @@ class DiRLData:
         """Images of all tiles."""
         return StoredImages(self.tiles.cohort.store(tiles=False))
 
-    def with_regions(self, section: str) -> Dataset:
+    def with_regions(self, split: str) -> Dataset:
         """Tiles of "training" or "validation" with ``image`` (1, 3, S, S) and ``regions`` (1, 1, S, S), uint8.
 
         They are read when asked for: a config builds its data sets before the stores are there.
         """
-        return _TilesWithRegions(self, self.tiles.tile_indices(section))
+        return _TilesWithRegions(self, self.tiles.tile_indices(split))
 
 
 class _TilesWithRegions(Dataset):
-    def __init__(self, data: DiRLData, indices: Sequence[int]) -> None:
+    def __init__(self, data: ImageData, indices: Sequence[int]) -> None:
         self.data, self.indices = data, indices
 
     def __len__(self) -> int:

@@ -17,7 +17,7 @@ from hmgdm_monai.networks.methods.masked_autoencoder import MaskedAutoencoder
 from hmgdm_monai.saving.encoder_file import save_encoder
 from hmgdm_monai.tasks.figure_note import synthetic_note
 from hmgdm_monai.tasks.pretraining.graph_report import cohort_metrics, probe_chance, stage_metrics
-from hmgdm_monai.tasks.pretraining.image_data import DiRLData
+from hmgdm_monai.tasks.pretraining.image_data import ImageData
 from hmgdm_monai.tasks.run_folder import write_json
 from hmgdm_monai.transforms.paired_views import PairedViews
 
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 TILES_DRAWN = 4
 
 
-class DiRLReport:
+class ImageReport:
     """Write ``model.pt``, ``metrics.json`` and the figures of a run, drawn from validation tiles.
 
     Args:
@@ -43,7 +43,7 @@ class DiRLReport:
     def __init__(
         self,
         output_dir: Path | str,
-        data: DiRLData,
+        data: ImageData,
         network: DiRL | MaskedAutoencoder,
         views: PairedViews,
         checkpoint: StageCheckpoint,

@@ -9,12 +9,12 @@ from monai.engines import Trainer
 from hmgdm_monai.entities.window_autoencoder import WindowAutoencoder
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.handlers.stage_checkpoint import StageCheckpoint
-from hmgdm_monai.networks.encoders.graph_embedder import GraphTrunk
+from hmgdm_monai.networks.encoders.graph_embedder import GraphEmbedder
 from hmgdm_monai.networks.methods.dirl import DiRL
 from hmgdm_monai.networks.methods.masked_autoencoder import MaskedAutoencoder
 from hmgdm_monai.ranks import copy_from_first
 from hmgdm_monai.tasks.pretraining.graph_data import PretrainingData
-from hmgdm_monai.tasks.pretraining.image_data import DiRLData
+from hmgdm_monai.tasks.pretraining.image_data import ImageData
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,9 @@ def train_window_autoencoder(
     network.requires_grad_(False).eval()
 
 
-def train_hmgdm(data: PretrainingData, network: GraphTrunk, trainer: Trainer, checkpoint: StageCheckpoint) -> None:
+def train_on_graphs(
+    data: PretrainingData, network: GraphEmbedder, trainer: Trainer, checkpoint: StageCheckpoint
+) -> None:
     """H-MGDM or another network of graphs: fit the scale of the latents, then train, or resume."""
     if not _take_up(data, trainer, checkpoint):
         network.standardizer.fit(data.sample_latents().to(next(network.parameters()).device))
@@ -38,8 +40,8 @@ def train_hmgdm(data: PretrainingData, network: GraphTrunk, trainer: Trainer, ch
     network.eval()
 
 
-def train_dirl(
-    data: DiRLData, network: DiRL | MaskedAutoencoder, trainer: Trainer, checkpoint: StageCheckpoint
+def train_on_images(
+    data: ImageData, network: DiRL | MaskedAutoencoder, trainer: Trainer, checkpoint: StageCheckpoint
 ) -> None:
     """DiRL, or another method on images: train, or go on training.
 

@@ -113,8 +113,8 @@ class CrossValidation:
             },
         )
         scores = classification_metrics(self.data.labels[fold.test], probabilities, self.data.classes)
-        told = ", ".join(f"{name} {scores[name]:.3f}" for name in SCORES if scores[name] is not None)
-        logger.info("fold %d: %s; chosen by validation: %s", fold.number, told, result.chosen)
+        scored = ", ".join(f"{name} {scores[name]:.3f}" for name in SCORES if scores[name] is not None)
+        logger.info("fold %d: %s; chosen by validation: %s", fold.number, scored, result.chosen)
         return result
 
     def _stored(self, fold: Fold) -> FoldResult | None:

@@ -20,7 +20,7 @@ from torch_geometric.loader import DataLoader
 
 from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.data.files import whole_file
-from hmgdm_monai.data.stores.graph_store import GraphStore, TileGraph, write_unit
+from hmgdm_monai.data.stores.graph_store import GraphStore, GraphTile, write_unit
 from hmgdm_monai.data.stores.ragged_store import TileInfo
 from hmgdm_monai.data.stores.ragged_unit import settings_key, unit_path
 from hmgdm_monai.errors import InputError
@@ -30,7 +30,7 @@ SETTINGS = {"n_segments": 50, "mpp": 1.0}
 FORK = multiprocessing.get_context("fork")
 
 
-def make_tile(seed: int, columns: int = 4) -> TileGraph:
+def make_tile(seed: int, columns: int = 4) -> GraphTile:
     """A tile of ``columns`` superpixels, stripes of unequal width, each touching the next, below a row without any.
 
     The image is noise.
@@ -47,14 +47,14 @@ def make_tile(seed: int, columns: int = 4) -> TileGraph:
         label_map=torch.from_numpy(labels),
     )
     image = rng.integers(0, 256, (SIZE_PX, SIZE_PX, 3), dtype=np.uint8)
-    return TileGraph(graph, f"slides/{seed}", (seed * 100, 2**33 + seed), None if seed % 3 == 0 else 0.5 + seed, image)
+    return GraphTile(graph, f"slides/{seed}", (seed * 100, 2**33 + seed), None if seed % 3 == 0 else 0.5 + seed, image)
 
 
-def make_tiles(count: int = 5) -> list[TileGraph]:
+def make_tiles(count: int = 5) -> list[GraphTile]:
     return [make_tile(seed, columns=2 + seed) for seed in range(count)]
 
 
-def assert_holds(store: GraphStore, tiles: list[TileGraph]) -> None:
+def assert_holds(store: GraphStore, tiles: list[GraphTile]) -> None:
     assert len(store) == len(tiles)
     for index, tile in enumerate(tiles):
         graph = store[index]
@@ -128,7 +128,7 @@ def test_key_follows_the_settings_and_not_their_order(tmp_path: Path) -> None:
 
 
 def test_a_unit_that_stands_is_not_made_again(tmp_path: Path) -> None:
-    def explode() -> Iterator[TileGraph]:
+    def explode() -> Iterator[GraphTile]:
         raise AssertionError("was asked for a tile")
         yield
 
@@ -140,7 +140,7 @@ def test_a_unit_that_stands_is_not_made_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [RuntimeError("boom"), KeyboardInterrupt(), InputError("bad slide")], ids=repr)
 def test_a_failure_among_the_tiles_leaves_nothing(tmp_path: Path, error: BaseException) -> None:
-    def fail() -> Iterator[TileGraph]:
+    def fail() -> Iterator[GraphTile]:
         yield from make_tiles(3)
         raise error
 
@@ -153,8 +153,8 @@ def test_tiles_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     small = make_tile(1)
     small.graph.label_map = small.graph.label_map[:, :32, :32]
     with pytest.raises(ValueError, match=r"\(S, S, 3\)"):
-        TileGraph(small.graph, "a", (0, 0), 1.0, small.image)
-    other_size = TileGraph(small.graph, "a", (0, 0), 1.0, small.image[:32, :32])
+        GraphTile(small.graph, "a", (0, 0), 1.0, small.image)
+    other_size = GraphTile(small.graph, "a", (0, 0), 1.0, small.image[:32, :32])
     with pytest.raises(ValueError, match="tiles before it"):
         write_unit(tmp_path, "a", [make_tile(0), other_size], SETTINGS)
     assert list(tmp_path.iterdir()) == []
@@ -182,7 +182,7 @@ def test_a_kill_leaves_no_unit_and_the_next_run_completes(tmp_path: Path, point:
         there.touch()
         time.sleep(60)
 
-    def slowly() -> Iterator[TileGraph]:
+    def slowly() -> Iterator[GraphTile]:
         for count, tile in enumerate(tiles):
             if (point, count) in {("before the first tile", 0), ("between tiles", 3)}:
                 wait()
@@ -205,7 +205,7 @@ def test_a_kill_leaves_no_unit_and_the_next_run_completes(tmp_path: Path, point:
 def test_a_living_writer_is_not_swept(tmp_path: Path) -> None:
     tiles, go = make_tiles(3), FORK.Event()
 
-    def slowly() -> Iterator[TileGraph]:
+    def slowly() -> Iterator[GraphTile]:
         yield tiles[0]
         assert go.wait(20)
         yield from tiles[1:]

@@ -72,7 +72,7 @@ def test_it_comes_back_from_its_file(encoder, images, tmp_path):
 
 def test_the_digest_is_of_what_an_embedding_depends_on(encoder):
     before = encoder.digest()
-    assert encoder.trunk().digest() == before
+    assert encoder.without_pretext().digest() == before
     if isinstance(encoder, GraphTileEncoder):
         with torch.no_grad():
             next(encoder.hmgdm.denoiser.parameters()).add_(1.0)
@@ -88,13 +88,13 @@ def test_the_digest_is_of_what_an_embedding_depends_on(encoder):
     assert encoder.digest() not in (before, changed)
 
 
-def test_a_trunk_has_weights_of_its_own(encoder):
-    trunk, before = encoder.trunk(), copy.deepcopy(encoder.state_dict())
+def test_what_is_kept_has_weights_of_its_own(encoder):
+    copied, before = encoder.without_pretext(), copy.deepcopy(encoder.state_dict())
     with torch.no_grad():
-        for parameter in trunk.parameters():
+        for parameter in copied.parameters():
             parameter.add_(1.0)
     assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
-    assert not any("denoiser" in name for name in trunk.state_dict())
+    assert not any("denoiser" in name for name in copied.state_dict())
 
 
 def test_samples_are_made_by_workers_and_know_their_entities(encoder, images):
@@ -129,7 +129,7 @@ def test_an_encoder_without_edge_latents_makes_none_and_reads_none(build, images
 def test_what_one_has_prepared_is_good_for_another_of_the_same_entities(build, tiny):
     whole, bare, windows, vit = (build(kind) for kind in KINDS)
     for encoder in (whole, bare, windows):
-        assert encoder.prepares_as(encoder.trunk())
+        assert encoder.prepares_as(encoder.without_pretext())
     assert whole.prepares_as(tiny.encoder(hidden_dim=8))  # of other weights and sizes
     pairs = [(whole, bare), (whole, windows), (whole, vit), (vit, whole)]
     assert not any(one.prepares_as(other) for one, other in pairs)

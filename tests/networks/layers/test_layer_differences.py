@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hmgdm_monai.networks.layers.edge_gated_conv import EdgeGatedConv
 from hmgdm_monai.networks.layers.graph_layer import GraphLayer
-from hmgdm_monai.networks.methods.build import build_hmgdm, build_trunk
+from hmgdm_monai.networks.methods.build import build_graph_embedder, build_hmgdm
 
 EDGES = torch.tensor([[0, 0, 1, 2], [1, 2, 2, 3]])
 SMALL = {"latent_dim": 5, "hidden_dim": 8, "num_layers": 2}
@@ -26,7 +26,7 @@ def conv(edge_states: bool = True, differences: bool = True) -> EdgeGatedConv:
     return EdgeGatedConv(8, edge_states, differences)
 
 
-@pytest.mark.parametrize("build", [build_hmgdm, build_trunk])
+@pytest.mark.parametrize("build", [build_hmgdm, build_graph_embedder])
 def test_off_there_are_no_new_weights(build) -> None:
     plain, on = build(**SMALL), build(**SMALL, layer_differences=True)
     assert build(**SMALL, layer_differences=False).state_dict().keys() == plain.state_dict().keys()
@@ -86,7 +86,7 @@ def test_who_sends_nothing_is_not_heard(states: tuple[Tensor, Tensor]) -> None:
 
 
 def test_they_train() -> None:
-    network = build_trunk(**SMALL, edge_latents=False, layer_differences=True)
+    network = build_graph_embedder(**SMALL, edge_latents=False, layer_differences=True)
     draw = torch.Generator().manual_seed(0)
     encoding = network.encoder(torch.randn(5, 5, generator=draw), None, EDGES, torch.rand(5, 2, generator=draw))
     encoding.vertex_states[-1].square().sum().backward()

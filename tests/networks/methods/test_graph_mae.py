@@ -9,7 +9,7 @@ import torch
 from torch_geometric.data import Batch
 
 from hmgdm_monai.data.entity_graph import EntityGraph
-from hmgdm_monai.networks.methods.build import build_graph_mae, build_trunk
+from hmgdm_monai.networks.methods.build import build_graph_embedder, build_graph_mae
 
 TRUNK = {"latent_dim": 5, "hidden_dim": 16, "num_layers": 2}
 
@@ -67,11 +67,11 @@ def test_order_of_vertices_and_edges_does_not_matter(
     torch.testing.assert_close(network.restore(new, visible[order]), network.restore(graph, visible)[order])
 
 
-def test_its_trunk_embeds_as_it_does(graph_list: list[EntityGraph]) -> None:
+def test_its_encoder_embeds_as_it_does(graph_list: list[EntityGraph]) -> None:
     network = build_graph_mae(**TRUNK).eval()
     network.standardizer.fit(3 * torch.randn(50, 5) + 1)
-    plain = build_trunk(**TRUNK).eval()
-    plain.load_state_dict(network.trunk().state_dict())
+    plain = build_graph_embedder(**TRUNK).eval()
+    plain.load_state_dict(network.without_pretext().state_dict())
     batch = Batch.from_data_list(graph_list)
     assert torch.equal(plain.embed(batch), network.embed(batch))
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch_geometric.data import Batch
 
 from hmgdm_monai.data.entity_graph import EntityGraph
-from hmgdm_monai.diffusion.noising import GraphNoising
+from hmgdm_monai.diffusion.noising import Noising
 from hmgdm_monai.entities.latent_standardizer import LatentStandardizer
 from hmgdm_monai.losses.masked_graph import MaskedGraphLoss
 from hmgdm_monai.networks.encoders.graph_encoder import GraphEncoder
@@ -34,14 +34,14 @@ def build(
     return HMGDM(encoder, denoiser)
 
 
-def noising(prediction_type: str = "sample", **options: object) -> GraphNoising:
+def noising(prediction_type: str = "sample", **options: object) -> Noising:
     scheduler = DDPMScheduler(
         beta_schedule="sigmoid", beta_start=1e-7, beta_end=2e-3, clip_sample=False, prediction_type=prediction_type
     )
-    return GraphNoising(scheduler, **options)
+    return Noising(scheduler, **options)
 
 
-def step(model: HMGDM, graph: EntityGraph, forward_process: GraphNoising, seed: int = 3) -> MaskedDiffusionOutput:
+def step(model: HMGDM, graph: EntityGraph, forward_process: Noising, seed: int = 3) -> MaskedDiffusionOutput:
     return model(graph, forward_process, torch.Generator().manual_seed(seed))
 
 
@@ -134,7 +134,7 @@ def test_targets_are_standardized(graph_list: list[EntityGraph]) -> None:
         torch.testing.assert_close(two, one, rtol=0, atol=1e-5)
 
 
-class PureNoise(GraphNoising):
+class PureNoise(Noising):
     """Forward process that leaves nothing of the latents."""
 
     def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:

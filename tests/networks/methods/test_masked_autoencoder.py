@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from diffusers import DDPMScheduler  # isort: skip
-from hmgdm_monai.diffusion.noising import GraphNoising
+from hmgdm_monai.diffusion.noising import Noising
 from hmgdm_monai.networks.encoders.tile_vit import PIXEL_MEAN, PIXEL_STD, TileViT
 from hmgdm_monai.networks.methods.masked_autoencoder import MaskedAutoencoder, patchify
 
@@ -96,7 +96,7 @@ def test_with_noise_the_target_is_clean_and_the_decoder_sees_only_the_noisy_vers
         return restore(class_token, tokens, seen, hidden, noisy, timesteps)
 
     network.restore = spied
-    output = network(images, draw(), GraphNoising(scheduler))
+    output = network(images, draw(), Noising(scheduler))
     _, hidden = network.split(3, draw())
     clean = (patchify(images, 8) - PIXEL_MEAN) / PIXEL_STD
     assert torch.equal(output.target, clean.gather(1, hidden.unsqueeze(-1).expand(-1, -1, 192)))
@@ -112,7 +112,7 @@ def test_with_noise_the_target_is_clean_and_the_decoder_sees_only_the_noisy_vers
 
 
 def test_every_weight_of_both_networks_learns(images: Tensor) -> None:
-    for network, noising in ((build(), None), (build(noisy=True), GraphNoising(DDPMScheduler(**NOISE)))):
+    for network, noising in ((build(), None), (build(noisy=True), Noising(DDPMScheduler(**NOISE)))):
         prediction, target = network.train()(images, draw(), noising)
         (prediction - target).square().mean().backward()
         fixed = network.encoder.vit.patch_embedding.position_embeddings
@@ -134,6 +134,6 @@ def test_what_does_not_fit_is_refused(images: Tensor) -> None:
     with pytest.raises(ValueError, match="32 px"):
         build()(torch.rand(1, 3, 64, 64), draw())
     with pytest.raises(ValueError, match="without noise"):
-        build()(images, draw(), GraphNoising(DDPMScheduler(**NOISE)))
+        build()(images, draw(), Noising(DDPMScheduler(**NOISE)))
     with pytest.raises(ValueError, match="with noise"):
         build(noisy=True)(images, draw())

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch_geometric.data import Batch
 
 from hmgdm_monai.data.entity_graph import EntityGraph
-from hmgdm_monai.diffusion.noising import GraphNoising
+from hmgdm_monai.diffusion.noising import Noising
 from hmgdm_monai.networks.encoders.graph_encoder import GraphEncoder
 from hmgdm_monai.networks.methods.graph_denoiser import GraphDenoiser
 from hmgdm_monai.networks.methods.hmgdm import HMGDM
@@ -19,8 +19,8 @@ VERTEX_VISIBLE = torch.tensor([True, False, False, True, False, True, True, Fals
 EDGE_VISIBLE = torch.tensor([True, False, True, False, False])
 
 
-def noising(prediction_type: str = "sample") -> GraphNoising:
-    return GraphNoising(
+def noising(prediction_type: str = "sample") -> Noising:
+    return Noising(
         DDPMScheduler(
             beta_schedule="sigmoid", beta_start=1e-7, beta_end=2e-3, clip_sample=False, prediction_type=prediction_type
         )
@@ -50,7 +50,7 @@ def two_graphs() -> Batch:
     return Batch.from_data_list(graphs)
 
 
-def sample(model: HMGDM, graph: Batch, forward_process: GraphNoising, seed: int = 0, **options: int) -> HiddenSample:
+def sample(model: HMGDM, graph: Batch, forward_process: Noising, seed: int = 0, **options: int) -> HiddenSample:
     generator = torch.Generator().manual_seed(seed)
     return sample_hidden(model, graph, VERTEX_VISIBLE, EDGE_VISIBLE, forward_process, generator=generator, **options)
 

@@ -65,7 +65,7 @@ def test_the_configs_that_ship_have_none(names: tuple[str, ...]) -> None:
         (BASE, {"noising::scheduler::beta_ende": 0.1}, "did you mean beta_end?"),
         (BASE, {"handlers::mlflow::run_nam": "x"}, "did you mean run_name?"),
         (BASE, {"loss": {"_target_": "torch.nn.MSELos"}}, "loss: there is no torch.nn.MSELos to build"),
-        (DIRL, {"images::prio": 1}, "images#prio: DiRLData has no such argument; did you mean prior?"),
+        (DIRL, {"images::prio": 1}, "images#prio: ImageData has no such argument; did you mean prior?"),
         (DIRL, {"temperature": 0.2}, "temperature: there is no such setting"),  # of simclr.json
         (DIRL, {"prior::nam": "nuclei"}, "prior#nam: build_prior has no such argument; did you mean name?"),
         (("classify.json",), {"methods::knn::neighbors": [1]}, "did you mean neighbors?"),
