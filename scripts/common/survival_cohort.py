@@ -7,7 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from hmgdm_monai.data.files.csv_text import csv_text
 from hmgdm_monai.data.files.features_file import write_features
+from hmgdm_monai.data.files.safe_name import safe_name
+from hmgdm_monai.data.files.whole_file import write_whole
+
+COLUMNS = ("image", "patient", "time", "event", "features", "site", "age", "is_female")
 
 
 def convert_survival_cohort(data: Path, cohort: str, folder: Path) -> Path:
@@ -21,17 +26,16 @@ def convert_survival_cohort(data: Path, cohort: str, folder: Path) -> Path:
         folder: to write to.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    manifest = folder / "manifest.csv"
+    archive = data / "survival" / f"{safe_name(cohort)}_region_features.npz"
     with (
-        np.load(data / "survival" / f"{cohort}_region_features.npz") as features,
-        (data / "survival" / f"{cohort}_survival.csv").open(newline="") as table,
-        manifest.open("w", newline="") as out,
+        np.load(archive) as features,
+        archive.with_name(f"{safe_name(cohort)}_survival.csv").open(newline="") as table,
     ):
-        writer = csv.writer(out)
-        writer.writerow(("image", "patient", "time", "event", "features", "site", "age", "is_female"))
+        rows: list[tuple[object, ...]] = [COLUMNS]
         for row in csv.DictReader(table):
-            name = f"{row['slide_id']}.h5"
+            name = f"{safe_name(row['slide_id'])}.h5"
             write_features(folder / name, features[row["slide_id"]])
             outcome = (row["survival_months"], int(float(row["event"])))
-            writer.writerow((name, row["case_id"], *outcome, name, row["site"], row["age"], row["is_female"]))
-    return manifest
+            rows.append((name, row["case_id"], *outcome, name, row["site"], row["age"], row["is_female"]))
+    write_whole(folder / "manifest.csv", csv_text(rows).encode())
+    return folder / "manifest.csv"

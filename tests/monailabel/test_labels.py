@@ -31,7 +31,7 @@ def test_a_label_of_an_image_and_labels_of_its_tiles(tmp_path):
         ([], "has no label in it"),
         ({"tiles": []}, "has no label in it"),
         ({"tiles": ["tumor"]}, "has no label in it"),
-        ({"label": "tumor"}, "'tumor' is no class of the model; choose one of normal, tumor"),
+        ({"label": "tumour"}, "'tumour' is no class of the model; choose one of normal, tumor"),
         ({"label": ["tumor"]}, "is no class of the model"),
         ({"tiles": [{"location": [1, 2]}]}, "None is no class of the model"),
         ({"tiles": [{"location": [1], "label": "tumor"}]}, r"location must be \[x, y\]"),

@@ -11,14 +11,10 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import h5py
 
 from hmgdm_monai.errors import InputError
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SUFFIX = ".tmp"
@@ -109,7 +105,7 @@ class _GuardedFile(io.FileIO):
 
     failure: OSError | None = None
 
-    def write(self, data: Buffer, /) -> int:
+    def write(self, data: Any, /) -> int:
         """Write all of ``data``, or note the failure; never raises for want of room."""
         view = memoryview(data).cast("B")
         done = 0

@@ -68,7 +68,7 @@ def test_the_configs_that_ship_have_none(names: tuple[str, ...]) -> None:
         (DIRL, {"images::prio": 1}, "images#prio: ImageData has no such argument; did you mean prior?"),
         (DIRL, {"temperature": 0.2}, "temperature: there is no such setting"),  # of simclr.json
         (DIRL, {"prior::nam": "nuclei"}, "prior#nam: build_prior has no such argument; did you mean name?"),
-        (("classify.json",), {"methods::knn::neighbors": [1]}, "did you mean neighbors?"),
+        (("classify.json",), {"methods::knn::neighbours": [1]}, "did you mean neighbors?"),
         (("inference.json",), {"superpixel_tile": 1}, "did you mean superpixel_tiles?"),
     ],
 )

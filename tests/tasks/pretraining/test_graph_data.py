@@ -164,5 +164,5 @@ def test_faults(small_cohort: Path, stores: Path) -> None:
     with pytest.raises(InputError, match="give two or more") as caught:
         open_data(lone, stores).tile_graphs("training")
     assert "\n" not in str(caught.value)
-    with pytest.raises(ValueError, match="section must be one of"):
+    with pytest.raises(ValueError, match="split must be one of"):
         open_data(small_cohort, stores).patients("test")
