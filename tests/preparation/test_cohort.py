@@ -323,7 +323,7 @@ def test_any_kind_of_plain_tile_becomes_a_graph(build, write_manifest, tmp_path,
     assert np.array_equal(store.image(places["rgb16"]), pixels)
     assert np.array_equal(store.image(places["gray"]), store.image(places["gray16"]))
     assert store[places["one_color"]].num_vertices == 1
-    assert store[4].edge_index.shape == (2, 0)
+    assert store[places["one_color"]].edge_index.shape == (2, 0)
 
 
 def test_stain_is_normalized_before_the_tile_is_cut_and_stored(build, write_manifest, tiles):
