@@ -156,7 +156,7 @@ def usable_features(files: Mapping[str, Path]) -> tuple[dict[str, Path], dict[st
 def _features_of(file: h5py.File, path: str | os.PathLike[str]) -> h5py.Dataset:
     found = checked_dataset(file, "features")
     if found is None:
-        raise InputError(f"{path}: holds no data set `features`; those there are {', '.join(file) or 'none'}")
+        raise InputError(f"{path}: holds no data set `features`; existing data sets are {', '.join(file) or 'none'}")
     shape: tuple[int, ...] = found.shape or ()
     if not (len(shape) == 2 or (len(shape) == 3 and shape[0] == 1)) or 0 in shape:
         raise InputError(f"{path}: features must be tiles x channels with one tile at least, not {shape}")
