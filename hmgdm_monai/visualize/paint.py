@@ -8,7 +8,7 @@ from monai.config import NdarrayOrTensor
 from monai.utils import convert_to_numpy
 
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.transforms.entity_graph import _starts, window_centers_px
+from hmgdm_monai.transforms.entity_graph import window_centers_px, window_starts
 from hmgdm_monai.transforms.region_adjacency import check_label_map
 
 
@@ -47,7 +47,7 @@ def paint_superpixels(label_map: NdarrayOrTensor, windows: NdarrayOrTensor, pos:
     no_edges = torch.empty(2, 0, dtype=torch.int64)
     centers, _ = window_centers_px(torch.from_numpy(np.asarray(pos, np.float32)), no_edges, height, width)
     size = windows.shape[-1]
-    tops, lefts = _starts(centers[:, 1], height, size), _starts(centers[:, 0], width, size)
+    tops, lefts = window_starts(centers[:, 1], height, size), window_starts(centers[:, 0], width, size)
     rows = np.clip(np.arange(height)[:, None] - tops[labels], 0, size - 1)
     columns = np.clip(np.arange(width)[None, :] - lefts[labels], 0, size - 1)
     painted = windows.transpose(0, 2, 3, 1)[labels, rows, columns]
