@@ -51,7 +51,7 @@ class TileEncoder(nn.Module, ABC):
     @property
     @abstractmethod
     def to_sample(self) -> Callable[..., Data]:
-        """``to_sample(image (3, S, S) uint8, keep_label_map=False)``: convert a tile to the networks' input, on the CPU.
+        """``to_sample(image (3, S, S) uint8, keep_label_map=False)``: convert a tile to a sample, on the CPU.
 
         Picklable and without weights, for worker processes. With ``keep_label_map`` the sample has a ``label_map``
         (1, S, S) int32, the entity of each pixel, for painting maps. If it has an attribute ``reads_cells``, it also
