@@ -1,4 +1,4 @@
-"""Files that come to be whole or not at all."""
+"""Write files completely or not at all."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from hmgdm_monai.errors import InputError
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SUFFIX = ".tmp"
-# A temporary file this young may belong to a writer that has made it but not locked it yet.
+# A younger temporary file may belong to a writer that has created it but not yet locked it.
 _SETTLED_S = 5.0
 
 
 @contextmanager
 def whole_hdf5(path: Path) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
-    """An HDF5 file open for writing, which stands under its name only once the block has ended well.
+    """Open an HDF5 file for writing; it appears under its name only after the block has ended without an error.
 
-    It is written under a temporary name in the same folder and moved into place (``os.replace``) after a sync. Whatever
-    ends the block early, an exception or Ctrl-C, removes it; what a killed process left is removed by the next call for
-    this folder. Writers in other processes are left alone: each holds a lock on its temporary file, and the kernel
-    drops the lock of a process that dies.
+    It is written under a temporary name in the same folder, synced, and moved into place (``os.replace``). If the block
+    ends early, by an exception or Ctrl-C, the temporary file is removed; files left by a killed process are removed by
+    the next call for this folder. Files of running writers in other processes are kept: each writer holds a lock on its
+    temporary file, and the kernel releases the lock when the process ends.
 
     Args:
-        path: where the file is to stand; its folder is made.
+        path: path of the final file; its folder is created.
 
     Yields:
-        The file, and a function that raises what the disk has refused so far: to be called now and then in a long loop,
-        which otherwise hears of it at its end only.
+        The file, and a function that raises a disk error that has occurred so far. Call it regularly in a long loop,
+        which otherwise sees the error only at its end.
 
     Raises:
         InputError: the disk is full, or a quota or a limit on file size is reached.
@@ -56,7 +56,7 @@ def whole_hdf5(path: Path) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
             os.replace(temporary, path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        # HDF5 may complain about what the guard kept from it; what the disk refused came first.
+        # HDF5 may raise because the guard hides failed writes; the disk error is the original cause.
         cause = raw.failure if raw is not None and raw.failure is not None else error
         if isinstance(cause, OSError) and cause.errno in _DISK_FULL:
             raise _disk_full(path, cause) from error
@@ -66,7 +66,14 @@ def whole_hdf5(path: Path) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
 
 
 def write_whole(path: Path | str, data: bytes) -> Path:
-    """Write ``data`` to ``path``, whole or not at all; the folder is made.
+    """Write ``data`` to ``path``, completely or not at all; the folder is created.
+
+    Args:
+        path: file to write.
+        data: its content.
+
+    Returns:
+        Path of the file.
 
     Raises:
         InputError: the disk is full, or a quota or a limit on file size is reached.
@@ -93,21 +100,21 @@ def write_whole(path: Path | str, data: bytes) -> Path:
 def _disk_full(path: Path, cause: OSError) -> InputError:
     return InputError(
         f"{path.parent}: the disk is full ({os.strerror(cause.errno or 0)}) while writing {path.name}; "
-        "make room or choose another folder, then run again: what is finished is kept"
+        "free some space or choose another folder, then run again: finished files are kept"
     )
 
 
 class _GuardedFile(io.FileIO):
-    """A file that keeps its first failed write to itself, swallows the writes after it, and tells when asked.
+    """A file that stores its first write error, discards all later writes, and raises the error on request.
 
-    HDF5 cannot take a failed write: the file stays open with unwritten data in it, and the process dies of a
-    segmentation fault when HDF5 flushes that again, at exit at the latest (measured on a full disk with h5py 3.16).
+    HDF5 cannot handle a failed write: the file stays open with unwritten data, and the process ends with a segmentation
+    fault when HDF5 flushes the data again, at exit at the latest (measured on a full disk with h5py 3.16).
     """
 
     failure: OSError | None = None
 
     def write(self, data: Any, /) -> int:
-        """Write all of ``data``, or note the failure; never raises for want of room."""
+        """Write all of ``data``, or store the error; never raises when the disk is full."""
         view = memoryview(data).cast("B")
         done = 0
         while self.failure is None and done < len(view):
@@ -118,7 +125,7 @@ class _GuardedFile(io.FileIO):
         return len(view)
 
     def truncate(self, size: int | None = None) -> int:
-        """Set the file's size, or note the failure."""
+        """Set the file's size, or store the error."""
         try:
             return super().truncate(size)
         except OSError as error:
@@ -126,23 +133,23 @@ class _GuardedFile(io.FileIO):
             return size or 0
 
     def check(self) -> None:
-        """Raise the failure that was kept, if any."""
+        """Raise the stored error, if any."""
         if self.failure is not None:
             raise self.failure
 
 
 def _lock(descriptor: int) -> bool:
-    """Try to take the exclusive lock that marks a living writer; False where another holds it."""
+    """Try to take the exclusive lock that marks a running writer; False if another process holds it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        # Held by another process, or a file system without locks: there nothing is ever swept.
+        # Another process holds it, or the file system has no locks; in that case no file is ever removed.
         return False
     return True
 
 
 def _sweep(folder: Path) -> None:
-    """Remove the temporary files of writers that were killed."""
+    """Remove temporary files of killed writers."""
     for leftover in folder.glob(f".*{_SUFFIX}"):
         try:
             if time.time() - leftover.stat().st_mtime < _SETTLED_S:
@@ -151,4 +158,4 @@ def _sweep(folder: Path) -> None:
                 if _lock(file.fileno()):
                     leftover.unlink()
         except FileNotFoundError:
-            continue  # its writer, or another sweep, was quicker
+            continue  # its writer, or another process, removed it first
