@@ -25,7 +25,8 @@ _FORMAT = 1  # raised when the same file comes to mean other graphs
 class GivenCohort(CohortGraphs):
     """The stores of a cohort of graphs that came without tiles; a unit is a row of the manifest."""
 
-    def store(self, **kwargs: Any) -> LatentStore:
+    # A cohort without tiles has no GraphStore; whatever reads images checks PretrainingData.has_tiles first.
+    def store(self, **kwargs: Any) -> LatentStore:  # type: ignore[override]
         """All graphs as one sequence, with their latents."""
         return LatentStore(self.paths)
 

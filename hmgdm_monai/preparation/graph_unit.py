@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,7 +144,9 @@ def build_unit(unit: GraphUnit) -> UnitOutcome:
     return UnitOutcome(len(counted), skipped)
 
 
-def image_tiles(row: ManifestRow, recipe: TileRecipe, notes: list[str] | None = None) -> Iterator[GraphTile]:
+def image_tiles(
+    row: ManifestRow, recipe: TileRecipe, notes: list[str] | None = None
+) -> Generator[GraphTile, None, None]:
     """The tiles of one image with their graphs, read a few at a time; tiles without an entity are left out.
 
     Args:
@@ -155,6 +157,8 @@ def image_tiles(row: ManifestRow, recipe: TileRecipe, notes: list[str] | None = 
     Raises:
         InputError: the image is unreadable, has no mpp, no tissue or no entity, or its file of cells cannot be used.
     """
+    if recipe.transforms is None:
+        raise ValueError("the recipe has no transforms: it is for graphs that another program made")
     spec, empty = recipe.tile_spec, 0
     with closing(open_slide(row.image, mpp=row.mpp)) as slide:
         cells = RowCells(slide, row, spec.mpp) if recipe.reads_cells else None

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing.synchronize import Event
 from typing import TypeVar
@@ -28,7 +28,9 @@ def raise_if_stopped() -> None:
         raise StoppedError
 
 
-def run_all(work: Callable[[Job], Result], jobs: Sequence[Job], num_workers: int) -> Iterator[tuple[int, Result]]:
+def run_all(
+    work: Callable[[Job], Result], jobs: Sequence[Job], num_workers: int
+) -> Generator[tuple[int, Result], None, None]:
     """Do all jobs, each wholly in one process.
 
     Close the iterator (`contextlib.closing`) to end early: jobs that have not begun are dropped, those that have hear

@@ -152,11 +152,12 @@ def _regions(unit: RegionUnit, notes: list[str]) -> Iterator[TileRegions]:
                     seen.add(row.id)
                     notes += unit.prior.notes(row)
                 # A plain image of unknown scale counts as being at the scale that tiles were asked for.
-                regions = unit.prior(image, store.superpixels(index), info.mpp or tile_mpp, row, info.location_px)
+                found = unit.prior(image, store.superpixels(index), info.mpp or tile_mpp, row, info.location_px)
+                regions = np.asarray(found)
             except CellMapError as error:
                 without.add(row.id)
                 notes.append(f"{_NONE} {row.id}: {error}")
-        yield tile_regions(np.asarray(regions), info.row_id, info.location_px, info.mpp)
+        yield tile_regions(regions, info.row_id, info.location_px, info.mpp)
 
 
 def _tell(store: RegionStore) -> None:

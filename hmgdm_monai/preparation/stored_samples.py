@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch.utils.data import Dataset
@@ -16,6 +16,14 @@ from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
 from hmgdm_monai.networks.encoders.tile_sample import image_sample
 from hmgdm_monai.preparation.cohort import CohortGraphs
 from hmgdm_monai.preparation.encode import encode_stores
+
+
+class Samples(Protocol):
+    """A sequence of prepared samples that are read from disk one by one."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Data: ...
 
 
 class StoredImages(Dataset):
@@ -40,7 +48,7 @@ def stored_samples(
     cohort: CohortGraphs,
     latents_dir: Path,
     device: torch.device | str = "cpu",
-) -> Sequence[Data]:
+) -> Samples:
     """All tiles of a cohort, prepared, in the order of its stores; what is missing is computed and stored first.
 
     Args:

@@ -80,26 +80,44 @@ def run_mode(
 
 
 def cancer_auc(predictions: Path) -> float:
-    """Area under the curve of "any Gleason pattern" against benign, of all tiles pooled."""
+    """AUC of "any Gleason pattern" against benign: mean over the folds that hold both.
+
+    The folds are not pooled: probabilities of different models have no common scale.
+    """
     from sklearn.metrics import roc_auc_score
 
     with predictions.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    benign = np.array([float(row[f"probability_{BENIGN}"]) for row in rows])
-    return float(roc_auc_score([row["label"] != BENIGN for row in rows], 1.0 - benign))
+    areas = []
+    for fold in sorted({row["fold"] for row in rows}):
+        mine = [row for row in rows if row["fold"] == fold]
+        cancer = [row["label"] != BENIGN for row in mine]
+        if len(set(cancer)) == 2:
+            areas.append(roc_auc_score(cancer, [1.0 - float(row[f"probability_{BENIGN}"]) for row in mine]))
+    if not areas:
+        raise ValueError(f"{predictions}: no fold holds both {BENIGN} and another class")
+    return float(np.mean(areas))
 
 
 def table(results: dict[str, Sequence[dict[str, Any]]]) -> str:
-    """Mean and range over fold seeds of the scores of all tiles pooled, each tile by the model of its fold."""
+    """Mean and range of the scores over fold seeds.
+
+    Each tile is predicted by the model of its fold. AUCs are means over folds; the other scores count all tiles.
+    """
     lines = [f"| mode | {' | '.join(COLUMNS.values())} |", "|---|" + "---|" * len(COLUMNS)]
     for mode, runs in results.items():
         cells = []
         for name in COLUMNS:
-            values = [run["overall"][name] for run in runs]
+            values = [_score(run, name) for run in runs]
             spread = f" ({min(values):.3f} to {max(values):.3f})" if len(values) > 1 else ""
             cells.append(f"{np.mean(values):.3f}{spread}")
         lines.append(f"| {mode} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _score(run: dict[str, Any], name: str) -> float:
+    """A score of one run: of all tiles, or, for the macro AUC, the mean over folds."""
+    return run["over_folds"][name]["mean"] if name == "macro_auc" else run["overall"][name]
 
 
 def main() -> None:

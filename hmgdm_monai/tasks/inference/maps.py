@@ -142,7 +142,7 @@ def read_tile(row: ManifestRow, location_px: Sequence[int], spec: TileSpec, to_s
     with closing(open_slide(row.image, mpp=row.mpp)) as slide:
         image = slide.read_regions(np.array([[x, y]]), spec.size_px, spec.mpp)[0].transpose(2, 0, 1).copy()
         known = {}
-        if to_sample.reads_cells:
+        if getattr(to_sample, "reads_cells", False):
             known["outlines"] = RowCells(slide, row, spec.mpp).outlines((x, y), spec.size_px)
         sample = to_sample(image, keep_label_map=True, **known)
         return TileView(row, image, sample, (x, y), slide.downsample_at(spec.mpp), slide.mpp or spec.mpp)
@@ -203,5 +203,8 @@ def class_colors(classes: Sequence[str]) -> dict[str, tuple[int, int, int]]:
     from matplotlib import colormaps
 
     palette = colormaps["tab10"]
-    names = sorted(set(classes))
-    return {name: tuple(round(255 * part) for part in palette(i % 10)[:3]) for i, name in enumerate(names)}
+    colors = {}
+    for number, name in enumerate(sorted(set(classes))):
+        red, green, blue, _ = palette(number % 10)
+        colors[name] = (round(255 * red), round(255 * green), round(255 * blue))
+    return colors

@@ -140,7 +140,8 @@ class InferenceReport:
                 classes = [self.classifier.classes[place] for place in shares.argmax(0)]
             row = result.rows[row_id]
             stem = self._map_stem(row_id)
-            write_slide_maps(row, features.coords, features.attrs, spanned, folder, stem, classes, self.note)
+            coords = _present(features.coords, path, "coords")
+            write_slide_maps(row, coords, features.attrs, spanned, folder, stem, classes, self.note)
 
     def write_entity_maps(self, folder: Path) -> None:
         """The gate's attention to the superpixels or patches of a few tiles, each of another slide or plain image."""
@@ -222,14 +223,17 @@ class InferenceReport:
     def _some_tiles(self, count: int) -> list[tuple[ManifestRow, Sequence[int]]]:
         """The tile in the middle of each of ``count`` slides or plain images, spread evenly over the cohort."""
         result = self.embedding.result
-        rows = list(result.slides) or sorted(set(read_tile_embeddings(result.tiles)[1]))
+        rows = list(result.slides)
+        if not rows and result.tiles is not None:
+            rows = sorted(set(read_tile_embeddings(result.tiles)[1]))
         chosen = [rows[len(rows) * number // count] for number in range(min(count, len(rows)))]
-        places = []
+        places: list[tuple[ManifestRow, Sequence[int]]] = []
         for row_id in chosen:
-            where = (0, 0)
+            where: Sequence[int] = (0, 0)
             if row_id in result.slides:
-                coords = read_features(result.slides[row_id]).coords
-                where = coords[np.abs(coords - np.median(coords, axis=0)).sum(1).argmin()]
+                path = result.slides[row_id]
+                coords = _present(read_features(path).coords, path, "coords")
+                where = coords[np.abs(coords - np.median(coords, axis=0)).sum(1).argmin()].tolist()
             places.append((result.rows[row_id], where))
         return places
 
@@ -245,10 +249,11 @@ class InferenceReport:
             Quantity("pc1", "first principal component of the embeddings (no unit)", (features.features - mean) @ axis)
         ]
         if self.survival is not None:
-            found += self._survival_quantities(features)
+            found += self._survival_quantities(self.survival, features, path)
         if self.classifier is not None:
+            scores = _present(features.scores, path, "scores")
             found += [
-                Quantity(f"probability_{name}", f"probability of {name}", features.scores[:, place], (0.0, 1.0))
+                Quantity(f"probability_{name}", f"probability of {name}", scores[:, place], (0.0, 1.0))
                 for place, name in enumerate(self.classifier.classes)
             ]
         return found
@@ -267,9 +272,9 @@ class InferenceReport:
             self._fitted_axis = mean, axis * (np.sign(axis[np.abs(axis).argmax()]) or 1.0)
         return self._fitted_axis
 
-    def _survival_quantities(self, features: Features) -> list[Quantity]:
-        """Attention and risk of a slide's tiles, the slide taken for itself."""
-        network = self.survival.network.to(self.device)
+    def _survival_quantities(self, model: SurvivalModel, features: Features, path: Path) -> list[Quantity]:
+        """Attention and risk of the tiles of a slide; the slide is treated as a patient of its own."""
+        network = model.network.to(self.device)
         if features.features.shape[1] != network.standardizer.mean.shape[0]:
             raise InputError(
                 f"the survival model takes features of {network.standardizer.mean.shape[0]} channels, the embeddings "
@@ -277,13 +282,25 @@ class InferenceReport:
             )
         bag = Data(x=torch.from_numpy(features.features))
         if network.uses_graph:
-            graph = TileGraph(**(self.survival.about.get("graph") or {}))
-            bag.edge_index = torch.from_numpy(graph(features.features, features.coords))
+            graph = TileGraph(**(model.about.get("graph") or {}))
+            coords = _present(features.coords, path, "coords")
+            bag.edge_index = torch.from_numpy(graph(features.features, coords))
         batch = Batch.from_data_list([bag]).to(self.device)
         with torch.inference_mode():
             weights = network.attention(batch).float().cpu().numpy()
-            risk = self.survival.loss.to(self.device).risk(network.tile_outputs(batch)).float().cpu().numpy()
+            risk = model.loss.to(self.device).risk(network.tile_outputs(batch)).float().cpu().numpy()
         return [
             Quantity("attention", "attention (1 = even share)", weights * len(weights)),
             Quantity("risk", "log risk of a tile on its own (higher = earlier death)", risk.reshape(-1)),
         ]
+
+
+def _present(values: np.ndarray | None, path: Path, name: str) -> np.ndarray:
+    """A data set that every file of an embedded slide must have.
+
+    Raises:
+        InputError: the file lacks it.
+    """
+    if values is None:
+        raise InputError(f"{path}: has no {name}; remove the file and run inference again")
+    return values

@@ -95,7 +95,8 @@ class PatientBags(Dataset):
         if not patients:
             raise InputError("no patient has features; nothing to work on")
         self.patients, self.graph = tuple(patients), graph
-        self._room, self._kept = cache_bytes, {}
+        self._free_bytes = cache_bytes
+        self._cache: dict[int, Data] = {}
         first = self.patients[0].features[0]
         self.num_features = features_shape(first)[1]
         for patient in self.patients:
@@ -109,8 +110,8 @@ class PatientBags(Dataset):
         return len(self.patients)
 
     def __getitem__(self, place: int) -> Data:
-        if place in self._kept:
-            return self._kept[place]
+        if place in self._cache:
+            return self._cache[place]
         patient = self.patients[place]
         features, slides, edges, start = [], [], [], 0
         for number, path in enumerate(patient.features):
@@ -133,9 +134,9 @@ class PatientBags(Dataset):
         if edges:
             bag.edge_index = torch.from_numpy(np.concatenate(edges, 1))
         size = sum(value.nbytes for value in bag.to_dict().values())
-        if size <= self._room:
-            self._room -= size
-            self._kept[place] = bag
+        if size <= self._free_bytes:
+            self._free_bytes -= size
+            self._cache[place] = bag
         return bag
 
     @property

@@ -179,7 +179,7 @@ class PretrainingData:
             raise InputError("the latent graphs are not there yet: encode the cohort first")
         return self._latents[view]
 
-    def latent_graphs(self, split: str | None = None, views: bool = False) -> Dataset:
+    def latent_graphs(self, split: str | None = None, views: bool = False) -> _LatentGraphs:
         """Latent entity graphs of a split, or of all tiles. They may be encoded after this call.
 
         With ``views`` they carry the latents of the K degraded ones, too: ``vertex_views`` (V, K, Z) and, where edges

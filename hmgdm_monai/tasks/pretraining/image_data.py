@@ -46,7 +46,7 @@ class ImageData:
         """Images of all tiles."""
         return StoredImages(self.tiles.cohort.store(tiles=False))
 
-    def with_regions(self, split: str) -> Dataset:
+    def with_regions(self, split: str) -> _TilesWithRegions:
         """Tiles of "training" or "validation" with ``image`` (1, 3, S, S) and ``regions`` (1, 1, S, S), uint8.
 
         They are read when asked for: a config builds its data sets before the stores are there.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from monai.engines import Trainer
 
@@ -48,8 +49,9 @@ def train_on_images(
     Raises:
         InputError: there are too few tiles for a single batch.
     """
-    if len(trainer.data_loader) == 0:  # the last batch is left out where it is not whole
-        tiles, size = len(trainer.data_loader.dataset), trainer.data_loader.batch_size
+    loader: Any = trainer.data_loader  # a PyTorch data loader, though MONAI also takes other iterables
+    if len(loader) == 0:  # the loader drops an incomplete last batch
+        tiles, size = len(loader.dataset), loader.batch_size
         raise InputError(f"training has {tiles} tiles, fewer than a batch of {size}; set batch_size to {tiles} or less")
     _take_up(data.tiles, trainer, checkpoint)
     run_stage(trainer, checkpoint)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import Dataset, Subset, get_worker_info
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
@@ -24,14 +23,14 @@ from hmgdm_monai.losses.class_weights import class_weights
 from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
 from hmgdm_monai.preparation.cohort import CohortGraphs, build_graph_stores
 from hmgdm_monai.preparation.recipe import recipe_of
-from hmgdm_monai.preparation.stored_samples import stored_samples
+from hmgdm_monai.preparation.stored_samples import Samples, stored_samples
 from hmgdm_monai.saving.encoder_file import load_encoder
 from hmgdm_monai.tasks.figure_note import synthetic_note
 from hmgdm_monai.tasks.folds import check_classes
 
 logger = logging.getLogger(__name__)
 
-_CACHED_TILES = 20_000  # latents of a tile take about 60 kB, the image of one of 256 px 200 kB
+CACHE_BYTES = 2 * 2**30  # the latents of a tile take about 60 kB, the image of a tile of 256 px 200 kB
 
 
 class PretrainedFile:
@@ -128,7 +127,7 @@ class ClassificationData:
         return cohort
 
     @cached_property
-    def samples(self) -> Sequence[Data]:
+    def samples(self) -> Samples:
         """All tiles as the encoder has prepared them."""
         return stored_samples(self.pretrained.encoder, self.cohort, self.store_dir / "latents", self.device)
 
@@ -190,16 +189,21 @@ class ClassificationData:
 
 
 class LabeledSamples(Dataset):
-    """Prepared samples with their class ``y``; the first ones to be read stay in memory.
+    """Prepared samples with their class ``y``.
+
+    Samples stay in memory once they have been read, until they take ``cache_bytes``. A worker process of a data loader
+    keeps nothing: each worker would hold its own copy and lose it at the end of the epoch.
 
     Args:
-        samples: of each tile.
-        labels: class of each.
+        samples: one prepared sample per tile.
+        labels: (N,) class index of each tile.
+        cache_bytes: maximum size of the cache; 0 keeps nothing.
     """
 
-    def __init__(self, samples: Sequence[Data], labels: np.ndarray) -> None:
+    def __init__(self, samples: Samples, labels: np.ndarray, cache_bytes: int = CACHE_BYTES) -> None:
         self.samples, self.labels = samples, labels
         self._cache: dict[int, Data] = {}
+        self._free_bytes = cache_bytes
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -209,7 +213,9 @@ class LabeledSamples(Dataset):
         if sample is None:
             sample = self.samples[index].clone()
             sample.y = torch.tensor([int(self.labels[index])])
-            if len(self._cache) < _CACHED_TILES:
+            size = sum(value.nbytes for value in sample.to_dict().values() if isinstance(value, Tensor))
+            if get_worker_info() is None and size <= self._free_bytes:
+                self._free_bytes -= size
                 self._cache[index] = sample
         return sample
 

@@ -139,7 +139,7 @@ class ClassifierEvaluation(Dataset):
         labels = np.concatenate([np.full(len(where), classes.index(str(row.label))) for row, where, _ in self._found])
         probabilities = np.concatenate([shares for *_, shares in self._found])
         note = synthetic_note(self.path)
-        metrics = {
+        metrics: dict[str, Any] = {
             "data": note or str(self.path),
             "mode": self.classifier.mode,
             "classes": list(classes),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from hmgdm_monai.errors import InputError
 from hmgdm_monai.losses.class_weights import class_weights
 from hmgdm_monai.metrics.classification import classification_metrics
 from hmgdm_monai.metrics.linear_probe import STRENGTHS, fit_probe
+from hmgdm_monai.networks.classifiers.embedding_heads import LinearHead, NearestNeighborHead
 from hmgdm_monai.networks.classifiers.tile_classifier import TileClassifier
 from hmgdm_monai.saving.classifier_file import build_classifier
 from hmgdm_monai.tasks.folds import Fold
@@ -78,7 +79,7 @@ class LinearProbe:
             pipeline, strength = fit_probe(data.embeddings[both], data.labels[both], [inner], self.strengths)
         settings = {"num_features": data.embeddings.shape[1], "num_classes": len(data.classes)}
         network = build_classifier(data.pretrained.encoder, self.mode, settings)
-        network.head.set(*_one_linear_map(pipeline))
+        cast(LinearHead, network.head).set(*_one_linear_map(pipeline))
         return FittedFold(network, settings, {"strength": strength})
 
 
@@ -130,7 +131,8 @@ class NearestNeighbors:
         network = build_classifier(data.pretrained.encoder, self.mode, settings)
         labels = data.labels[indices]
         weights = class_weights(labels, len(data.classes))
-        network.head.set(torch.from_numpy(data.embeddings[indices]), torch.from_numpy(labels), weights)
+        head = cast(NearestNeighborHead, network.head)
+        head.set(torch.from_numpy(data.embeddings[indices]), torch.from_numpy(labels), weights)
         return network, settings
 
 

@@ -52,16 +52,22 @@ class ClassificationReport:
         spread = metrics["over_folds"]
         for name in SCORES:
             if spread[name] is not None:
-                mean, sd = spread[name]["mean"], spread[name]["sd"]
-                logger.info("%-18s %.3f over all tiles; %.3f ± %.3f over folds", name, overall[name], mean, sd)
+                sd = "" if spread[name]["sd"] is None else f" ± {spread[name]['sd']:.3f}"
+                pooled = f"; {overall[name]:.3f} over all tiles" if name in overall else ""
+                logger.info("%-18s %.3f%s over folds%s", name, spread[name]["mean"], sd, pooled)
         logger.info("metrics:     %s", self.folder / "metrics.json")
         logger.info("predictions: %s", self.folder / "predictions.csv")
         logger.info("figure:      %s", self.folder / "confusion.png")
         logger.info("classifiers: %s", self.folder / "checkpoints")
 
     def metrics(self, results: Sequence[FoldResult]) -> dict[str, Any]:
-        """Scores of each fold, their spread, and the scores of all tiles pooled, each by the model of its fold."""
-        data, folds = self.data, []
+        """Scores of each fold (``folds``), their mean and standard deviation (``over_folds``), and ``overall``.
+
+        ``overall`` counts the predicted classes of all tiles, each predicted by the model of its fold. It has no AUC:
+        probabilities of different models have no common scale, so the AUC is computed per fold and averaged.
+        """
+        data = self.data
+        folds: list[dict[str, Any]] = []
         for result in results:
             fold = result.fold
             weights = class_weights(data.labels[fold.train], len(data.classes))
@@ -79,13 +85,15 @@ class ClassificationReport:
             )
         tested = np.concatenate([result.fold.test for result in results])
         probabilities = np.concatenate([result.probabilities for result in results])
+        overall = classification_metrics(data.labels[tested], probabilities, data.classes)
+        del overall["macro_auc"]
         return {
             "data": data.note or str(data.manifest),
             "model": str(data.pretrained.path),
             "mode": self.mode,
             "classes": list(data.classes),
             "chance_balanced_accuracy": 1 / len(data.classes),
-            "overall": classification_metrics(data.labels[tested], probabilities, data.classes),
+            "overall": overall,
             "over_folds": spread_over_folds(folds),
             "folds": folds,
             "skipped": [{"what": what, "reason": reason} for what, reason in data.cohort.skipped],
