@@ -108,7 +108,7 @@ def test_the_card_says_what_is_known(encoder, tmp_path):
     for part in ("# Glands", statement, "| side of a tile, px | `64` |", "not for diagnosis"):
         assert part in body
     silent = (save_pretrained(encoder, tmp_path / "b") / "README.md").read_text()
-    assert "Not told by whoever exported" in silent
+    assert "Not stated by the person who exported" in silent
     assert "license: unknown" in silent
 
 
