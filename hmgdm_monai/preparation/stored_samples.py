@@ -1,4 +1,4 @@
-"""The tiles of a cohort as an encoder has prepared them, from stores on disk."""
+"""The tiles of a cohort, prepared for an encoder and read from stores on disk."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class StoredImages(Dataset):
     """Images of the tiles of a graph store, as samples.
 
     Args:
-        store: of the tiles.
+        store: store of the tiles.
     """
 
     def __init__(self, store: GraphStore) -> None:
@@ -49,13 +49,13 @@ def stored_samples(
     latents_dir: Path,
     device: torch.device | str = "cpu",
 ) -> Samples:
-    """All tiles of a cohort, prepared, in the order of its stores; what is missing is computed and stored first.
+    """Return all tiles of a cohort, prepared, in the order of its stores; missing ones are computed and stored first.
 
     Args:
-        encoder: whose frozen part prepares them. Images, where it has none, are read from the graph stores.
+        encoder: its frozen part prepares the tiles. If it has none, images are read from the graph stores.
         cohort: the tiles.
-        latents_dir: folder of the latent stores of an encoder of graphs.
-        device: where to encode.
+        latents_dir: folder of the latent stores, for an encoder of graphs.
+        device: device of the encoder.
     """
     if isinstance(encoder, GraphTileEncoder):
         return LatentStore(encode_stores(encoder.entities, cohort.paths, latents_dir, device=device))

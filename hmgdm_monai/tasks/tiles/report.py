@@ -1,4 +1,4 @@
-"""What a cross-validated classification leaves behind: numbers, predictions, a figure."""
+"""The output of a cross-validated classification: metrics, predictions, a figure."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ TITLES = {"linear": "linear probe", "knn": "nearest neighbors", "finetune": "fin
 
 
 class ClassificationReport:
-    """Write ``metrics.json``, ``predictions.csv`` and ``confusion.png``, each whole or not at all.
+    """Write ``metrics.json``, ``predictions.csv`` and ``confusion.png``, each completely or not at all.
 
     Args:
-        folder: where to.
-        data: what was classified.
-        mode: how.
+        folder: output folder.
+        data: classified tiles.
+        mode: mode of the classification.
     """
 
     def __init__(self, folder: Path | str, data: ClassificationData, mode: str) -> None:
         self.folder, self.data, self.mode = Path(folder), data, mode
 
     def write(self, results: Sequence[FoldResult]) -> None:
-        """Write everything and say where it is."""
+        """Write all files and log their paths."""
         from hmgdm_monai.visualize.confusion import draw_confusion
         from hmgdm_monai.visualize.save import save_figure
 
@@ -61,7 +61,7 @@ class ClassificationReport:
         logger.info("classifiers: %s", self.folder / "checkpoints")
 
     def metrics(self, results: Sequence[FoldResult]) -> dict[str, Any]:
-        """Scores of each fold (``folds``), their mean and standard deviation (``over_folds``), and ``overall``.
+        """Return the scores of each fold (``folds``), their mean and deviation (``over_folds``), and ``overall``.
 
         ``overall`` counts the predicted classes of all tiles, each predicted by the model of its fold. It has no AUC:
         probabilities of different models have no common scale, so the AUC is computed per fold and averaged.
@@ -100,7 +100,7 @@ class ClassificationReport:
         }
 
     def predictions(self, results: Sequence[FoldResult]) -> str:
-        """CSV with a row for each tile, in the order of the cohort; ``x_px``, ``y_px`` place it at level 0."""
+        """Return a CSV with one row per tile in the order of the cohort; ``x_px``, ``y_px`` is its level-0 location."""
         rows: dict[int, list[Any]] = {}
         for result in results:
             for index, probabilities in zip(result.fold.test.tolist(), result.probabilities, strict=True):
