@@ -95,7 +95,7 @@ def test_bad_input_is_one_line():
         "empty for 1 of 6": {"given": [0, 0, 1, 1, 2, None]},
         "column 'fold' contains only 4": {"given": [4] * 6},
         "patient 'p' is in folds 0, 1": {"given": [0, 1, 1, 1, 0, 0]},
-        "class 'a' is only in fold 0": {
+        "is only in fold 0": {
             "labels": list("aacbcb"),
             "groups": list("pqrstu"),
             "given": [0, 0, 0, 1, 1, 1],

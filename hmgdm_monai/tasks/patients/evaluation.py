@@ -57,9 +57,7 @@ class SurvivalEvaluation:
         """Indices of the patients that are new to the model."""
         bags, about = self.data.bags, self.model.about
         if "train_time" not in about:
-            raise InputError(
-                "the survival model does not contain its training outcomes; train it again with survival.json"
-            )
+            raise InputError("the survival model lacks its training outcomes; train it again with survival.json")
         channels = int(self.model.network.standardizer.mean.numel())
         if bags.num_features != channels:
             raise InputError(
