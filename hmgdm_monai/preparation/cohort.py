@@ -24,7 +24,7 @@ class CohortGraphs:
     """The graph stores of a cohort, and the result for each image.
 
     Attributes:
-        paths: files of the units, in the order of the manifest.
+        paths: files of the units, sorted by the names of their images.
         rows: row id -> row, for all good rows of the manifest.
         done: (unit, number of tiles) for each of `paths`. A unit is a slide, named by its row id, or the plain tiles of
             a patient, named "tiles of patient P".
@@ -102,7 +102,7 @@ def build_graph_stores(
         progress: show a progress bar over units on stderr.
 
     Returns:
-        The files, and what was done and skipped, in the order of the manifest.
+        The files, sorted by the names of their images, and what was done and skipped.
 
     Raises:
         InputError: the manifest cannot be used, a setting is out of range, no image can be used (one message with one

@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import Dataset
 
 from hmgdm_monai.data.entity_graph import EntityGraph
+from hmgdm_monai.data.manifest.manifest import base_name
 from hmgdm_monai.data.stores.graph_store import GraphStore
 from hmgdm_monai.transforms.degrade import RandDegrade
 
@@ -39,7 +40,7 @@ class DegradedTiles(Dataset):
 
     def __getitem__(self, index: int) -> EntityGraph:
         info = self.store.tile_info(index)
-        seed = zlib.crc32(f"{self.view} {info.row_id} {info.location_px}".encode())
+        seed = zlib.crc32(f"{self.view} {base_name(info.row_id)} {info.location_px}".encode())
         self.degrade.set_random_state(seed)
         graph = self.store[index]
         with torch.inference_mode():

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.data.files.graph_files import read_graphs
-from hmgdm_monai.data.manifest.manifest import Manifest, ManifestRow, read_manifest
+from hmgdm_monai.data.manifest.manifest import Manifest, ManifestRow, base_name, read_manifest
 from hmgdm_monai.data.stores.latent_store import LatentStore, latent_settings, write_latent_unit
 from hmgdm_monai.data.stores.ragged_unit import StoredTile, unit_path
 from hmgdm_monai.errors import InputError
@@ -55,7 +55,7 @@ def build_given_graphs(
         progress: show a progress bar over files on stderr.
 
     Returns:
-        The units and what was skipped, in the order of the manifest.
+        The units, sorted by the names of their rows, and what was skipped.
 
     Raises:
         InputError: the manifest cannot be used, no file can be used (one message with one line per reason), or the disk
@@ -69,7 +69,8 @@ def build_given_graphs(
     paths: list[Path] = []
     done: list[tuple[str, int]] = []
     latent_dim: int | None = None
-    for row in tqdm(manifest.rows, desc="graphs", unit="file", disable=not progress):
+    rows = sorted(manifest.rows, key=lambda row: (base_name(row.id), row.id))  # the order in the manifest must not matter
+    for row in tqdm(rows, desc="graphs", unit="file", disable=not progress):
         try:
             path = _build_unit(row, Path(folder), max_graphs, seed)
             store = LatentStore([path])

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from hmgdm_monai.data.manifest.manifest import ManifestRow
+from hmgdm_monai.data.manifest.manifest import ManifestRow, base_name
 from hmgdm_monai.data.slides.slide import open_slide
 from hmgdm_monai.data.slides.tags import read_slide_tags
 from hmgdm_monai.data.stores.graph_store import GraphStore, GraphTile, write_unit
@@ -37,7 +37,7 @@ class GraphUnit:
 
     Attributes:
         name: row id of the slide, or "tiles of patient P".
-        rows: the images, in the order of the manifest.
+        rows: the images, sorted by name.
         folder: folder of the store.
         recipe: how its graphs are made.
         settings: settings of the recipe, and a digest of the identity of each image: id, size, modification time, mpp
@@ -85,12 +85,12 @@ def plan_units(rows: Sequence[ManifestRow], folder: Path, recipe: TileRecipe) ->
         recipe: how graphs are made.
 
     Returns:
-        The units, in the order of their first rows in the manifest; and row id -> reason for images that cannot be
-        opened.
+        The units, sorted by the names of their images and not in the order of the manifest: random draws and shuffling
+        must not depend on the order of its rows. And row id -> reason for images that cannot be opened.
     """
     members: dict[tuple[bool, str], list[tuple[ManifestRow, dict[str, Any]]]] = {}
     skipped: dict[str, str] = {}
-    for row in rows:
+    for row in sorted(rows, key=lambda row: (base_name(row.id), row.id)):
         try:
             identity = _identity(row, recipe.reads_cells)
             is_tile = _is_plain_tile(row, recipe.tile_spec)
@@ -204,7 +204,7 @@ def thin(locations: np.ndarray, max_tiles: int | None, seed: int, row_id: str) -
     """
     if max_tiles is None or len(locations) <= max_tiles:
         return locations
-    generator = np.random.default_rng([seed, zlib.crc32(row_id.encode())])
+    generator = np.random.default_rng([seed, zlib.crc32(base_name(row_id).encode())])
     edges = np.arange(max_tiles + 1) * len(locations) // max_tiles
     return locations[generator.integers(edges[:-1], edges[1:])]
 

@@ -108,6 +108,18 @@ def test_killed_again_and_again_equals_one_go(
     assert list(mlflow_runs(tmp_path)) == ["hmgdm"]
 
 
+def test_order_of_rows_and_folder_of_the_manifest_change_nothing(
+    workflow: Callable[..., Any], outcome: type, whole_run: Any, small_cohort: Path, tmp_path: Path
+) -> None:
+    header, *rows = small_cohort.read_text().splitlines()
+    manifest = tmp_path / "elsewhere.csv"
+    manifest.write_text("\n".join([header, *(f"{small_cohort.parent}/{row}" for row in reversed(rows))]) + "\n")
+    workflow(tmp_path / "run", manifest=str(manifest)).run()
+    moved = outcome(tmp_path / "run")
+    assert moved.metrics["hmgdm"] == whole_run.metrics["hmgdm"]
+    assert moved.same_weights(whole_run)
+
+
 def test_a_finished_run_trains_nothing_and_goes_on_when_given_more(
     killed: type, workflow: Callable[..., Any], outcome: type, kill_at: Callable, tmp_path: Path, whole_run: Any
 ) -> None:

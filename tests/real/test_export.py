@@ -40,7 +40,10 @@ def untrained(kind: str, tiles: list[torch.Tensor]) -> TileClassifier:
     return build_classifier(encoder, "finetune", {"num_classes": 3}).eval()
 
 
-@pytest.mark.parametrize("kind", ["hmgdm", "vit", "the one that ships"])
+SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("hmgdm", "the one that ships")]
+
+
+@pytest.mark.parametrize("kind", ["vit", *SLOW])
 def test_files_do_as_pytorch_does_within_1e_4(kind: str, real_data: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime", reason="needs the extra: export")
     paths = sorted((real_data / "prostate_gleason/labelled").glob("*/*.jpeg"))[::120]

@@ -161,6 +161,7 @@ TINY += ["images:view_px=32", "images:batch_size=4", "images:lr_scheduler::total
 TINY += ["images:network_def::vit::hidden_dim=16", "images:network_def::vit::num_layers=1"]
 
 
+@pytest.mark.slow
 def test_the_smallest_version_from_tiles_to_table(manifest: Path, tmp_path: Path, capsys) -> None:
     options = [option for setting in TINY for option in ("--set", setting)]
     output = tmp_path / "out"

@@ -20,6 +20,19 @@ PER_PATIENT = ("time", "event", "fold")  # columns in which all rows of a patien
 _LONGEST_SHOWN = 100  # characters of a cell in a message
 
 
+def base_name(row_id: str) -> str:
+    """Last part of a row's id: what does not change when a cohort moves to another folder.
+
+    Args:
+        row_id: of a row of the manifest.
+
+    Example:
+        >>> base_name("slides/a")
+        'a'
+    """
+    return row_id.rsplit("/", 1)[-1]
+
+
 @dataclass(frozen=True)
 class ManifestRow:
     """One image of the cohort.

@@ -126,7 +126,7 @@ class CohortEmbedding(Dataset):
 
     @cached_property
     def jobs(self) -> list[tuple[GraphUnit, ...]]:
-        """One job per slide, in the order of the manifest; then one job for all plain tiles."""
+        """One job per slide, sorted by name; then one job for all plain tiles."""
         units, _ = self._plan
         slides: list[tuple[GraphUnit, ...]] = [(unit,) for unit in units if _is_slide(unit)]
         tiles = tuple(unit for unit in units if not _is_slide(unit))

@@ -12,7 +12,7 @@ import torch
 
 from hmgdm_monai.data.files.features_file import usable_features
 from hmgdm_monai.data.manifest.columns import check_kinds, read_columns
-from hmgdm_monai.data.manifest.manifest import Manifest, read_manifest
+from hmgdm_monai.data.manifest.manifest import Manifest, base_name, read_manifest
 from hmgdm_monai.data.manifest.outcomes import check_outcomes
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.tasks.folds import Fold, make_folds
@@ -95,7 +95,9 @@ class SurvivalData:
         features = {row.id: row.features for row in manifest.rows if row.features is not None}
         features, faults = usable_features(features | self._embed(manifest))
         self.skipped |= faults
-        patients = group_patients(manifest.rows, features, self._columns)
+        # Sorted, because folds and batches must not depend on the order of rows.
+        rows = sorted(manifest.rows, key=lambda row: (row.patient, base_name(row.id), row.id))
+        patients = group_patients(rows, features, self._columns)
         kept = {patient.id for patient in patients}
         for name in dict.fromkeys(row.patient for row in manifest.rows):
             if name not in kept:

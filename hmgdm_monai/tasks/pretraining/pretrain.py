@@ -20,7 +20,7 @@ def pretrain(
     Args:
         manifest: CSV of slides or tiles with the columns ``image`` and ``patient``; see ``docs/own_data.md``.
         output_dir: output folder of the run: ``model.pt``, ``metrics.json``, ``figures/``, checkpoints and stores.
-        config_file: one or several configs, e.g. ``["train.json", "paper.json"]`` or ``"dirl.json"``.
+        config_file: one or several configs, e.g. ``["train.json", "paper.json"]`` or ``["train.json", "dirl.json"]``.
         **settings: settings of the config, with the names of the command line, e.g. ``max_epochs=20`` or
             ``**{"network_def#hidden_dim": 128}``; see ``docs/settings.md``.
 

@@ -150,7 +150,8 @@ def test_what_a_model_file_says_is_what_was_reported(manifest: Path, tmp_path: P
     run = cross_validation(manifest, tmp_path)
     (fold, *_) = run.run()["amil"]
     model = load_survival_model(tmp_path / f"fold_{fold.fold}.pt")
-    places = [int(patient[1:]) for patient in fold.patients]
+    names = [patient.id for patient in run.data.patients]
+    places = [names.index(patient) for patient in fold.patients]
     assert not set(model.about["patients"]) & set(fold.patients)
     np.testing.assert_allclose(model.loss.risk(predict(model, run.data.bags, places)).numpy(), fold.risk, rtol=1e-5)
 

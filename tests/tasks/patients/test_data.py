@@ -56,15 +56,18 @@ def test_folds_are_stratified_by_event_and_grouped_by_patient(tmp_path: Path) ->
 def test_whole_sites_stay_apart(tmp_path: Path) -> None:
     sites = [f"h{n // 4}" for n in range(24)]
     data = SurvivalData(write_manifest(tmp_path, hospital=sites), site_column="hospital")
+    hospital = [patient.columns["hospital"] for patient in data.patients]
+    assert sorted(hospital) == sorted(sites)
     for fold in data.folds(3, seed=0):
-        tested = {sites[n] for n in fold.test}
-        assert tested.isdisjoint({sites[n] for n in [*fold.train, *fold.val]})
+        tested = {hospital[n] for n in fold.test}
+        assert tested.isdisjoint({hospital[n] for n in [*fold.train, *fold.val]})
 
 
 def test_folds_of_the_manifest_are_used_and_can_be_passed_over(tmp_path: Path) -> None:
     given = [n // 2 % 4 for n in range(24)]
     data = SurvivalData(write_manifest(tmp_path, fold=given))
-    assert [[given[n] for n in fold.test] for fold in data.folds(5, 0)] == [[f] * 6 for f in range(4)]
+    folds = [patient.fold for patient in data.patients]
+    assert [[folds[n] for n in fold.test] for fold in data.folds(5, 0)] == [[f] * 6 for f in range(4)]
     assert len(data.folds(5, 0, use_manifest_folds=False)) == 5
 
 
@@ -121,7 +124,7 @@ def test_features_that_cannot_be_used_leave_their_slide_out_before_training(tmp_
     with h5py.File(tmp_path / "s6.h5", "w") as file:
         file["features"] = np.zeros((0, 2))
     data = SurvivalData(manifest)
-    assert [patient.id for patient in data.patients] == [f"p{n}" for n in range(24) if n not in (3, 4, 5, 6)]
+    assert {patient.id for patient in data.patients} == {f"p{n}" for n in range(24) if n not in (3, 4, 5, 6)}
     assert list(data.skipped) == [f"{what}{n}" for what in ("s", "patient p") for n in (3, 4, 5, 6)]
     assert all(reason and "\n" not in reason for reason in data.skipped.values())
     assert len(data.bags[0].x) == 1
@@ -147,7 +150,7 @@ def test_patients_without_an_outcome_are_left_out_and_gaps_are_filled(tmp_path: 
     time[4], event[6] = "NA", ""
     time[8] = time[9] = 0
     data = SurvivalData(write_manifest(tmp_path, patient=patients, time=time, event=event))
-    assert [patient.id for patient in data.patients] == ["p0", "p1", *(f"p{n}" for n in range(5, 12))]
+    assert {patient.id for patient in data.patients} == {"p0", "p1", *(f"p{n}" for n in range(5, 12))}
     assert all(len(patient.features) == 2 for patient in data.patients)
     assert [next(name for name in ("p2", "p3", "p4") if name in why) for why in data.skipped.values()] == [
         "p2",
