@@ -69,7 +69,7 @@ def build_given_graphs(
     paths: list[Path] = []
     done: list[tuple[str, int]] = []
     latent_dim: int | None = None
-    rows = sorted(manifest.rows, key=lambda row: (base_name(row.id), row.id))  # the order in the manifest must not matter
+    rows = sorted(manifest.rows, key=lambda row: (base_name(row.id), row.id))  # independent of the manifest's order
     for row in tqdm(rows, desc="graphs", unit="file", disable=not progress):
         try:
             path = _build_unit(row, Path(folder), max_graphs, seed)

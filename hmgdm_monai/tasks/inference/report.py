@@ -6,19 +6,18 @@ import copy
 import logging
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch_geometric.data import Batch, Data
 from tqdm import tqdm
 
-from hmgdm_monai.data.files.features_file import Features, read_features
+from hmgdm_monai.data.files.features_file import read_features
 from hmgdm_monai.data.files.tile_embeddings_file import read_tile_embeddings
 from hmgdm_monai.data.manifest.columns import read_columns
 from hmgdm_monai.data.manifest.manifest import ManifestRow
 from hmgdm_monai.entities.nearest_superpixels import NearestSuperpixels
-from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.classifiers.tile_classifier import GatedTileClassifier
 from hmgdm_monai.networks.encoders.graph_tile_encoder import GraphTileEncoder
 from hmgdm_monai.networks.methods.hmgdm import HMGDM
@@ -28,13 +27,12 @@ from hmgdm_monai.tasks.denoising_figure import denoising_figure
 from hmgdm_monai.tasks.figure_note import synthetic_note
 from hmgdm_monai.tasks.inference.embed import CohortEmbedding
 from hmgdm_monai.tasks.inference.maps import Quantity, entity_attention, read_tile, write_entity_map, write_slide_maps
+from hmgdm_monai.tasks.inference.quantities import present, principal_axis, survival_quantities
 from hmgdm_monai.tasks.run_folder import write_json
-from hmgdm_monai.transforms.tile_graph import TileGraph
 from hmgdm_monai.visualize.heatmap import value_range
 
 logger = logging.getLogger(__name__)
 
-TILES_FOR_AXIS = 1000  # number of tiles per slide that the principal axis is fitted to
 # Ending of a map's name after the name of its image: a_x1_y2 could be an image, or a tile of the image a.
 _LIKE_A_MAP = re.compile(r"_(probability|x-?\d+)(_|$)")
 
@@ -141,7 +139,7 @@ class InferenceReport:
                 classes = [self.classifier.classes[place] for place in shares.argmax(0)]
             row = result.rows[row_id]
             stem = self._map_stem(row_id)
-            coords = _present(features.coords, path, "coords")
+            coords = present(features.coords, path, "coords")
             write_slide_maps(row, coords, features.attrs, spanned, folder, stem, classes, self.note)
 
     def write_entity_maps(self, folder: Path) -> None:
@@ -233,7 +231,7 @@ class InferenceReport:
             where: Sequence[int] = (0, 0)
             if row_id in result.slides:
                 path = result.slides[row_id]
-                coords = _present(read_features(path).coords, path, "coords")
+                coords = present(read_features(path).coords, path, "coords")
                 where = coords[np.abs(coords - np.median(coords, axis=0)).sum(1).argmin()].tolist()
             places.append((result.rows[row_id], where))
         return places
@@ -246,6 +244,10 @@ class InferenceReport:
         name = self.embedding.slide_name(row_id)
         return f"./{row_id}" if _LIKE_A_MAP.search(name) else name
 
+    @cached_property
+    def _axis(self) -> tuple[np.ndarray, np.ndarray]:
+        return principal_axis(list(self.embedding.result.slides.values()))
+
     def _quantities(self, path: Path) -> list[Quantity]:
         features = read_features(path)
         mean, axis = self._axis
@@ -253,58 +255,11 @@ class InferenceReport:
             Quantity("pc1", "first principal component of the embeddings (no unit)", (features.features - mean) @ axis)
         ]
         if self.survival is not None:
-            found += self._survival_quantities(self.survival, features, path)
+            found += survival_quantities(self.survival, features, path, self.device)
         if self.classifier is not None:
-            scores = _present(features.scores, path, "scores")
+            scores = present(features.scores, path, "scores")
             found += [
                 Quantity(f"probability_{name}", f"probability of {name}", scores[:, place], (0.0, 1.0))
                 for place, name in enumerate(self.classifier.classes)
             ]
         return found
-
-    @property
-    def _axis(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean (S,) and first principal axis (S,) of the cohort's embeddings; its largest entry is positive."""
-        if not hasattr(self, "_fitted_axis"):
-            parts = []
-            for path in self.embedding.result.slides.values():
-                features = read_features(path).features
-                parts.append(features[:: -(-len(features) // TILES_FOR_AXIS)])
-            pooled = np.concatenate(parts)
-            mean = pooled.mean(0)
-            axis = np.linalg.eigh(np.atleast_2d(np.cov((pooled - mean).T)))[1][:, -1] if len(pooled) > 1 else 0 * mean
-            self._fitted_axis = mean, axis * (np.sign(axis[np.abs(axis).argmax()]) or 1.0)
-        return self._fitted_axis
-
-    def _survival_quantities(self, model: SurvivalModel, features: Features, path: Path) -> list[Quantity]:
-        """Attention and risk of the tiles of a slide; the slide is treated as a patient of its own."""
-        network = model.network.to(self.device)
-        if features.features.shape[1] != network.standardizer.mean.shape[0]:
-            raise InputError(
-                f"the survival model needs features of {network.standardizer.mean.shape[0]} channels, but the "
-                f"embeddings have {features.features.shape[1]}; give a survival model that was trained on this encoder"
-            )
-        bag = Data(x=torch.from_numpy(features.features))
-        if network.uses_graph:
-            graph = TileGraph(**(model.about.get("graph") or {}))
-            coords = _present(features.coords, path, "coords")
-            bag.edge_index = torch.from_numpy(graph(features.features, coords))
-        batch = Batch.from_data_list([bag]).to(self.device)
-        with torch.inference_mode():
-            weights = network.attention(batch).float().cpu().numpy()
-            risk = model.loss.to(self.device).risk(network.tile_outputs(batch)).float().cpu().numpy()
-        return [
-            Quantity("attention", "attention (1 = even share)", weights * len(weights)),
-            Quantity("risk", "log risk of a tile on its own (higher = earlier death)", risk.reshape(-1)),
-        ]
-
-
-def _present(values: np.ndarray | None, path: Path, name: str) -> np.ndarray:
-    """A data set that every file of an embedded slide must have.
-
-    Raises:
-        InputError: the file lacks it.
-    """
-    if values is None:
-        raise InputError(f"{path}: has no {name}; remove the file and run inference again")
-    return values
