@@ -1,7 +1,7 @@
-"""Classification of real prostate tiles from a given model: linear probe, nearest neighbors, fine-tuning.
+"""Classify real prostate tiles with a given model: linear probe, nearest neighbors, fine-tuning.
 
-Prints a table in markdown. Folds are grouped by biopsy; what is done is not done again, so the same command goes on
-where it was interrupted.
+This prints a markdown table. Folds are grouped by biopsy. Completed folds are not run again, so the same command
+resumes an interrupted run.
 
     python scripts/benchmark_parts/classification.py --model runs/pretraining/model.pt --output runs/benchmark/prostate
 """
@@ -31,7 +31,7 @@ COLUMNS = {
 
 
 def write_manifest(data: Path, path: Path) -> Path:
-    """The labeled prostate tiles as a manifest: image, patient (the biopsy), label, mpp."""
+    """Write the labeled prostate tiles as a manifest: image, patient (the biopsy), label."""
     from hmgdm_monai.data.files.csv_text import csv_text
 
     folder = data / "prostate_gleason" / "labelled"
@@ -54,7 +54,7 @@ def run_mode(
     max_epochs: int,
     choose_by: str,
 ) -> dict[str, Any]:
-    """``metrics.json`` of one cross-validation with ``cancer_auc``, the latter from its ``predictions.csv``."""
+    """Run one cross-validation; return its ``metrics.json`` with ``cancer_auc``, computed from ``predictions.csv``."""
     from common.fold_trainings import finetuning
 
     from hmgdm_monai.tasks.run_folder import RunFolder
@@ -130,20 +130,22 @@ def main() -> None:
     default = os.environ.get("HMGDM_REAL_DATA") or Path(__file__).resolve().parents[2].parent / "shared" / "data"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="model.pt of train.json")
-    parser.add_argument("--output", type=Path, required=True, help="folder of stores, runs and the table")
+    parser.add_argument("--output", type=Path, required=True, help="folder for stores, runs and the table")
     parser.add_argument("--data", type=Path, default=Path(default), help="folder of real data")
     parser.add_argument("--modes", nargs="+", default=list(MODES), choices=MODES)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of folds and of training")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="seeds of folds and training")
     parser.add_argument("--n_folds", type=int, default=5)
-    parser.add_argument("--max_epochs", type=int, default=40, help="of fine-tuning")
-    parser.add_argument("--choose_by", default="balanced_accuracy", help="or loss: what chooses the epoch")
+    parser.add_argument("--max_epochs", type=int, default=40, help="epochs of fine-tuning")
+    parser.add_argument("--choose_by", default="balanced_accuracy", help="metric that chooses the epoch, or loss")
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args()
     one_line_errors()
-    torch.set_num_threads(1)  # graphs are small: several threads wait for each other
+    torch.set_num_threads(1)  # graphs are small: several threads would wait for each other
     logging.basicConfig(level=logging.WARNING)
     if not (given.data / "prostate_gleason").is_dir():
-        raise InputError(f"{given.data}: has no prostate_gleason; set HMGDM_REAL_DATA to the folder of real data")
+        raise InputError(
+            f"{given.data}: has no folder prostate_gleason; set HMGDM_REAL_DATA to the folder of real data"
+        )
 
     manifest = write_manifest(given.data, given.output / "prostate.csv")
     results: dict[str, list[dict[str, Any]]] = {}
