@@ -1,6 +1,6 @@
-"""Several processes that train one network: who is first, who waits, and how their means become one.
+"""Several processes (ranks) that train one network: first rank, waiting, and averages over ranks.
 
-Without ``torch.distributed`` everything here is that of a single process: rank 0 of 1, nothing to wait for.
+Without ``torch.distributed``, everything here works as in a single process: rank 0 of 1, and no waiting.
 """
 
 from __future__ import annotations
@@ -19,35 +19,37 @@ from torch import Tensor, nn
 
 from hmgdm_monai.errors import InputError
 
-# Ranks wait while the first one builds the stores of a cohort, which may take a day.
+# The other ranks wait while the first rank builds the stores of a cohort, which may take a day.
 _PATIENCE = datetime.timedelta(days=7)
 
-# Those that keep the process group, and so its threads, alive.
+# These networks keep the process group and its threads alive.
 _parallel: weakref.WeakSet[nn.parallel.DistributedDataParallel] = weakref.WeakSet()
 
 
 def num_ranks() -> int:
-    """W, the number of processes that train together."""
+    """Return W, the number of processes that train together."""
     return dist.get_world_size() if _joined() else 1
 
 
 def rank() -> int:
-    """Number of this process, 0 to W - 1."""
+    """Return the number of this process, 0 to W - 1."""
     return dist.get_rank() if _joined() else 0
 
 
 def is_first_rank() -> bool:
-    """Whether this process is the one that writes, logs and draws figures."""
+    """Return whether this process writes files, logs and draws figures."""
     return rank() == 0
 
 
 def is_other_rank() -> bool:
-    """Whether this process leaves writing, logging and drawing to the first one."""
+    """Return whether this process leaves writing, logging and drawing to the first rank."""
     return not is_first_rank()
 
 
 def join() -> None:
-    """Take part in what ``torchrun`` has started: NCCL where there is a GPU for the process, Gloo otherwise.
+    """Join the process group that ``torchrun`` has started.
+
+    The backend is NCCL if the process has a GPU, and Gloo otherwise.
 
     Raises:
         InputError: the process was not started by torchrun.
@@ -56,8 +58,8 @@ def join() -> None:
         return
     if "RANK" not in os.environ:
         raise InputError(
-            "multi_gpu.json wants to be started by torchrun: torchrun --standalone --nproc_per_node=2 -m monai.bundle "
-            "run training ...; for one process leave multi_gpu.json out"
+            "multi_gpu.json must be started by torchrun: torchrun --standalone --nproc_per_node=2 -m monai.bundle "
+            "run training ...; for a single process, leave out multi_gpu.json"
         )
     device = device_of_rank()
     if device.type == "cuda":
@@ -68,43 +70,49 @@ def join() -> None:
 
 
 def leave() -> None:
-    """End what :func:`join` began. Networks of :func:`data_parallel` can train no more."""
+    """Leave the process group of :func:`join`. Networks of :func:`data_parallel` cannot be trained after that."""
     if not _joined():
         return
-    dist.barrier()  # a rank that is done must not take the meeting place from one that is not
-    # Otherwise Gloo's threads run on and now and then abort the process while the interpreter ends.
+    dist.barrier()  # rank 0 hosts the store of the process group, so it must not end before the others
+    # Otherwise Gloo's threads keep running and sometimes abort the process when the interpreter exits.
     for network in list(_parallel):
-        parts: Any = network  # its annotations leave out that these may be None
+        parts: Any = network  # the type annotations do not allow None here
         parts.process_group = parts.reducer = parts.logger = None
     dist.destroy_process_group()
 
 
 def device_of_rank() -> torch.device:
-    """The GPU that bears the number of this process on its machine; the CPU where there is none."""
+    """Return the GPU with the local number of this process; the CPU if there is no such GPU."""
     local = int(os.environ.get("LOCAL_RANK", 0))
     return torch.device("cuda", local) if local < torch.cuda.device_count() else torch.device("cpu")
 
 
 def share_of_batch(batch_size: int) -> int:
-    """Samples of each rank, of a batch of ``batch_size`` over all of them.
+    """Return the number of samples per rank for a batch of ``batch_size`` over all ranks.
+
+    Args:
+        batch_size: number of samples over all ranks.
 
     Raises:
-        InputError: the batch cannot be shared out evenly.
+        InputError: the batch size is not a multiple of the number of ranks.
     """
     if batch_size % num_ranks():
-        raise InputError(f"a batch of {batch_size} cannot be shared by {num_ranks()} processes; make it a multiple")
+        raise InputError(
+            f"a batch of {batch_size} cannot be shared by {num_ranks()} processes; set batch_size to a multiple of "
+            f"{num_ranks()}"
+        )
     return batch_size // num_ranks()
 
 
 def data_parallel(network: nn.Module, some_unused: bool = False) -> nn.Module:
-    """The network for the trainer, which averages gradients over ranks.
+    """Wrap the network for the trainer, so that gradients are averaged over ranks.
 
-    It is for the trainer alone. Whatever else reads the network (validation, checkpoints, reports) keeps the plain one,
-    whose parameters are the same tensors, so that names in checkpoints are those of one process.
+    Only the trainer uses the wrapped network. Validation, checkpoints and reports use the plain network. Both share
+    their parameter tensors, so the names in checkpoints are the same as in a single process.
 
     Args:
-        network: on the device of this rank.
-        some_unused: whether some of its parameters may take no part in a step.
+        network: network on the device of this rank.
+        some_unused: whether a step may leave some parameters unused.
     """
     if not _joined():
         return network
@@ -112,7 +120,7 @@ def data_parallel(network: nn.Module, some_unused: bool = False) -> nn.Module:
     parallel = nn.parallel.DistributedDataParallel(
         network,
         device_ids=[device] if device.type == "cuda" else None,
-        forward_sync_buffers=False,  # none of them changes in training
+        forward_sync_buffers=False,  # no buffer changes in training
         find_unused_parameters=some_unused,
     )
     _parallel.add(parallel)
@@ -121,7 +129,7 @@ def data_parallel(network: nn.Module, some_unused: bool = False) -> nn.Module:
 
 @contextmanager
 def first_rank_first() -> Iterator[None]:
-    """Rank 0 runs the block while all others wait; then they run it, and find its files."""
+    """Run the block on rank 0 while the other ranks wait; then they run it and find the files of rank 0."""
     if not _joined():
         yield
         return
@@ -134,18 +142,22 @@ def first_rank_first() -> Iterator[None]:
 
 @torch.no_grad()
 def copy_from_first(network: nn.Module) -> None:
-    """Give all ranks the weights and buffers of rank 0, what was fitted on each may differ in its last bits."""
+    """Copy weights and buffers of rank 0 to all ranks; values that each rank has fitted may differ in the last bits."""
     if num_ranks() > 1:
         for value in (*network.parameters(), *network.buffers()):
             dist.broadcast(value, 0)
 
 
 def mean_weight(count: int | Tensor, device: torch.device | str = "cpu") -> float:
-    """What to multiply a mean over ``count`` entities of this rank by: count * W / (sum of counts over ranks).
+    """Return the factor for a mean over ``count`` entities of this rank: count * W / (sum of counts over ranks).
 
-    The average over ranks of means so weighted is the mean over all entities, and the average of their gradients, which
-    is what ``DistributedDataParallel`` makes, is its gradient. 1 where ranks hold the same number. To be called by all
-    ranks alike.
+    With these factors, the average over ranks is the mean over all entities. ``DistributedDataParallel`` averages
+    gradients in the same way, so the average of the gradients is the gradient of that mean. The factor is 1 if all
+    ranks hold the same number. All ranks must call this function.
+
+    Args:
+        count: number of entities of this rank.
+        device: device for the communication.
     """
     if num_ranks() == 1:
         return 1.0
@@ -155,7 +167,7 @@ def mean_weight(count: int | Tensor, device: torch.device | str = "cpu") -> floa
 
 
 def average(value: Tensor) -> Tensor:
-    """Mean over ranks of a tensor, without its gradient."""
+    """Return the mean of a tensor over ranks, without gradient."""
     if num_ranks() == 1:
         return value
     value = value.detach().clone()
@@ -164,7 +176,7 @@ def average(value: Tensor) -> Tensor:
 
 
 def gather(value: Tensor) -> list[Tensor]:
-    """The tensors, of one shape, of all ranks."""
+    """Return the tensors of all ranks; all must have the same shape."""
     if num_ranks() == 1:
         return [value]
     found = [torch.empty_like(value) for _ in range(num_ranks())]

@@ -1,7 +1,7 @@
-"""Measures what the project claims: python scripts/benchmark.py [part] ...
+"""Measure what the project claims: python scripts/benchmark.py [part] ...
 
-Results are printed as ratios of what was measured in one run, by turns, since times on a shared machine mean little.
-Without a part named, the quick ones run: all but representation and dirl, which train for hours.
+Results are ratios of alternating measurements in one run, because absolute times on a shared machine vary. Without a
+part, the quick parts run: all except representation and dirl, which train for hours.
 """
 
 from __future__ import annotations
@@ -17,23 +17,25 @@ PARTS = (*QUICK, "representation", "dirl")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Reads the command line and measures; returns 2 on bad input."""
+    """Read the command line and measure; return 2 on bad input."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="part", help=", ".join(PARTS))
     only = parser.add_argument_group("representation, dirl")
-    only.add_argument("--output", type=Path, default=Path("runs/benchmark"), help="folder; the same one resumes")
-    only.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of pretraining (default: 0 1 2)")
-    only.add_argument("--max-tiles", type=int, help="of each biopsy, labeled and unlabeled each; for a trial run")
+    only.add_argument(
+        "--output", type=Path, default=Path("runs/benchmark"), help="output folder; the same folder resumes"
+    )
+    only.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds of pretraining (default: 0 1 2)")
+    only.add_argument("--max-tiles", type=int, help="labeled and unlabeled tiles per biopsy; for a trial run")
     only.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a setting of the training config, may be repeated",
+        help="setting of the training config; may be repeated",
     )
     given = parser.parse_args(arguments)
     if unknown := [part for part in given.parts if part not in PARTS]:
-        parser.error(f"no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
+        parser.error(f"no part {', '.join(unknown)}; choose from {', '.join(PARTS)}")
     try:
         for part in given.parts or QUICK:
             print(f"== {part}", flush=True)
@@ -48,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run_part(part: str, given: argparse.Namespace) -> None:
-    """Run one part; each imports only what it needs."""
+    """Run one part; each part imports only what it needs."""
     if part == "graph":
         from benchmark_parts import graph_building
 

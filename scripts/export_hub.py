@@ -1,4 +1,4 @@
-"""Writes a model for a hub: python scripts/export_hub.py --model runs/pretraining/model.pt --output encoder."""
+"""Write an encoder for the hub: python scripts/export_hub.py --model runs/pretraining/model.pt --output encoder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hmgdm_monai.errors import InputError
 
 
 def main() -> int:
-    """Reads the command line and writes; returns 2 on bad input."""
+    """Read the command line and write the folder; return 2 on bad input."""
     parser = argparse.ArgumentParser(
         description="Write a pretrained encoder as a folder in the layout of the Hugging Face hub. Nothing is uploaded."
     )
@@ -18,11 +18,11 @@ def main() -> int:
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument("--name", default="H&E tile encoder", help="title of the model card (default: %(default)s)")
     parser.add_argument(
-        "--data", help="what the model was trained on and who may use it: text, or @FILE to read it from"
+        "--data", help="what the model was trained on and who may use it: text, or @FILE to read a file"
     )
     parser.add_argument("--license", help="identifier such as apache-2.0 (default: unknown)")
     given = parser.parse_args()
-    # The library is slow to import; --help and a wrong option are not to wait for it.
+    # The library is slow to import, so --help and wrong options are handled before.
     from hmgdm_monai.saving.encoder_file import load_encoder
     from hmgdm_monai.saving.hub import save_pretrained
 

@@ -1,10 +1,10 @@
-"""Exports a classifier to TorchScript, torch.export and ONNX, and checks each file against PyTorch.
+"""Export a classifier to TorchScript, torch.export and ONNX, and compare each file with PyTorch.
 
 python scripts/export_model.py --classifier runs/classification/finetune/checkpoints/classifier_fold0.pt \
     --output exported --tiles tile_a.png tile_b.png
 
-Of an encoder on entity graphs the exported network takes a tile with its entities: label map, edges and positions.
-docs/distribution.md says why, and which encoders cannot be exported. ONNX wants the extra:
+With an encoder of entity graphs, the inputs of the exported network are a tile and its entities: label map, edges and
+positions. docs/distribution.md explains this and lists encoders that cannot be exported. ONNX needs an extra package:
 pip install -c constraints.txt -e '.[export]'.
 """
 
@@ -27,10 +27,14 @@ TOLERANCE = 1e-4
 
 
 def read_tiles(paths: list[Path], side_px: int) -> list[torch.Tensor]:
-    """Tiles (3, S, S) uint8 of image files; three that are drawn where none are given.
+    """Read tiles (3, S, S) uint8 from image files; without files, draw three tiles.
+
+    Args:
+        paths: image files.
+        side_px: S.
 
     Raises:
-        InputError: a file is no RGB image of that size.
+        InputError: a file is not an RGB image of this size.
     """
     from skimage.io import imread
 
@@ -51,12 +55,18 @@ def read_tiles(paths: list[Path], side_px: int) -> list[torch.Tensor]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Reads the command line and exports; returns 2 on bad input, 1 where a file does not do as PyTorch does."""
+    """Read the command line and export.
+
+    Returns:
+        2 on bad input, 1 if the outputs of a file differ from PyTorch, else 0.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--classifier", type=Path, required=True, help="classifier_fold*.pt of a run of classify.json")
     parser.add_argument("--output", type=Path, default=Path("exported"), help="folder (default: %(default)s)")
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS), help="(default: all)")
-    parser.add_argument("--tiles", type=Path, nargs="+", default=[], help="images to check with, of the model's size")
+    parser.add_argument(
+        "--tiles", type=Path, nargs="+", default=[], help="images for the comparison, of the model's tile size"
+    )
     given = parser.parse_args(arguments)
     try:
         return run(given.classifier, given.output, given.formats, given.tiles)
@@ -66,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def seconds_each(call: Callable[[tuple[torch.Tensor, ...]], torch.Tensor], inputs: list) -> float:
-    """Shortest of three rounds over the inputs, after one that does not count; seconds for each."""
+    """Return the seconds per input: the shortest of three rounds, after a warm-up round."""
     rounds = []
     for _ in range(4):
         start = time.perf_counter()
@@ -77,7 +87,7 @@ def seconds_each(call: Callable[[tuple[torch.Tensor, ...]], torch.Tensor], input
 
 
 def run(path: Path, output: Path, formats: list[str], tile_paths: list[Path]) -> int:
-    """Export to each format, check, and say how it went."""
+    """Export to each format, compare with PyTorch, and print the results."""
     classifier = load_classifier(path)
     network = exportable(classifier.network)
     tiles = read_tiles(tile_paths, int(classifier.run_settings["recipe"]["tile_spec"]["size_px"]))
@@ -88,7 +98,7 @@ def run(path: Path, output: Path, formats: list[str], tile_paths: list[Path]) ->
     inputs = [network.inputs(tile) for tile in tiles]
     with torch.inference_mode():
         ours = seconds_each(lambda one: network(*one), inputs)
-    print(f"PyTorch: {1000 * ours:.1f} ms a tile, without the making of its inputs")
+    print(f"PyTorch: {1000 * ours:.1f} ms per tile, without making its inputs")
     worst_of_all = 0.0
     for kind in formats:
         target = output / f"classifier.{kind}"
@@ -101,10 +111,11 @@ def run(path: Path, output: Path, formats: list[str], tile_paths: list[Path]) ->
         worst_of_all = max(worst, worst_of_all)
         size, ratio = target.stat().st_size / 2**20, seconds_each(loaded, inputs) / ours
         print(
-            f"{target}: {size:.1f} MB, off by {worst:.1e} at most on {len(tiles)} tiles, {ratio:.2f} of PyTorch's time"
+            f"{target}: {size:.1f} MB, largest difference {worst:.1e} on {len(tiles)} tiles, {ratio:.2f} of PyTorch's "
+            "time"
         )
     if worst_of_all > TOLERANCE:
-        print(f"error: off by {worst_of_all:.1e}, more than {TOLERANCE}; do not use these files", file=sys.stderr)
+        print(f"error: difference {worst_of_all:.1e} above {TOLERANCE}; do not use these files", file=sys.stderr)
         return 1
     return 0
 

@@ -1,4 +1,4 @@
-"""Draws the demo cohort: python scripts/make_demo_cohort.py --output demo_cohort --seed 0 --patients 24."""
+"""Draw the demo cohort: python scripts/make_demo_cohort.py --output demo_cohort --seed 0 --patients 24."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from hmgdm_monai.errors import InputError
 
 
 def main() -> int:
-    """Reads the command line and draws; returns 2 on bad input."""
-    parser = argparse.ArgumentParser(description="Draw a synthetic H&E cohort, or continue one that was interrupted.")
+    """Read the command line and draw the cohort; return 2 on bad input."""
+    parser = argparse.ArgumentParser(description="Draw a synthetic H&E cohort, or resume an interrupted one.")
     parser.add_argument(
         "--output", type=Path, default=Path("demo_cohort"), help="folder to write (default: %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0, help="same seed, same pixels (default: %(default)s)")
-    parser.add_argument("--patients", type=int, default=24, help="slides to draw, one a patient (default: %(default)s)")
+    parser.add_argument(
+        "--patients", type=int, default=24, help="slides to draw, one per patient (default: %(default)s)"
+    )
     parser.add_argument("--slide-px", type=int, default=2048, help="side of a slide, px (default: %(default)s)")
-    parser.add_argument("--mpp", type=float, default=0.5, help="micrometres a px (default: %(default)s)")
+    parser.add_argument("--mpp", type=float, default=0.5, help="microns per pixel (default: %(default)s)")
     given = parser.parse_args()
     try:
         cohort = make_demo_cohort(given.output, given.seed, given.patients, given.slide_px, given.mpp)

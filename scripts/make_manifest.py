@@ -1,4 +1,4 @@
-"""Lists a folder of slides: python scripts/make_manifest.py --slides slides --coords trident --output cohort.csv."""
+"""List a folder of slides: python scripts/make_manifest.py --slides slides --coords trident --output cohort.csv."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from hmgdm_monai.errors import InputError
 
 
 def main() -> int:
-    """Reads the command line and writes; returns 2 on bad input."""
+    """Read the command line and write the manifest; return 2 on bad input."""
     parser = argparse.ArgumentParser(description="Write the manifest of a folder of slides.")
     parser.add_argument("--slides", type=Path, required=True, help="folder of slides, searched with its subfolders")
     parser.add_argument("--output", type=Path, default=Path("cohort.csv"), help="CSV to write (default: %(default)s)")
-    parser.add_argument("--coords", type=Path, help="folder that CLAM or TRIDENT wrote: its tiles are taken")
+    parser.add_argument("--coords", type=Path, help="folder written by CLAM or TRIDENT; its tiles are used")
     parser.add_argument(
-        "--regions", type=Path, help="folder of <slide>.geojson: only tiles in its annotations are taken"
+        "--regions", type=Path, help="folder of <slide>.geojson; only tiles in its annotations are used"
     )
-    parser.add_argument("--region-classes", default="", help='classes of annotations to take: "Tumor;Stroma"')
+    parser.add_argument("--region-classes", default="", help='classes of annotations to use: "Tumor;Stroma"')
     parser.add_argument(
         "--patient",
         help="regular expression whose first group in a slide's name is the patient, or tcga for its barcodes "

@@ -1,4 +1,4 @@
-"""Draws the picture of the README from a run: python scripts/make_readme_figure.py --run runs/pretraining."""
+"""Draw the figure of the README from a run: python scripts/make_readme_figure.py --run runs/pretraining."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ GRAY = 150
 
 
 def draw(run: Path, tile: int = 0, seed: int = 0) -> Figure:
-    """Tile, entity graph, visible half, what the model restores of the rest, and the same painted from true latents.
+    """Draw tile, entity graph, visible part, the restored rest, and the rest painted from the true latents.
 
     Args:
         run: output folder of a finished pretraining run.
-        tile: number among the validation tiles, which training has not seen.
-        seed: of the split and of the noise.
+        tile: index of the validation tile; validation tiles are not used in training.
+        seed: seed of the split and of the noise.
     """
     import numpy as np
     import torch
@@ -81,8 +81,8 @@ def draw(run: Path, tile: int = 0, seed: int = 0) -> Figure:
     drawn = (data.manifest.parent / MARKER).exists()
     figure.supxlabel(
         ("Synthetic demo cohort: drawn by a program, not tissue. " if drawn else "")
-        + "A validation tile; its patient was held out of training.\nEach hidden superpixel is painted with the real "
-        "superpixel of training tiles whose latents lie nearest.",
+        + "A validation tile of a patient that was not used in training.\nEach hidden superpixel shows the real "
+        "superpixel of a training tile with the nearest latents.",
         fontsize=9,
         color="0.35",
     )
@@ -90,10 +90,10 @@ def draw(run: Path, tile: int = 0, seed: int = 0) -> Figure:
 
 
 def main() -> int:
-    """Reads the command line and draws; returns 2 on bad input."""
+    """Read the command line and draw the figure; return 2 on bad input."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, default=Path("runs/pretraining"), help="output folder of a run")
-    parser.add_argument("--tile", type=int, default=33, help="number of the validation tile (default: 33)")
+    parser.add_argument("--tile", type=int, default=33, help="index of the validation tile (default: 33)")
     parser.add_argument("--output", type=Path, default=Path("docs/images/overview.png"))
     given = parser.parse_args()
     try:
@@ -105,7 +105,7 @@ def main() -> int:
 
         whole, small = io.BytesIO(), io.BytesIO()
         draw(given.run, given.tile).savefig(whole, format="png", dpi=110)
-        # 256 colors are enough for tissue and text, and take a third of the room.
+        # 256 colors are enough for tissue and text, and the file is a third of the size.
         Image.open(whole).convert("RGB").quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(small, format="PNG")
         write_whole(given.output, small.getvalue())
     except InputError as error:

@@ -1,6 +1,6 @@
-"""Builds the bundle that the Model Zoo takes, as a folder and as a zip.
+"""Build the bundle for the Model Zoo, as a folder and as a zip.
 
-python scripts/package_bundle.py                    # with the weights that ship
+python scripts/package_bundle.py                    # with the weights of this repository
 python scripts/package_bundle.py --model runs/pretraining/model.pt \
     --classifier runs/classification/finetune/checkpoints/classifier_fold0.pt
 """
@@ -29,27 +29,28 @@ from hmgdm_monai.saving.encoder_file import load_encoder
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = ROOT / "bundle/models"
 NAME = "pathology_hmgdm"
-LARGE_MB = 25  # what is larger, the Zoo wants to download from elsewhere
+LARGE_MB = 25  # the Zoo downloads larger files from another place
 
 
 def build(model: Path, classifier: Path, output: Path, name: str = NAME, url: str | None = None) -> tuple[Path, Path]:
-    """Build the bundle, whole or not at all.
+    """Build the bundle, completely or not at all.
 
     Args:
-        model: a ``model.pt`` of train.json. classifier: a ``classifier_fold*.pt`` of classify.json, of that model.
-        output: folder in which the bundle and its zip are to stand; made where missing.
-        name: of the bundle.
-        url: where large files will be found, each by its name; needed where there are any.
+        model: a ``model.pt`` of train.json.
+        classifier: a ``classifier_fold*.pt`` of classify.json, trained with this model.
+        output: folder for the bundle and its zip; created if missing.
+        name: name of the bundle.
+        url: URL of the folder from which large files will be downloaded; needed if there are large files.
 
     Returns:
-        The bundle's folder, and its zip.
+        Folder of the bundle, and its zip.
 
     Raises:
-        InputError: a file is missing or none of ours, the two do not belong together, versions disagree, a name or a
-            path leaves the bundle, or the folder stands already.
+        InputError: a file is missing or no model file, model and classifier do not match, versions differ, a name or
+            path leads out of the bundle, or the folder exists already.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise InputError(f"--name {name!r}: a bundle's name is of small letters, digits and _; such as {NAME}")
+        raise InputError(f"--name {name!r}: use lowercase letters, digits and _; for example {NAME}")
     target = output / name
     if target.exists():
         raise InputError(f"{target} exists; remove it, or give another --output")
@@ -80,13 +81,14 @@ def build(model: Path, classifier: Path, output: Path, name: str = NAME, url: st
 
 
 def _checked(model: Path, classifier: Path) -> tuple[int, int, tuple[str, ...]]:
-    """Side of the tiles in px, size of an embedding, and the classes, of two files that belong together."""
+    """Return side of the tiles in px, size of an embedding, and classes, of two files that match."""
     pretrained, trained = load_encoder(model), load_classifier(classifier)
     ours, theirs = pretrained.run_settings["recipe"], trained.run_settings["recipe"]
     differing = [name for name in ("tile_spec", "transforms") if ours.get(name) != theirs.get(name)]
     if differing:
         raise InputError(
-            f"{classifier}: was trained on other tiles than {model} ({', '.join(differing)}); give one of this model"
+            f"{classifier}: was trained on other tiles than {model} ({', '.join(differing)}); give a classifier of "
+            "this model"
         )
     side = int(ours["tile_spec"]["size_px"])
     with torch.inference_mode():
@@ -97,21 +99,21 @@ def _checked(model: Path, classifier: Path) -> tuple[int, int, tuple[str, ...]]:
 def _check_version(metadata: dict) -> None:
     if metadata["version"] != hmgdm_monai.__version__ or metadata["version"] not in metadata["changelog"]:
         raise InputError(
-            f"bundle/configs/metadata.json: version {metadata['version']} must be the package's, "
-            f"{hmgdm_monai.__version__}, and stand in the changelog"
+            f"bundle/configs/metadata.json: version {metadata['version']} must be the version of the package, "
+            f"{hmgdm_monai.__version__}, and the changelog must contain it"
         )
 
 
 def _sources(folder: Path, pattern: str = "*") -> list[Path]:
-    """Files under a folder, relative to it; nothing hidden, nothing that Python or an editor left."""
+    """Return the files in a folder, relative to it, without hidden files and caches."""
     found = []
     for path in sorted(folder.rglob(pattern)):
         relative = path.relative_to(folder)
         if path.is_dir() or any(part.startswith(".") or part == "__pycache__" for part in relative.parts):
             continue
         if not path.resolve().is_relative_to(folder.resolve()):
-            raise InputError(f"{path}: leads out of the bundle, to {path.resolve()}; put the file itself there")
-        if relative.parts[0] != "models":  # those are given
+            raise InputError(f"{path}: leads out of the bundle, to {path.resolve()}; copy the file itself there")
+        if relative.parts[0] != "models":  # models are arguments
             found.append(relative)
     return found
 
@@ -122,13 +124,13 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _list_large_files(bundle: Path, url: str | None) -> None:
-    """Write large_files.yml where there are any."""
+    """Write large_files.yml if there are large files."""
     large = [path for path in sorted(bundle.rglob("*")) if path.is_file() and path.stat().st_size > LARGE_MB * 2**20]
     if not large:
         return
     if url is None:
         names = ", ".join(path.name for path in large)
-        raise InputError(f"{names}: over {LARGE_MB} MB, which the Zoo wants to download: give --large-files-url")
+        raise InputError(f"{names}: larger than {LARGE_MB} MB, so the Zoo must download it: give --large-files-url")
     lines = ["large_files:"]
     for path in large:
         lines += [
@@ -141,17 +143,17 @@ def _list_large_files(bundle: Path, url: str | None) -> None:
 
 
 def _check_paths(bundle: Path, given: tuple[Path, ...]) -> None:
-    """Raise where a file names a folder of this machine."""
+    """Raise an InputError if a file contains the path of a folder of this machine."""
     ours = {str(folder) for folder in (Path.home(), ROOT, Path.cwd(), *(path.resolve().parent for path in given))}
     for path in sorted(bundle.rglob("*")):
         content = path.read_bytes() if path.is_file() else b""
         for folder in ours - {"/"}:
             if f"{folder}/".encode() in content:
-                raise InputError(f"{path.relative_to(bundle)}: holds the personal path {folder}; take it out")
+                raise InputError(f"{path.relative_to(bundle)}: contains the personal path {folder}; remove it")
 
 
 def _zip(bundle: Path, archive: Path) -> None:
-    """Zip the folder under its name; the same content makes the same file."""
+    """Zip the folder under its name; the same content gives the same file."""
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         for path in sorted(path for path in bundle.rglob("*") if path.is_file()):
             entry = zipfile.ZipInfo(path.relative_to(bundle.parent).as_posix())
@@ -160,20 +162,20 @@ def _zip(bundle: Path, archive: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Reads the command line and builds; returns 2 on bad input."""
+    """Read the command line and build the bundle; return 2 on bad input."""
     parser = argparse.ArgumentParser(description="Build the bundle for the Model Zoo, as a folder and a zip.")
     parser.add_argument(
-        "--model", type=Path, default=MODELS / "model.pt", help="of a run of train.json (default: what ships)"
+        "--model", type=Path, default=MODELS / "model.pt", help="model.pt of train.json (default: the shipped one)"
     )
     parser.add_argument(
         "--classifier",
         type=Path,
         default=MODELS / "classifier.pt",
-        help="of a run of classify.json (default: what ships)",
+        help="classifier of classify.json (default: the shipped one)",
     )
-    parser.add_argument("--output", type=Path, default=Path("dist"), help="where to build (default: %(default)s)")
-    parser.add_argument("--name", default=NAME, help="of the bundle (default: %(default)s)")
-    parser.add_argument("--large-files-url", help=f"address of the folder of files over {LARGE_MB} MB")
+    parser.add_argument("--output", type=Path, default=Path("dist"), help="output folder (default: %(default)s)")
+    parser.add_argument("--name", default=NAME, help="name of the bundle (default: %(default)s)")
+    parser.add_argument("--large-files-url", help=f"URL of the folder of files above {LARGE_MB} MB")
     given = parser.parse_args(arguments)
     try:
         folder, archive = build(given.model, given.classifier, given.output, given.name, given.large_files_url)
@@ -183,7 +185,7 @@ def main(arguments: list[str] | None = None) -> int:
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"wrote {folder} ({size / 2**20:.1f} MB) and {archive} ({archive.stat().st_size / 2**20:.1f} MB)")
     if (folder / "large_files.yml").exists():
-        print("large_files.yml names what to upload to the address that was given, and to leave out of a pull request")
+        print("large_files.yml lists the files to upload to the given URL and to leave out of a pull request")
     return 0
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From nothing to a trained model on the synthetic demo cohort. Arguments go to the bundle, e.g. --device cpu.
+# Set up the environment and train a model on the synthetic demo cohort. Arguments go to the bundle, e.g. --device cpu.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -1,7 +1,7 @@
-"""Makes the table of methods anew: python scripts/reproduce.py --data glas --jobs 2
+"""Compute the table of methods again: python scripts/reproduce.py --data glas --jobs 2
 
-Trains each method on the same tiles, embeds the labeled ones, and scores probes and fine-tuning in folds grouped by
-biopsy or patient. See docs/reproduce.md. The same command resumes.
+This trains each method on the same tiles, embeds the labeled tiles, and scores probes and fine-tuning in folds grouped
+by biopsy or patient. See docs/reproduce.md. The same command resumes an interrupted run.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from hmgdm_monai.errors import InputError
 
 SMALLEST = ["--data", "demo", "--methods", "hmgdm", "untrained_graph", "backbone_entities", "color", "--seeds", "0"]
 SMALLEST += ["--epochs", "1", "--max-tiles", "3", "--fold-draws", "1", "--no-robustness", "--finetune-epochs", "1"]
-NO_END = 100_000  # epochs, where a budget ends training
+NO_END = 100_000  # number of epochs if a time budget ends training
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Reads the command line and runs; returns 2 on bad input."""
+    """Read the command line and run; return 2 on bad input."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if "--smallest" in arguments:  # what else is given wins
+    if "--smallest" in arguments:  # other arguments override it
         arguments = [*SMALLEST, *(argument for argument in arguments if argument != "--smallest")]
     given = _parser().parse_args(arguments)
     chosen = [each for name in given.methods for each in (ABLATION_ROWS if name == "ablations" else (name,))]
@@ -52,19 +52,24 @@ def _plan(given: argparse.Namespace, arguments: list[str]) -> Plan:
         _at_least(name, getattr(given, name), 1)
     _at_least("finetune_epochs", given.finetune_epochs, 0)
     if not all(0 < share <= 1 for share in given.finetune_share):
-        raise InputError(f"--finetune-share {' '.join(map(str, given.finetune_share))}: must lie above 0 and up to 1")
-    settings = [*given.set, f"probe_interval={NO_END}"]  # labels have no part in training, nor in its time
-    budget = "epochs as configured; encoding of graphs on top"
+        raise InputError(f"--finetune-share {' '.join(map(str, given.finetune_share))}: must be above 0 and at most 1")
+    settings = [
+        *given.set,
+        f"probe_interval={NO_END}",
+    ]  # no linear probe: training and its time do not depend on labels
+    budget = "epochs as configured, plus encoding of graphs"
     if given.budget_cpu_min is not None:
         if given.budget_cpu_min <= 0:
             raise InputError(f"--budget-cpu-min {given.budget_cpu_min:g}: must be above 0")
         settings.append(f"max_epochs={NO_END}")
-        settings.append(f"graphs:early_stop::patience={NO_END}")  # else it would end some methods before the budget
-        budget = f"{given.budget_cpu_min:g} CPU minutes a run, encoding of graphs and validation included"
+        settings.append(
+            f"graphs:early_stop::patience={NO_END}"
+        )  # early stopping would end some methods before the budget
+        budget = f"{given.budget_cpu_min:g} CPU minutes per run, including encoding of graphs and validation"
     elif given.epochs is not None:
         _at_least("epochs", given.epochs, 1)
         settings.append(f"max_epochs={given.epochs}")
-        budget = f"{given.epochs} epochs at most; encoding of graphs on top"
+        budget = f"at most {given.epochs} epochs, plus encoding of graphs"
     return Plan(
         methods=given.methods,
         seeds=given.seeds,
@@ -91,33 +96,34 @@ def _at_least(name: str, value: int, least: int) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="glas", help=f"{', '.join(DATA_SETS)}, or a manifest with labels (glas)")
-    told = f"{', '.join(METHODS)}; or ablations, for H-MGDM with one thing changed at a time"
+    told = f"{', '.join(METHODS)}; or ablations: H-MGDM with one change at a time"
     parser.add_argument("--methods", nargs="+", default=list(DEFAULT_METHODS), metavar="NAME", help=told)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="of training (0 to 4)")
-    parser.add_argument("--fold-draws", type=int, default=5, help="draws of the folds for each seed (5)")
-    against = "what each method is compared against, beside hmgdm (backbone_entities)"
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="seeds of training (0 to 4)")
+    parser.add_argument("--fold-draws", type=int, default=5, help="number of draws of the folds per seed (5)")
+    against = "method that each method is compared with, in addition to hmgdm (backbone_entities)"
     parser.add_argument("--reference", default="backbone_entities", metavar="NAME", help=against)
     parser.add_argument("--stains", nargs="+", default=["plain"], choices=["plain", "macenko"])
     budget = parser.add_mutually_exclusive_group()
-    budget.add_argument("--epochs", type=int, help="of each training (default: as configured)")
-    budget.add_argument("--budget-cpu-min", type=float, help="minutes of CPU time of each training, instead")
-    parser.add_argument("--max-tiles", type=int, help="of each biopsy or patient; for a trial run")
+    budget.add_argument("--epochs", type=int, help="epochs of each training (default: as configured)")
+    budget.add_argument("--budget-cpu-min", type=float, help="CPU minutes of each training, in place of epochs")
+    parser.add_argument("--max-tiles", type=int, help="tiles per biopsy or patient; for a trial run")
     parser.add_argument("--negative", nargs="+", metavar="CLASS", help="classes that are not cancer, for the AUC")
-    corrupted = "score corrupted tiles, too; or leave them out"
+    corrupted = "also score corrupted tiles"
     parser.add_argument("--robustness", action=argparse.BooleanOptionalAction, default=True, help=corrupted)
-    tuned = "graph methods that are trained on with labels, where they are among the methods"
+    tuned = "graph methods to fine-tune with labels, if they are among the methods"
     parser.add_argument("--finetune", nargs="+", default=list(FINETUNED_METHODS), metavar="NAME", help=tuned)
-    parser.add_argument("--finetune-epochs", type=int, default=15, help="for so long; 0 for not at all (15)")
-    shares = "with these shares of the labeled groups (0.1 1.0)"
+    parser.add_argument("--finetune-epochs", type=int, default=15, help="epochs of fine-tuning; 0 for none (15)")
+    shares = "fractions of the labeled groups for fine-tuning (0.1 1.0)"
     parser.add_argument("--finetune-share", type=float, nargs="+", default=[0.1, 1.0], metavar="SHARE", help=shares)
-    parser.add_argument("--jobs", type=int, default=1, help="tasks at a time, each on one core (1)")
-    parser.add_argument("--output", type=Path, help="folder; the same one resumes (runs/reproduce/<data>)")
+    parser.add_argument("--jobs", type=int, default=1, help="number of parallel tasks, each on one core (1)")
+    parser.add_argument("--output", type=Path, help="output folder; the same folder resumes (runs/reproduce/<data>)")
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a setting of the bundle, for all or, as images:NAME=VALUE or graphs:NAME=VALUE, for a family; repeatable",
+        help="setting of the bundle for all methods; for one family: images:NAME=VALUE or graphs:NAME=VALUE; may be "
+        "repeated",
     )
     parser.add_argument("--smallest", action="store_true", help="demo cohort, one seed, few methods, one epoch")
     return parser

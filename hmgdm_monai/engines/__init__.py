@@ -1,1 +1,1 @@
-"""Training stages: what a bundle config wires into an engine."""
+"""Training steps: what a bundle config passes to an engine as ``iteration_update``."""

@@ -1,4 +1,4 @@
-"""One step of DiRL: two views of each tile, and what they have in common."""
+"""One training step of DiRL: two views of each tile are compared."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from hmgdm_monai.transforms.paired_views import View
 
 
 class DiRLIteration(ViewsIteration):
-    """A step of :class:`~hmgdm_monai.networks.methods.dirl.DiRL`, by :class:`~hmgdm_monai.losses.dirl.DiRLLoss`."""
+    """A step of :class:`~hmgdm_monai.networks.methods.dirl.DiRL` with :class:`~hmgdm_monai.losses.dirl.DiRLLoss`."""
 
     def loss_of_views(self, network: DiRL, views: tuple[View, View], generator: torch.Generator) -> Tensor:
-        """Loss of a batch of tiles, by what their views have in common."""
-        self.loss.train(network.training)  # centers move in training alone
+        """Return the loss (scalar) that compares the two views of each tile."""
+        self.loss.train(network.training)  # the centers change in training only
         return self.loss(*network(*views)).total
 
     def after_step(self, engine: SupervisedTrainer) -> None:
-        """The teacher follows."""
+        """Update the teacher network."""
         cast(DiRL, engine.network).update_teacher()

@@ -1,4 +1,4 @@
-"""One step of self-supervised training or validation, as MONAI engines call it."""
+"""One step of self-supervised training or validation, called by MONAI engines."""
 
 from __future__ import annotations
 
@@ -20,20 +20,22 @@ from hmgdm_monai.ranks import average
 class SelfSupervisedIteration(ABC):
     """An ``iteration_update`` that needs no labels.
 
-    MONAI's own iteration splits its batch into image and label and later decollates its output, which breaks PyG
-    batches without an error; this one returns tensors only. All randomness of a step comes from (seed, iteration), so
-    that a run resumed from a checkpoint draws what an uninterrupted one would have drawn, and every validation draws
-    the same.
+    MONAI's own iteration splits a batch into image and label and later decollates its output. This breaks PyG batches
+    without an error, so this class returns tensors only. All random numbers of a step depend on (seed, iteration). So a
+    run that is resumed from a checkpoint draws the same numbers as an uninterrupted run, and every validation draws the
+    same numbers.
 
-    Where ranks share a batch (multi_gpu.json), :meth:`compute` gives a part of which the average over ranks is the loss
-    of the whole batch: draws are those of one process (:class:`~hmgdm_monai.diffusion.draws.BatchDraws`), means over
-    entities are weighted (:func:`~hmgdm_monai.ranks.mean_weight`), the network averages gradients, and the loss that is
-    reported is averaged here. Every rank validates on all there is, so that schedule and early stopping agree.
+    If several ranks share a batch (multi_gpu.json), :meth:`compute` returns one part of the loss per rank. The average
+    of the parts over ranks is the loss of the whole batch: random numbers are the same as in one process
+    (:class:`~hmgdm_monai.diffusion.draws.BatchDraws`), means over entities are weighted
+    (:func:`~hmgdm_monai.ranks.mean_weight`), the network averages the gradients, and this class averages the reported
+    loss. Every rank validates on the whole validation set, so learning-rate schedule and early stopping agree on all
+    ranks.
 
     Args:
-        loss: plain module.
-        seed: of the run.
-        max_grad_norm: gradients are clipped to this norm; None for no clipping.
+        loss: loss module of the method.
+        seed: seed of the run.
+        max_grad_norm: maximum norm of the gradients; larger gradients are clipped. None does not clip.
     """
 
     def __init__(self, loss: nn.Module, seed: int = 0, max_grad_norm: float | None = 10.0) -> None:
@@ -43,16 +45,24 @@ class SelfSupervisedIteration(ABC):
 
     @abstractmethod
     def compute(self, network: Any, batch: EntityGraph, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The loss (scalar) of a batch, and one vector per sample (B, S) for monitoring.
+        """Return the loss (scalar) of a batch, and one vector per sample (B, S) for monitoring.
 
-        Each method narrows ``network`` to its own type. A network in training mode holds a part of a batch that ranks
-        share; in evaluation mode, a whole one.
+        Each method restricts ``network`` to its own type. In training mode, the network gets this rank's part of the
+        batch. In evaluation mode, it gets a whole batch.
+
+        Args:
+            network: network of the method, on the device of the batch.
+            batch: graphs or tiles of the batch.
+            generator: source of all random numbers of the step.
         """
 
     def __call__(self, engine: SupervisedTrainer, batchdata: EntityGraph) -> dict[str, Tensor]:
-        """Train on one batch: forward, backward, clip, step; mixed precision and accumulation as in the engine."""
+        """Train on one batch: forward, backward, clip gradients, optimizer step.
+
+        Mixed precision and gradient accumulation follow the settings of the engine.
+        """
         batch = self._to_device(engine, batchdata)
-        # The bottleneck draws from the global generator, so that one is set too.
+        # The bottleneck draws from the global generator, so its seed is set too.
         torch.manual_seed(self._step_seed(engine.state.iteration))
         generator = torch.Generator().manual_seed(self._step_seed(engine.state.iteration))
         accumulate = engine.accumulation_steps
@@ -84,22 +94,25 @@ class SelfSupervisedIteration(ABC):
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return engine.state.output
 
-    def after_step(self, engine: SupervisedTrainer) -> None:  # noqa: B027 - a hook, not a duty
-        """What is due each time the weights have moved; nothing, by default."""
+    def after_step(self, engine: SupervisedTrainer) -> None:  # noqa: B027 - subclasses may override it
+        """Do what is needed after each optimizer step; does nothing by default."""
 
     def watch(self, network: Any, batch: EntityGraph) -> dict[str, Tensor]:
-        """What else a validation batch puts into the engine's output, a row for each sample; nothing, by default."""
+        """Return further validation outputs, one row per sample; an empty dictionary by default."""
         return {}
 
     def validate(self, engine: SupervisedEvaluator, batchdata: EntityGraph) -> dict[str, Tensor]:
-        """Loss of one validation batch. Split, timestep and noise are the same at every validation."""
+        """Compute the loss of one validation batch.
+
+        Split, timestep and noise are the same in every validation.
+        """
         batch = self._to_device(engine, batchdata)
         generator = torch.Generator().manual_seed(self._step_seed(-engine.state.iteration))
         engine.network.eval()
         with torch.no_grad(), _autocast(engine):
             loss, pred = self.compute(engine.network, batch, generator)
             watched = self.watch(engine.network, batch)
-        # A NaN is no better and no worse than any other: neither early stopping nor the best epoch would notice it.
+        # Comparisons with NaN are always false, so neither early stopping nor the best epoch would notice it.
         _check_finite("validation loss", loss, engine)
         engine.state.output = self._output(loss, pred) | watched
         engine.fire_event(IterationEvents.FORWARD_COMPLETED)
@@ -107,18 +120,18 @@ class SelfSupervisedIteration(ABC):
         return engine.state.output
 
     def _step_seed(self, iteration: int) -> int:
-        # Far apart for neighboring seeds, so that runs with seeds 0 and 1 share no draw.
+        # Step seeds of neighboring run seeds are far apart, so runs with seeds 0 and 1 share no random numbers.
         return (self.seed * 1_000_003 + iteration) % 2**63
 
     @staticmethod
     def _to_device(engine: Any, batchdata: EntityGraph) -> EntityGraph:
         if batchdata is None:
-            raise ValueError("got no batch: the data loader is empty")
+            raise ValueError("there is no batch: the data loader is empty")
         return batchdata.to(engine.state.device, non_blocking=engine.non_blocking)
 
     @staticmethod
     def _output(loss: Tensor, pred: Tensor) -> dict[str, Tensor]:
-        # Decollation needs one tensor with a batch dimension; there is no label, so the prediction stands in its place.
+        # Decollation needs tensors with a batch dimension. There is no label, so zeros take its place.
         pred = pred.detach().float()
         return {CommonKeys.PRED: pred, CommonKeys.LABEL: pred.new_zeros(pred.shape[0]), CommonKeys.LOSS: loss}
 
@@ -127,7 +140,7 @@ def _check_finite(name: str, loss: Tensor, engine: Any) -> None:
     if not torch.isfinite(loss):
         raise InputError(
             f"the {name} became {loss.item()} in epoch {engine.state.epoch}, iteration {engine.state.iteration}; lower "
-            "the learning rate or switch mixed precision off; the last whole epoch, if any, is in the checkpoint"
+            "the learning rate, or switch mixed precision off; the checkpoint holds the last complete epoch, if any"
         )
 
 

@@ -17,13 +17,13 @@ logger = logging.getLogger(__name__)
 
 
 class MaskedDiffusionIteration(SelfSupervisedIteration):
-    """Restore the hidden half of latent graphs.
+    """Restore the hidden vertices and edges of latent graphs.
 
     Args:
         loss: :class:`hmgdm_monai.losses.masked_graph.MaskedGraphLoss`.
-        noising: forward process.
-        seed: of the run.
-        max_grad_norm: see the base class.
+        noising: forward process of the diffusion.
+        seed: seed of the run.
+        max_grad_norm: maximum norm of the gradients; None does not clip.
     """
 
     def __init__(self, loss: nn.Module, noising: Noising, seed: int = 0, max_grad_norm: float | None = 10.0) -> None:
@@ -32,7 +32,10 @@ class MaskedDiffusionIteration(SelfSupervisedIteration):
         logger.info("noise: %d timesteps, abar_T = %.2g", noising.num_timesteps, noising.signal_at_end)
 
     def compute(self, network: HMGDM, batch: EntityGraph, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Loss of a fresh split, timestep and noise; embeddings (B, S) of the whole graphs, in validation only."""
+        """Return the loss for a new random split, timestep and noise, and the embeddings (B, S) of the whole graphs.
+
+        In training mode, the loss replaces the embeddings: they are computed in validation only.
+        """
         output = network(batch, self.noising, BatchDraws(batch, generator, shared=network.training))
         loss = self.loss(*output)
         if network.training:

@@ -12,13 +12,16 @@ from hmgdm_monai.transforms.paired_views import PairedViews, View
 
 
 class MaskedImageIteration(ViewsIteration):
-    """Train or validate on two views of each tile, as all methods on images do, each restored by itself.
+    """Train or validate a masked autoencoder on two views of each tile.
+
+    All methods on images use two views. Here each view is restored on its own.
 
     Args:
         loss: :class:`~hmgdm_monai.losses.masked_patches.MaskedPatchLoss`.
-        views: makes two of each tile.
-        noising: forward process of the hidden patches; None where they are not shown at all.
-        seed: of the run. max_grad_norm: see the base class.
+        views: makes two views of each tile.
+        noising: forward process of the hidden patches; None if the network does not see hidden patches at all.
+        seed: seed of the run.
+        max_grad_norm: maximum norm of the gradients; None does not clip.
     """
 
     def __init__(
@@ -33,5 +36,5 @@ class MaskedImageIteration(ViewsIteration):
         self.noising = noising
 
     def loss_of_views(self, network: MaskedAutoencoder, views: tuple[View, View], generator: torch.Generator) -> Tensor:
-        """Loss of a fresh split of each view, and of fresh noise where there is any."""
+        """Return the loss for a new random split of each view, and for new noise if there is a forward process."""
         return self.loss(*network(torch.cat([view.image for view in views]), generator, self.noising))

@@ -16,11 +16,15 @@ class MaskedVertexIteration(SelfSupervisedIteration):
 
     Args:
         loss: :class:`hmgdm_monai.losses.scaled_cosine.ScaledCosineLoss`.
-        seed: of the run. max_grad_norm: see the base class.
+        seed: seed of the run.
+        max_grad_norm: maximum norm of the gradients; None does not clip.
     """
 
     def compute(self, network: GraphMAE, batch: EntityGraph, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Loss of a fresh split; embeddings (B, S) of the whole graphs, in validation only."""
+        """Return the loss for a new random split, and the embeddings (B, S) of the whole graphs.
+
+        In training mode, the loss replaces the embeddings: they are computed in validation only.
+        """
         loss = self.loss(*network(batch, BatchDraws(batch, generator, shared=network.training)))
         if network.training:
             return loss, loss.detach().expand(batch.num_graphs, 1)

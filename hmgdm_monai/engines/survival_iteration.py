@@ -1,4 +1,4 @@
-"""One step of survival training, as MONAI engines call it."""
+"""One step of survival training, called by MONAI engines."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from hmgdm_monai.errors import InputError
 class SurvivalIteration:
     """An ``iteration_update`` over batches of patient bags.
 
-    Returns tensors only, for MONAI's decollation would split PyG batches wrongly: ``pred`` (B, K), ``label`` (B, 2) of
-    time and event, ``loss``. Dropout draws from (seed, iteration), so that a resumed run draws what an uninterrupted
-    one would have drawn.
+    It returns tensors only, because MONAI's decollation would split PyG batches wrongly: ``pred`` (B, K), ``label`` (B,
+    2) of time and event, and ``loss``. Dropout depends on (seed, iteration), so a resumed run draws the same numbers as
+    an uninterrupted run.
 
     Args:
-        loss: from outputs (B, K), times (B,) and events (B,).
-        seed: of the fold.
-        max_grad_norm: gradients are clipped to this norm; None for no clipping.
+        loss: computes the loss from outputs (B, K), times (B,) and events (B,).
+        seed: seed of the fold.
+        max_grad_norm: maximum norm of the gradients; larger gradients are clipped. None does not clip.
     """
 
     def __init__(self, loss: nn.Module, seed: int = 0, max_grad_norm: float | None = 10.0) -> None:
@@ -40,8 +40,8 @@ class SurvivalIteration:
         loss = self.loss(output, bag.time, bag.event)
         if not torch.isfinite(loss):
             raise InputError(
-                f"the loss became {float(loss)} in epoch {engine.state.epoch}; lower the learning rate, or look for "
-                "features far off the rest"
+                f"the loss became {float(loss)} in epoch {engine.state.epoch}; lower the learning rate, or check the "
+                "features for extreme values"
             )
         engine.fire_event(IterationEvents.FORWARD_COMPLETED)
         engine.fire_event(IterationEvents.LOSS_COMPLETED)
@@ -55,7 +55,7 @@ class SurvivalIteration:
         return engine.state.output
 
     def validate(self, engine: SupervisedEvaluator, batchdata: Batch) -> dict[str, Tensor]:
-        """Outputs for one batch of patients, without gradients."""
+        """Compute the outputs for one batch of patients, without gradients."""
         bag = batchdata.to(engine.state.device)
         engine.network.eval()
         with torch.no_grad():

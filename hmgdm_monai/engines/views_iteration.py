@@ -1,4 +1,4 @@
-"""What all methods on images share in a step: two views of each tile, and the attention that is watched."""
+"""The part of a step that all methods on images share: two views of each tile, and the attention in validation."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from hmgdm_monai.transforms.paired_views import PairedViews, View
 
 
 class ViewsIteration(SelfSupervisedIteration):
-    """Train or validate on a batch of tiles with their region maps, of which the network sees two views each.
+    """Train or validate on a batch of tiles with their region maps; the network sees two views of each tile.
 
-    Validation adds the encoder's attention to whole tiles to the output, and how much of each token lies in each
-    region, for :class:`~hmgdm_monai.metrics.attention_metrics.AttentionMetrics`. Networks have ``encoder`` (a
-    :class:`~hmgdm_monai.networks.encoders.tile_vit.TileViT`), ``num_regions`` and ``embed``.
+    Validation adds two tensors to the output, for :class:`~hmgdm_monai.metrics.attention_metrics.AttentionMetrics`: the
+    encoder's attention to whole tiles, and the share of each token that lies in each region. A network must have
+    ``encoder`` (a :class:`~hmgdm_monai.networks.encoders.tile_vit.TileViT`), ``num_regions`` and ``embed``.
 
     Args:
-        loss: of the network's outputs.
-        views: makes two of each tile.
-        seed: of the run. max_grad_norm: see the base class.
+        loss: computes the loss from the network's outputs.
+        views: makes two views of each tile.
+        seed: seed of the run.
+        max_grad_norm: maximum norm of the gradients; None does not clip.
     """
 
     def __init__(self, loss: nn.Module, views: PairedViews, seed: int = 0, max_grad_norm: float | None = 1.0) -> None:
@@ -34,16 +35,19 @@ class ViewsIteration(SelfSupervisedIteration):
 
     @abstractmethod
     def loss_of_views(self, network: Any, views: tuple[View, View], generator: torch.Generator) -> Tensor:
-        """The loss (scalar) of both views of a batch."""
+        """Return the loss (scalar) of both views of a batch."""
 
     def compute(self, network: Any, batch: Data, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Loss of two fresh views of each tile; embeddings (B, S) of whole tiles, in validation only."""
+        """Return the loss of two new random views of each tile, and the embeddings (B, S) of the whole tiles.
+
+        In training mode, the loss replaces the embeddings: they are computed in validation only.
+        """
         loss = self.loss_of_views(network, self.views.batch(batch.image, batch.regions, generator), generator)
         if network.training:
             return loss, loss.detach().expand(batch.num_graphs, 1)
         return loss, network.embed(batch)
 
     def watch(self, network: Any, batch: Data) -> dict[str, Tensor]:
-        """``attention`` (B, H, N) and ``token_weights`` (B, N, R) of whole tiles."""
+        """Return ``attention`` (B, H, N) and ``token_weights`` (B, N, R) of whole tiles."""
         weights = token_weights(batch.regions, network.encoder.patch_px, network.num_regions)
         return {"attention": network.encoder.attention(pixels(batch)).float(), "token_weights": weights}

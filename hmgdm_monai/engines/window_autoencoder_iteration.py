@@ -14,13 +14,13 @@ from hmgdm_monai.transforms.entity_windows import graph_windows
 
 
 class WindowAutoencoderIteration(SelfSupervisedIteration):
-    """Reconstruct windows of vertices and, where the autoencoder encodes those, of edges.
+    """Reconstruct windows around vertices, and windows around edges if the autoencoder encodes edges.
 
     Args:
         loss: :class:`hmgdm_monai.losses.window_autoencoder.WindowAutoencoderLoss`.
-        windows_per_tile: how many windows, of all entities alike, to draw from each tile of a batch.
-        seed: of the run.
-        max_grad_norm: see the base class.
+        windows_per_tile: number of windows to draw per tile of a batch; vertices and edges are drawn alike.
+        seed: seed of the run.
+        max_grad_norm: maximum norm of the gradients; None does not clip.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class WindowAutoencoderIteration(SelfSupervisedIteration):
     def compute(
         self, network: WindowAutoencoder, batch: EntityGraph, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Loss on windows drawn evenly over the batch; latents (N, D) for monitoring."""
+        """Return the loss on windows drawn evenly over the batch, and their latents (N, D) for monitoring."""
         draws = BatchDraws(batch, generator, shared=network.training)
         vertices, edges = graph_windows(batch, network.window_px, network.edge_latents)
         windows = vertices if edges is None else torch.cat((vertices, edges))
@@ -41,5 +41,5 @@ class WindowAutoencoderIteration(SelfSupervisedIteration):
         output = network.reconstruct(windows, generator, among)
         loss = self.loss(output.reconstruction, windows.float() / 255.0, output.kl)
         if network.training:
-            loss = loss * mean_weight(len(windows), windows.device)  # each of its terms is a mean over windows
+            loss = loss * mean_weight(len(windows), windows.device)  # each term of the loss is a mean over windows
         return loss, output.latents

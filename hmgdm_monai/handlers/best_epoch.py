@@ -1,4 +1,4 @@
-"""Keep the weights of the best epoch in memory, with the history of all epochs; stop when none gets better."""
+"""Keep the weights of the best epoch in memory and the metrics of all epochs; stop when no epoch improves."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ Score = Callable[[Mapping[str, float]], tuple[float, ...]]
 
 
 class BestEpoch:
-    """Remember the weights that score best in validation. Attach to a trainer that validates every epoch, after it.
+    """Keep the weights with the best validation score.
+
+    Attach it to a trainer that validates every epoch, after the validation handler.
 
     Args:
-        network: whose weights.
-        evaluator: its ``state.metrics`` are scored.
-        score: metrics -> numbers to compare one after the other, higher is better; the earlier epoch wins a draw.
-        patience: epochs without a better one after which training ends.
+        network: network whose weights are kept.
+        evaluator: validation engine; its ``state.metrics`` are scored.
+        score: turns metrics into numbers that are compared one after the other; higher is better. If two epochs have
+            the same score, the earlier one is kept.
+        patience: training ends after this many epochs without improvement.
 
     Attributes:
-        epoch: the best so far, 0 before the first.
-        history: metrics of trainer and evaluator of each epoch, by name, with ``epoch`` and ``loss`` (training).
+        epoch: best epoch so far; 0 before the first epoch.
+        history: one dictionary per epoch: ``epoch``, training ``loss``, and the metrics of the evaluator by name.
     """
 
     def __init__(self, network: nn.Module, evaluator: Engine, score: Score, patience: int) -> None:
@@ -36,7 +39,7 @@ class BestEpoch:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._look)
 
     def restore(self) -> dict[str, float]:
-        """Put the best weights into the network; the metrics of their epoch."""
+        """Load the best weights into the network, and return the metrics of that epoch."""
         self.network.load_state_dict(self._weights)
         return self.history[self.epoch - 1]
 

@@ -1,4 +1,4 @@
-"""Finite losses and bounded gradients, for trainers that take MONAI's own steps."""
+"""Clip gradients and check the loss, for trainers that use MONAI's own training step."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from hmgdm_monai.errors import InputError
 
 
 class ClipGradients:
-    """Clip gradients to a norm before each step, and end a run whose loss is no number.
+    """Clip gradients to a maximum norm before each optimizer step, and end a run if its loss is not finite.
 
     Args:
-        max_norm: of all gradients together.
+        max_norm: maximum norm of all gradients together.
     """
 
     def __init__(self, max_norm: float = 10.0) -> None:
@@ -27,12 +27,12 @@ class ClipGradients:
         engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Between backward and step.
+        """Check the loss and clip the gradients, after the backward pass.
 
         Raises:
-            InputError: the loss is infinite or no number.
+            InputError: the loss is infinite or NaN.
         """
-        trainer: Any = engine  # MONAI's, which has network, optimizer and scaler
+        trainer: Any = engine  # a MONAI trainer, which has network, optimizer and scaler
         loss = trainer.state.output["loss"].item()
         if not math.isfinite(loss):
             raise InputError(

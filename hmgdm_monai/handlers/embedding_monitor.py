@@ -1,4 +1,4 @@
-"""Watch embeddings during training: collapse at every validation, a linear probe every few."""
+"""Monitor embeddings during training: collapse at every validation, a linear probe every few epochs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ logger = logging.getLogger(__name__)
 class CollapseMonitor:
     """Add MONAI's ``EmbeddingCollapseMetric`` of the validation embeddings to the evaluator's metrics.
 
-    ``collapse_rank`` is in [0, 1]; near 1 all embeddings lie on a line. Embeddings are the evaluator's predictions.
+    ``collapse_rank`` lies in [0, 1]. A value near 1 means that all embeddings lie on a line. The embeddings are the
+    evaluator's predictions.
     """
 
     def __init__(self) -> None:
@@ -30,7 +31,7 @@ class CollapseMonitor:
         self._embeddings: list[torch.Tensor] = []
 
     def attach(self, engine: Engine) -> None:
-        """Register on the evaluator, before whatever reads its metrics."""
+        """Register on the evaluator, before handlers that read its metrics."""
         engine.add_event_handler(Events.STARTED, lambda _: self._embeddings.clear())
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._score)
@@ -41,38 +42,39 @@ class CollapseMonitor:
 
     def _score(self, engine: Engine) -> None:
         if len(self._embeddings) < 2:
-            return  # a lone embedding has no spread that could collapse
+            return  # a single embedding has no spread
         scores: Any = self.metric(torch.stack(self._embeddings))
         engine.state.metrics["collapse_rank"] = float(scores["effective_rank_score"])
 
 
 class EmbedsSamples(Protocol):
-    """A network whose embeddings are probed."""
+    """A network whose embeddings a linear probe can use."""
 
     def eval(self) -> Any:
         """Switch to evaluation mode."""
         ...
 
     def embed(self, samples: Any, /) -> torch.Tensor:
-        """Embeddings (B, S) of a batch of samples, on their device."""
+        """Return embeddings (B, S) of a batch of samples, on the device of the samples."""
         ...
 
 
 class LinearProbeMonitor:
-    """Every few epochs, how well frozen embeddings of the labeled tiles tell their labels.
+    """Every few epochs, predict the labels of tiles from frozen embeddings by a linear probe.
 
-    Adds ``probe_balanced_accuracy``, out of folds grouped by patient, to the evaluator's metrics, so that it is
-    printed,
-    logged and kept with them. The labels never reach the network. Where there are no labels, or too few, nothing is
-    added
-    and one line says so.
+    The balanced accuracy of the predictions goes into the evaluator's metrics as ``probe_balanced_accuracy``, so it is
+    printed, logged and kept with the other metrics. Predictions are out of fold, and folds are grouped by patient. The
+    network never sees the labels. If there are no labels, or too few, nothing is added and one log line says so.
 
     Args:
         network: a module with ``embed``.
         dataset: latent graphs of all tiles.
-        indices: tiles with labels. labels, patients: theirs.
-        every: epochs between probes. batch_size: of embedding.
-        seed: of the folds.
+        indices: indices of the tiles with labels.
+        labels: label of each of these tiles.
+        patients: patient of each of these tiles.
+        every: number of epochs between two probes.
+        batch_size: number of tiles embedded at once.
+        seed: seed of the folds.
     """
 
     def __init__(
@@ -94,23 +96,23 @@ class LinearProbeMonitor:
             logger.info("no linear probe: the manifest has labels of %d classes", len(set(self.labels)))
 
     def attach(self, engine: Engine) -> None:
-        """Register on the evaluator, before whatever reads its metrics."""
+        """Register on the evaluator, before handlers that read its metrics."""
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._probe)
 
     def _probe(self, engine: Engine) -> None:
-        # The evaluator's state outlives its runs: what an earlier epoch's probe found must not stand for this one.
+        # The evaluator keeps its metrics between runs: remove the result of an earlier epoch.
         engine.state.metrics.pop("probe_balanced_accuracy", None)
-        # The evaluator's epoch count is the trainer's: ValidationHandler runs it with the global epoch.
+        # ValidationHandler runs the evaluator with the trainer's epoch, so both have the same epoch number.
         if not self.possible or (engine.state.epoch - 1) % self.every:
             return
-        state: Any = engine.state  # MONAI keeps the device there
+        state: Any = engine.state  # MONAI adds the device to the state
         self.network.eval()
         loader = DataLoader(Subset(self.dataset, self.indices), batch_size=self.batch_size)
         with torch.no_grad():
             embeddings = torch.cat([self.network.embed(batch.to(state.device)).float().cpu() for batch in loader])
         try:
             with warnings.catch_warnings():
-                # A probe that has not converged in its steps is still a probe; scikit-learn warns at every fold.
+                # A probe that has not converged is still valid; scikit-learn would warn in every fold.
                 warnings.filterwarnings("ignore", module="sklearn")
                 predictions = probe_predictions(
                     embeddings.numpy(), self.labels, self.patients, seed=self.seed, strengths=(1e-2,)

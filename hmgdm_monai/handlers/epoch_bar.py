@@ -1,4 +1,4 @@
-"""A progress bar over epochs, where these are short."""
+"""A progress bar over epochs, for trainings with short epochs."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from ignite.handlers import ProgressBar
 
 
 class EpochBar:
-    """One bar for all epochs of a training.
+    """One progress bar for all epochs of a training.
 
     Args:
-        desc: what stands before it.
+        desc: text before the bar.
     """
 
     def __init__(self, desc: str) -> None:

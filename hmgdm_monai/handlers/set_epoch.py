@@ -1,4 +1,4 @@
-"""Samplers that shuffle by the epoch's number."""
+"""Set the epoch of samplers that shuffle by epoch number."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from ignite.engine import Engine, Events
 
 
 class SetEpoch:
-    """Tell a sampler the number of the epoch, so that a resumed run shuffles as an uninterrupted one.
+    """Pass the epoch number to a sampler, so that a resumed run shuffles like an uninterrupted run.
 
     Args:
-        sampler: with ``set_epoch``.
+        sampler: a sampler with ``set_epoch``.
     """
 
     def __init__(self, sampler: Any) -> None:
         self.sampler = sampler
 
     def attach(self, engine: Engine) -> None:
-        """Register on the trainer, whose loader asks for its order after this event."""
+        """Register on the trainer; its data loader asks for the order after this event."""
         engine.add_event_handler(Events.EPOCH_STARTED, lambda trainer: self.sampler.set_epoch(trainer.state.epoch))

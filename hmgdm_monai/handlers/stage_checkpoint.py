@@ -1,4 +1,4 @@
-"""Checkpoint of a training stage: everything that makes a resumed run equal an uninterrupted one."""
+"""Checkpoint of a training stage: holds everything that makes a resumed run equal to an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -20,28 +20,29 @@ _KEYS = {"state", "scaler", "epoch", "iteration", "history", "best", "stopped_ea
 
 
 class StageCheckpoint:
-    """Save a stage after every epoch, say how the epoch went, and take the stage up again.
+    """Save a stage after every epoch, log the epoch, and resume the stage.
 
-    Written by the first rank alone, whole or not at all, and read by all, with ``weights_only=True``. The trainer is no
-    argument: the handler gets it on attaching, since a config where trainer and handler name each other is circular.
+    Only the first rank writes the file, completely or not at all. All ranks read it, with ``weights_only=True``. The
+    trainer is not an argument: the handler gets it in :meth:`attach`, because a config in which trainer and handler
+    name each other would be circular.
 
-    The history (one dict of numbers per epoch: training loss, learning rate, metrics where the epoch was validated) is
-    part of the state, so that curves and ``metrics.json`` cover what happened before an interruption.
+    The history is part of the state, so curves and ``metrics.json`` include the epochs before an interruption. It holds
+    one dictionary of numbers per epoch: training loss, learning rate, and metrics if the epoch was validated.
 
     Args:
-        path: of the checkpoint file.
-        state: what to save, by name: modules, optimizers, schedulers, early stopping; anything with ``state_dict``.
-            What has ``attach`` is attached to the trainer with the checkpoint.
-        network: the key of ``state`` whose weights are kept from the best epoch.
-        evaluator: its ``state.metrics`` go into the history; None for a stage without validation.
-        key_metric: the metric of ``evaluator`` that chooses the best epoch; lower is better.
-        settings: what shaped this stage, by name; a checkpoint of other settings is refused.
-        log_epochs: whether to log a line after each epoch.
-        keep: weights that the stage ends with, of its "best" epoch or of its "last": the loss of a network that sets
-            its own targets does not tell a better epoch from a worse one.
+        path: path of the checkpoint file.
+        state: what to save, by name: modules, optimizers, schedulers, early stopping, or any object with
+            ``state_dict``. An object with ``attach`` is attached to the trainer together with the checkpoint.
+        network: key in ``state`` of the network whose best weights are kept.
+        evaluator: validation engine; its ``state.metrics`` go into the history. None for a stage without validation.
+        key_metric: metric of ``evaluator`` that chooses the best epoch; lower is better.
+        settings: settings of this stage, by name. A checkpoint with other settings is refused.
+        log_epochs: log one line after each epoch.
+        keep: which weights the stage ends with, those of the "best" or of the "last" epoch. Use "last" for a network
+            that sets its own targets: its loss does not show which epoch is better.
 
     Raises:
-        ValueError: ``keep`` is neither.
+        ValueError: ``keep`` is neither "best" nor "last".
     """
 
     def __init__(
@@ -71,7 +72,10 @@ class StageCheckpoint:
         self._scaler_state: dict[str, Any] | None = None
 
     def attach(self, engine: Engine) -> None:
-        """Register on the trainer, behind validation and schedule, and before that those parts that are handlers."""
+        """Register on the trainer, after validation and learning-rate schedule.
+
+        Parts of ``state`` with ``attach`` are attached first.
+        """
         for part in self.state.values():
             if hasattr(part, "attach"):
                 part.attach(engine)
@@ -83,17 +87,22 @@ class StageCheckpoint:
     def resume(self, engine: Engine) -> int:
         """Load the checkpoint, if there is one, into ``state`` and into the trainer.
 
+        Args:
+            engine: the trainer.
+
         Returns:
-            The number of epochs that are done; 0 where there is no checkpoint.
+            Number of completed epochs; 0 if there is no checkpoint.
 
         Raises:
-            InputError: the file is damaged, or holds a stage of other settings or of another version.
+            InputError: the file is damaged, or belongs to other settings or to another version.
         """
         if not self.path.exists():
             return 0
         saved = read_checkpoint(self.path)
         if not isinstance(saved, dict) or saved.keys() != _KEYS:
-            raise InputError(f"{self.path}: is no checkpoint of a training stage; remove it to start anew")
+            raise InputError(
+                f"{self.path}: is no checkpoint of a training stage; remove it to start from the beginning"
+            )
         differing = differing_settings(saved["settings"], self.settings)
         if differing:
             raise InputError(
@@ -105,8 +114,8 @@ class StageCheckpoint:
             except (KeyError, RuntimeError, ValueError) as error:
                 reason = " ".join(str(error).split())[:120]
                 raise InputError(
-                    f"{self.path}: {name} does not fit, as of another version ({reason}); choose another output folder "
-                    "or remove it"
+                    f"{self.path}: {name} does not fit; the file is of another version ({reason}); choose another "
+                    "output folder, or remove the file"
                 ) from error
         self.history, self.best = saved["history"], saved["best"]
         self.stopped_early, self._scaler_state = saved["stopped_early"], saved["scaler"]
@@ -164,7 +173,7 @@ class StageCheckpoint:
         record = {"epoch": engine.state.epoch, "loss": self._loss_sum / max(1, self._loss_count)}
         if "optimizer" in self.state:
             record["lr"] = self._lr
-        # The evaluator keeps the metrics of its last run, which with a longer interval was not in this epoch.
+        # The evaluator keeps the metrics of its last run. With a longer interval that run was in an earlier epoch.
         if self.evaluator is not None and self.evaluator.state.epoch == engine.state.epoch:
             record.update({name: float(value) for name, value in self.evaluator.state.metrics.items()})
         self.history.append(record)
@@ -175,7 +184,8 @@ class StageCheckpoint:
                 "value": value,
                 "weights": _weights(self.state[self.network]),
             }
-        # Early stopping has run before this handler. Known here, a run killed right after this epoch stays ended, too.
+        # Early stopping runs before this handler. The checkpoint records it, so that a run killed right after this
+        # epoch is not continued.
         self.stopped_early = bool(engine.should_terminate)
         self._save(engine)
         if self.log_epochs:
@@ -209,9 +219,9 @@ class StageCheckpoint:
 
 
 def differing_settings(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """The settings in which two runs differ, as one line, "name saved, not wanted; ..."; empty where they agree.
+    """Return the settings in which two runs differ, as one line "name saved, not wanted; ...".
 
-    Settings may be nested: what differs is then named by its path, "network.heads".
+    The line is empty if the settings are equal. A nested setting is named by its path, "network.heads".
     """
     old, new = _flat(saved), _flat(wanted)
     return "; ".join(

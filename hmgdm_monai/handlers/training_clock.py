@@ -1,4 +1,4 @@
-"""Time that a stage's training takes, kept with its checkpoint, and the end of it when a budget is spent."""
+"""Measure the time of a training stage, save it with the checkpoint, and end training when a time budget is spent."""
 
 from __future__ import annotations
 
@@ -9,31 +9,33 @@ from typing import Any, Protocol
 from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
 
-PARTS = ("data", "forward", "backward", "update")  # of a training step; the loss is part of forward
+PARTS = ("data", "forward", "backward", "update")  # parts of a training step; forward includes the loss
 
 
 class HasCpuTime(Protocol):
-    """What tells how much CPU time it has taken."""
+    """An object that reports its CPU time."""
 
     @property
     def cpu_s(self) -> float:
-        """In seconds."""
+        """CPU time in seconds."""
 
 
 class TrainingClock:
-    """Count CPU time, time and samples of the epochs that are done; end training with the epoch that spends a budget.
+    """Count CPU time, wall time and samples of completed epochs; end training after the epoch that spends the budget.
 
-    As a part of a :class:`~hmgdm_monai.handlers.stage_checkpoint.StageCheckpoint`'s state it is attached behind
-    validation and counts on in a resumed run; of an epoch that was broken off nothing is counted. CPU time is that of
-    all threads of this process, not of a data loader's workers, and not of a GPU. That of training steps is counted by
-    part, too: waiting for data, forward with loss, backward, and update (clipping, optimizer, momentum teacher).
+    Put it into the state of a :class:`~hmgdm_monai.handlers.stage_checkpoint.StageCheckpoint`. It is then attached
+    after validation, and a resumed run continues the count. An interrupted epoch is not counted. CPU time is the time
+    of all threads of this process. It does not include the worker processes of a data loader, nor the GPU. The CPU time
+    of training steps is also counted by part: waiting for data, forward with loss, backward, and update (clipping,
+    optimizer, momentum teacher).
 
     Args:
-        cpu_min: minutes of CPU time, validation included, of this stage and those before; None counts only.
-        before: clocks of earlier stages, or other work that tells its ``cpu_s``; its time is part of the budget.
+        cpu_min: budget in minutes of CPU time, validation included, for this stage and the work in ``before``; None
+            only counts.
+        before: clocks of earlier stages, or other objects that report ``cpu_s``; their time is part of the budget.
 
     Raises:
-        ValueError: a budget that is not positive.
+        ValueError: the budget is not positive.
     """
 
     def __init__(self, cpu_min: float | None = None, before: Sequence[HasCpuTime] = ()) -> None:
@@ -52,9 +54,9 @@ class TrainingClock:
         return self.counts["cpu_s"]
 
     def attach(self, engine: Engine) -> None:
-        """Register on the trainer, behind validation."""
+        """Register on the trainer, after validation."""
         engine.add_event_handler(Events.EPOCH_STARTED, self._begin)
-        # Before the step: MONAI takes the batch apart after it.
+        # Before the step, because MONAI decollates the batch after it.
         engine.add_event_handler(Events.ITERATION_STARTED, self._count)
         ends = (Events.GET_BATCH_COMPLETED, IterationEvents.LOSS_COMPLETED, IterationEvents.BACKWARD_COMPLETED)
         engine.add_event_handler(Events.GET_BATCH_STARTED, self._set_mark)
@@ -65,15 +67,16 @@ class TrainingClock:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._end)
 
     def state_dict(self) -> dict[str, float]:
-        """Epochs and samples; seconds of whole epochs, (``training_...``) of those without validation, and by part.
+        """Return epochs, samples and seconds.
 
-        ``before_cpu_s`` is the CPU time of what came before: the most that was told, since what a broken run has left
-        takes none in the next.
+        Seconds are those of whole epochs, of epochs without validation (``training_...``), and of each part of the
+        steps. ``before_cpu_s`` is the CPU time of the work before this stage. It is the largest value seen so far,
+        because work that an interrupted run has already done takes no time in the next run.
         """
         return dict(self.counts)
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
-        """Count on from there."""
+        """Continue the count from a saved state."""
         self.counts = {**self.counts, **state}
 
     def _begin(self, engine: Engine) -> None:

@@ -1,4 +1,4 @@
-"""What a learning-rate schedule reads of a validation."""
+"""The validation loss that a learning-rate schedule reads."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from ignite.engine import Engine
 
 
 class ValidationLoss:
-    """The ``val_loss`` of the evaluator that a handler sits on: each validation moves the schedule once."""
+    """Return ``val_loss`` of the evaluator that a handler is attached to; each validation moves the schedule once."""
 
     def __call__(self, evaluator: Engine) -> float:
-        """The loss of the validation that has just ended."""
+        """Return the loss of the validation that has just ended."""
         return float(evaluator.state.metrics["val_loss"])

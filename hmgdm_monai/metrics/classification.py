@@ -47,10 +47,14 @@ def classification_metrics(labels: np.ndarray, probabilities: np.ndarray, classe
     }
 
 
-def spread_over_folds(folds: Sequence[dict[str, Any]]) -> dict[str, dict[str, float] | None]:
-    """Mean and population standard deviation of each score over the folds that have it."""
-    spread: dict[str, dict[str, float] | None] = {}
+def spread_over_folds(folds: Sequence[dict[str, Any]]) -> dict[str, dict[str, float | None] | None]:
+    """Mean and sample standard deviation (divisor n - 1) of each score over the folds that have it.
+
+    The standard deviation of a single fold is None.
+    """
+    spread: dict[str, dict[str, float | None] | None] = {}
     for name in SCORES:
         values = [fold[name] for fold in folds if fold[name] is not None]
-        spread[name] = {"mean": float(np.mean(values)), "sd": float(np.std(values))} if values else None
+        sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
+        spread[name] = {"mean": float(np.mean(values)), "sd": sd} if values else None
     return spread

@@ -1,1 +1,1 @@
-"""From images to stored samples."""
+"""Turn images into stored samples."""

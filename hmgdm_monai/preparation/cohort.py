@@ -1,4 +1,4 @@
-"""From a manifest to graph stores: every slide and tile of a cohort as entity graphs on disk."""
+"""From a manifest to graph stores: all slides and tiles of a cohort as entity graphs on disk."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from hmgdm_monai.preparation.tile_recipe import TileRecipe
 
 @dataclass(frozen=True)
 class CohortGraphs:
-    """The graph stores of a cohort, and what became of each of its images.
+    """The graph stores of a cohort, and the result for each image.
 
     Attributes:
-        paths: the unit files, in the manifest's order.
-        rows: row id -> row, of all good rows of the manifest.
-        done: (unit, number of tiles), one for each of `paths`. A unit is a slide, named by its row id, or the plain
-            tiles of a patient, "tiles of patient P".
-        skipped: (what, why), one line each: rows of the manifest with faults, then images that could not be used.
+        paths: files of the units, sorted by the names of their images.
+        rows: row id -> row, for all good rows of the manifest.
+        done: (unit, number of tiles) for each of `paths`. A unit is a slide, named by its row id, or the plain tiles of
+            a patient, named "tiles of patient P".
+        skipped: (what, why), one line each: rows of the manifest with faults, then images that cannot be used.
     """
 
     paths: list[Path]
@@ -37,7 +37,7 @@ class CohortGraphs:
     skipped: list[tuple[str, str]]
 
     def summary(self) -> str:
-        """What was done, and what was left out and why, in lines for the user."""
+        """Return what was done and what was skipped and why, as lines for the user."""
         head = f"done {self._counts()}, skipped {len(self.skipped)}"
         notes = [f"- {note}" for note in self.notes]
         return "\n".join([head + (":" if self.skipped or notes else ""), *listed(self.skipped), *notes])
@@ -51,21 +51,25 @@ class CohortGraphs:
 
     @cached_property
     def notes(self) -> list[str]:
-        """What of images that are used was not taken, one line each: tiles without a cell, odd shapes in a file."""
+        """Parts of used images that were not taken, one line each: tiles without a cell, invalid outlines in a file."""
         return [note for unit in self.store(tiles=False).units for note in unit.notes]
 
     def store(self, **kwargs: Any) -> GraphStore:
-        """All tiles as one sequence; arguments of :class:`~hmgdm_monai.data.stores.graph_store.GraphStore`."""
+        """Return all tiles as one sequence.
+
+        Args:
+            **kwargs: arguments of :class:`~hmgdm_monai.data.stores.graph_store.GraphStore`.
+        """
         return GraphStore(self.paths, **kwargs)
 
     @cached_property
     def tile_rows(self) -> list[ManifestRow]:
-        """The manifest's row (patient, label, outcome) of each tile, by its index in :meth:`store`."""
+        """Manifest row (patient, label, outcome) of each tile, by its index in :meth:`store`."""
         store = self.store(tiles=False)
         return [self.rows[store.tile_info(index).row_id] for index in range(len(store))]
 
     def indices_by_patient(self) -> dict[str, list[int]]:
-        """Patient -> indices of their tiles in :meth:`store`."""
+        """Return the indices in :meth:`store` of each patient's tiles."""
         indices: dict[str, list[int]] = {}
         for index, row in enumerate(self.tile_rows):
             indices.setdefault(row.patient, []).append(index)
@@ -79,28 +83,30 @@ def build_graph_stores(
     num_workers: int = 0,
     progress: bool = True,
 ) -> CohortGraphs:
-    """Build the entity graphs of all slides and tiles of a manifest, once.
+    """Build the entity graphs of all slides and tiles of a manifest, each once.
 
-    The work is cut into units, each one file: a slide, or all plain tiles (PNG, JPEG, TIFF of about one tile) of a
-    patient. A file appears whole or not at all and is keyed by all that shaped it, so a run that was interrupted, even
-    killed, goes on where it was; units that stand are not opened. A replaced image, another mpp in the manifest or
-    another setting means another file (the old one is left in the folder).
+    The work is split into units, and each unit is one file: a slide, or all plain tiles (PNG, JPEG, TIFF of about one
+    tile) of a patient. A file is written completely or not at all. Its name depends on everything that determines its
+    content. So a run that was interrupted, or even killed, resumes where it stopped, and units that exist are not
+    opened. If an image is replaced, or its mpp in the manifest or a setting changes, a new file is made (the old file
+    stays in the folder).
 
-    Images that cannot be used are left out and named in the result, and tried again by the next call.
+    Images that cannot be used are skipped and named in the result; the next call tries them again.
 
     Args:
         manifest: the cohort, or the path of its CSV.
-        folder: of the stores; made where missing.
-        recipe: how tiles are chosen, and what is made of each.
-        num_workers: processes, each building one unit at a time; 0 builds in this one. The result is the same.
-        progress: show a bar over units on stderr.
+        folder: folder of the stores; created if missing.
+        recipe: how tiles are chosen and processed.
+        num_workers: number of processes, each of which builds one unit at a time; 0 builds in this process. The result
+            is the same.
+        progress: show a progress bar over units on stderr.
 
     Returns:
-        The files, and what was done and skipped, in the manifest's order.
+        The files, sorted by the names of their images, and what was done and skipped.
 
     Raises:
-        InputError: the manifest cannot be used, a setting is out of range, no image could be used (all reasons in one
-            message, a line each), or the disk is full.
+        InputError: the manifest cannot be used, a setting is out of range, no image can be used (one message with one
+            line per reason), or the disk is full.
     """
     for name, value, least in (("max_tiles_per_slide", recipe.max_tiles, 1), ("num_workers", num_workers, 0)):
         if value is not None and value < least:
@@ -126,7 +132,7 @@ def build_graph_stores(
 
 
 def _build_all(units: list[GraphUnit], num_workers: int, progress: bool) -> list[UnitOutcome]:
-    """The outcome of each unit; only those whose file is missing or lacks an image are given to workers."""
+    """Return the outcome of each unit; workers build only units whose file is missing or lacks an image."""
     outcomes: dict[int, UnitOutcome] = {}
     for place, unit in enumerate(units):
         stored = stored_rows(unit)
@@ -145,10 +151,10 @@ def _build_all(units: list[GraphUnit], num_workers: int, progress: bool) -> list
 
 
 def listed(skipped: list[tuple[str, str]]) -> list[str]:
-    """A line for each (what, why)."""
+    """Return one line for each (what, why)."""
     return [f"- {what}: {reason}" for what, reason in skipped]
 
 
 def _shown(row: ManifestRow) -> str:
-    """The image as the manifest names it."""
+    """Return the path of the image as the manifest states it."""
     return row.image.as_posix() if row.folder is None else Path(os.path.relpath(row.image, row.folder)).as_posix()

@@ -1,4 +1,4 @@
-"""Tiles of a store, degraded and turned: further views of the same entities."""
+"""Degraded and rotated tiles of a store: further views of the same entities."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from hmgdm_monai.transforms.degrade import RandDegrade
 
 
 class DegradedTiles(Dataset):
-    """The graphs of a store with their tiles degraded and turned; entities stay those of the tiles as they came.
+    """The graphs of a store with degraded and rotated tiles; the entities stay those of the original tiles.
 
-    A tile is turned or flipped in one of eight ways, with its label map and positions: tissue has no up and down.
-    The order of vertices and edges stays, so latents of a view belong to the same entities.
+    A tile is rotated or flipped in one of eight ways, together with its label map and positions, because tissue has no
+    preferred orientation. Vertices and edges keep their order, so latents of a view belong to the same entities.
 
-    How a tile is degraded and turned depends on the view, the tile's place in the cohort (row and location) and the
-    settings alone, so that views are the same whenever and by whatever process they are made.
+    Degradation and rotation depend only on the view, the position of the tile in the cohort (row and location) and the
+    settings. So the views are always the same, in every process.
 
     Args:
-        paths: units of a graph store.
-        degrade: how. It is seeded anew for each tile.
+        paths: files of the units of a graph store.
+        degrade: degrades the tiles; its seed is set for each tile.
         view: number of the view, from 1.
     """
 
@@ -50,12 +50,12 @@ class DegradedTiles(Dataset):
 
 
 def turn_tile(graph: EntityGraph, turns: int, flipped: bool) -> EntityGraph:
-    """Turn a tile with its label map and positions, in place.
+    """Rotate and flip a tile with its label map and positions, in place.
 
     Args:
         graph: one graph with ``image`` and ``label_map`` of a square tile.
-        turns: quarter turns, counterclockwise.
-        flipped: mirror left and right after that.
+        turns: number of counterclockwise quarter turns.
+        flipped: mirror left and right after the rotation.
     """
     image, label_map = (torch.rot90(one, turns, (-2, -1)) for one in (graph.image, graph.label_map))
     x, y = graph.pos.unbind(1)

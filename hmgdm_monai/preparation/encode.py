@@ -1,4 +1,4 @@
-"""From graph stores to latent stores: every tile through the frozen entity encoder, once."""
+"""From graph stores to latent stores: the frozen entity encoder encodes every tile once."""
 
 from __future__ import annotations
 
@@ -32,33 +32,33 @@ def encode_stores(
 ) -> list[Path]:
     """Encode the entities of graph units.
 
-    Each unit becomes one latent unit, written whole or not at all and keyed by its graphs' settings and the entity
-    encoder's digest, so an interrupted run resumes with the first unit that is missing.
+    Each unit becomes one latent unit, written completely or not at all. Its name depends on the settings of its graphs
+    and on the digest of the entity encoder, so an interrupted run resumes with the first missing unit.
 
     Args:
-        entities: moved to `device`.
-        graph_paths: units of a graph store.
-        folder: of the latent store; made where missing.
-        batch_tiles: tiles encoded at once.
-        device: where to encode.
-        num_workers: processes that read tiles ahead.
-        progress: show a bar over tiles on stderr.
-        degrade: degrades and turns the tiles first; None leaves them as they came.
-        view: number of the view, where tiles are degraded.
+        entities: entity encoder; it is moved to `device`.
+        graph_paths: files of the units of a graph store.
+        folder: folder of the latent store; created if missing.
+        batch_tiles: number of tiles encoded at once.
+        device: device of the entity encoder.
+        num_workers: number of processes that read tiles in advance.
+        progress: show a progress bar over tiles on stderr.
+        degrade: degrades and rotates the tiles first; None keeps them unchanged.
+        view: number of the view, if tiles are degraded.
 
     Returns:
-        The latent units, one for each of `graph_paths`, in that order.
+        The files of the latent units, in the order of `graph_paths`.
 
     Raises:
         InputError: a graph unit cannot be read, a backbone refuses its tiles, or the disk is full.
-        ValueError: latents that are not finite in half precision.
+        ValueError: latents are not finite in half precision.
     """
     if batch_tiles < 1:
         raise InputError(f"encode: batch_tiles must be at least 1, not {batch_tiles}")
     common = latent_settings({}, entities.digest(), edge_latents=entities.edge_latents)
     if degrade is not None:
         common["degraded"] = {"view": view, "turned": True, **degrade.settings}
-    store = GraphStore(graph_paths, tiles=False)  # of all units the tables alone
+    store = GraphStore(graph_paths, tiles=False)  # reads only the tables of the units
     all_settings = [{**common, "graph": unit.settings} for unit in store.units]
     paths = [unit_path(folder, unit.name, settings) for unit, settings in zip(store.units, all_settings, strict=True)]
     standing = sum(len(unit.tiles) for unit, path in zip(store.units, paths, strict=True) if path.exists())
@@ -85,7 +85,7 @@ def encode_stores(
 def _encoded(
     entities: EntityEncoder, batches: Iterable[EntityGraph], device: torch.device | str
 ) -> Iterator[EntityGraph]:
-    """The graphs of all batches, one by one, with latents on the CPU."""
+    """Yield the graphs of all batches one by one, with latents on the CPU."""
     for batch in batches:
         with torch.inference_mode():
             vertices, edges = entities(batch.to(device))

@@ -1,4 +1,4 @@
-"""Graphs of another program as a cohort: stored as latent graphs, trained on and embedded without any image."""
+"""Graphs made by another program, stored as latent graphs; training and embedding use them without images."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from hmgdm_monai.errors import InputError
 from hmgdm_monai.preparation.cohort import CohortGraphs, listed
 from hmgdm_monai.preparation.graph_unit import reason_of, thin
 
-_FORMAT = 1  # raised when the same file comes to mean other graphs
+_FORMAT = 1  # increase it if the same file is read as other graphs
 
 
 class GivenCohort(CohortGraphs):
-    """The stores of a cohort of graphs that came without tiles; a unit is a row of the manifest."""
+    """The stores of a cohort of graphs that have no tiles; a unit is a row of the manifest."""
 
-    def store(self, **kwargs: Any) -> LatentStore:
-        """All graphs as one sequence, with their latents."""
+    # A cohort without tiles has no GraphStore; whatever reads images checks PretrainingData.has_tiles first.
+    def store(self, **kwargs: Any) -> LatentStore:  # type: ignore[override]
+        """Return all graphs with their latents as one sequence."""
         return LatentStore(self.paths)
 
     def _counts(self) -> str:
@@ -40,24 +41,25 @@ def build_given_graphs(
     seed: int = 0,
     progress: bool = True,
 ) -> GivenCohort:
-    """Read the graph files that a manifest names into stores, once.
+    """Read the graph files of a manifest into stores, each once.
 
-    A file becomes one unit, whole or not at all, keyed by its name, size and time of change. One that cannot be used is
-    left out and named, as is a row that names none.
+    A file becomes one unit, written completely or not at all. Its name depends on name, size and modification time of
+    the graph file. A file that cannot be used is skipped and named, and so is a row without a file.
 
     Args:
         manifest: the cohort, or the path of its CSV, with a column ``graphs``.
-        folder: of the stores; made where missing.
-        max_graphs: of one file; where it has more, that many are drawn, spread evenly over it. None takes all.
-        seed: of that draw.
-        progress: show a bar over files on stderr.
+        folder: folder of the stores; created if missing.
+        max_graphs: maximum number of graphs per file. If a file has more, that many are drawn, evenly over the file.
+            None takes all.
+        seed: seed of this draw.
+        progress: show a progress bar over files on stderr.
 
     Returns:
-        The units and what was left out, in the manifest's order.
+        The units, sorted by the names of their rows, and what was skipped.
 
     Raises:
-        InputError: the manifest cannot be used, no file could be used (all reasons in one message, a line each), or the
-            disk is full.
+        InputError: the manifest cannot be used, no file can be used (one message with one line per reason), or the disk
+            is full.
     """
     if max_graphs is not None and max_graphs < 1:
         raise InputError(f"cohort: max_tiles_per_slide must be at least 1, not {max_graphs}")
@@ -67,7 +69,7 @@ def build_given_graphs(
     paths: list[Path] = []
     done: list[tuple[str, int]] = []
     latent_dim: int | None = None
-    rows = sorted(manifest.rows, key=lambda row: (base_name(row.id), row.id))  # their order must not matter
+    rows = sorted(manifest.rows, key=lambda row: (base_name(row.id), row.id))  # independent of the manifest's order
     for row in tqdm(rows, desc="graphs", unit="file", disable=not progress):
         try:
             path = _build_unit(row, Path(folder), max_graphs, seed)
@@ -88,7 +90,7 @@ def build_given_graphs(
 
 
 def _build_unit(row: ManifestRow, folder: Path, max_graphs: int | None, seed: int) -> Path:
-    """The unit of a row's graphs; its file is read only where the unit is not there yet."""
+    """Return the unit of a row's graphs; read the graph file only if the unit does not exist."""
     if row.graphs is None:
         raise InputError("the manifest names no graphs for it; fill in its graphs column")
     try:
@@ -108,7 +110,7 @@ def _build_unit(row: ManifestRow, folder: Path, max_graphs: int | None, seed: in
     graphs = read_graphs(row.graphs)
     edges = "edge_latents" in graphs[0]
     settings = latent_settings(identity, "given", "float32", edges)
-    unit_path(folder, row.id, settings).unlink(missing_ok=True)  # a damaged one
+    unit_path(folder, row.id, settings).unlink(missing_ok=True)  # a damaged file
     return write_latent_unit(folder, row.id, _tiles(graphs, row, max_graphs, seed), settings)
 
 
@@ -125,5 +127,5 @@ def _whole(path: Path) -> bool:
 
 
 def _reason(error: InputError, row: ManifestRow) -> str:
-    """The line of an error without the path of the file, which is named beside it."""
+    """Return the message of an error without the path of the file, which is shown beside it."""
     return reason_of(error, row).removeprefix(f"{row.graphs}: ")

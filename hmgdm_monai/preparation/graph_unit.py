@@ -1,4 +1,4 @@
-"""One unit of a cohort, a slide or the plain tiles of a patient, from image files to a file of entity graphs."""
+"""One unit of a cohort (a slide, or the plain tiles of a patient): from image files to a file of entity graphs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,20 +28,20 @@ from hmgdm_monai.preparation.tile_recipe import TileRecipe
 from hmgdm_monai.transforms.entity_cutter import NoEntitiesError
 from hmgdm_monai.transforms.tile_transforms import tile_graph
 
-TILES_AT_ONCE = 64  # read together; bounds the memory that a slide takes
+TILES_AT_ONCE = 64  # number of tiles read together; limits the memory per slide
 
 
 @dataclass(frozen=True)
 class GraphUnit:
-    """What is to stand in one file of the graph store.
+    """The planned content of one file of the graph store.
 
     Attributes:
-        name: the slide's row id, or "tiles of patient P".
-        rows: the images, in the manifest's order.
-        folder: of the store.
+        name: row id of the slide, or "tiles of patient P".
+        rows: the images, sorted by name.
+        folder: folder of the store.
         recipe: how its graphs are made.
-        settings: the recipe's, with a digest of the identity (id, size, time of change, mpp override; likewise of files
-            of coordinates, regions and cells) of each image.
+        settings: settings of the recipe, and a digest of the identity of each image: id, size, modification time, mpp
+            override, and name, size and modification time of its files of coordinates, regions and cells.
     """
 
     name: str
@@ -52,17 +52,17 @@ class GraphUnit:
 
     @property
     def path(self) -> Path:
-        """Where it stands once it is built."""
+        """Path of the file of the unit."""
         return unit_path(self.folder, self.name, self.settings)
 
 
 @dataclass(frozen=True)
 class UnitOutcome:
-    """What came of a unit.
+    """The result of building a unit.
 
     Attributes:
-        n_tiles: in its file; 0 where there is no file, because none of its images can be used.
-        skipped: row id -> why that image is not in it, one line.
+        n_tiles: number of tiles in its file; 0 if there is no file because none of its images can be used.
+        skipped: row id -> reason, one line, for each image that is not in the file.
     """
 
     n_tiles: int
@@ -70,23 +70,23 @@ class UnitOutcome:
 
 
 class _NoUnitError(Exception):
-    """Ends the writing of a unit of which nothing, or only a part of a slide, could be read."""
+    """Stops writing a unit if nothing, or only a part of a slide, could be read."""
 
 
 def plan_units(rows: Sequence[ManifestRow], folder: Path, recipe: TileRecipe) -> tuple[list[GraphUnit], dict[str, str]]:
-    """Which units a cohort has: one for each slide, one for all plain tiles of each patient.
+    """Plan the units of a cohort: one per slide, and one per patient for all plain tiles.
 
-    Plain tiles are PNG, JPEG and the like, and TIFFs without tiles and pyramid of no more than 1.5 tiles a side.
-    Headers are read, no pixels.
+    Plain tiles are PNG, JPEG and similar files, and TIFF files without tiles and pyramid whose sides are at most 1.5
+    tile sides long. Only headers are read, no pixels.
 
     Args:
-        rows: of the manifest.
-        folder: of the store.
+        rows: rows of the manifest.
+        folder: folder of the store.
         recipe: how graphs are made.
 
     Returns:
-        The units, sorted by the names of their images, and not as the manifest lists them: what is drawn or shuffled
-        later must not depend on the order of its rows. And row id -> why, for images that cannot even be opened.
+        The units, sorted by the names of their images and not in the order of the manifest: random draws and shuffling
+        must not depend on the order of its rows. And row id -> reason for images that cannot be opened.
     """
     members: dict[tuple[bool, str], list[tuple[ManifestRow, dict[str, Any]]]] = {}
     skipped: dict[str, str] = {}
@@ -108,7 +108,7 @@ def plan_units(rows: Sequence[ManifestRow], folder: Path, recipe: TileRecipe) ->
 
 
 def stored_rows(unit: GraphUnit) -> list[str] | None:
-    """Row ids of the tiles in a unit's file, one for each tile; None where there is no file, or only a damaged one."""
+    """Return the row id of each tile in a unit's file; None if the file is missing or damaged."""
     if not unit.path.exists():
         return None
     try:
@@ -119,14 +119,17 @@ def stored_rows(unit: GraphUnit) -> list[str] | None:
 
 
 def build_unit(unit: GraphUnit) -> UnitOutcome:
-    """Build a unit's file, whole or not at all.
+    """Build the file of a unit, completely or not at all.
 
-    An image that cannot be used is left out and named. A file that stands already is kept if all that it lacks still
-    cannot be used, and built anew if it is damaged, or if an image that it lacks has become readable.
+    An image that cannot be used is skipped and named. An existing file is kept if all images that it lacks still cannot
+    be used. It is built again if it is damaged, or if a missing image has become readable.
+
+    Args:
+        unit: unit to build.
 
     Raises:
         InputError: the disk is full.
-        Exception: any other defect.
+        Exception: any defect of the program.
     """
     skipped: dict[str, str] = {}
     stored = stored_rows(unit)
@@ -145,17 +148,21 @@ def build_unit(unit: GraphUnit) -> UnitOutcome:
     return UnitOutcome(len(counted), skipped)
 
 
-def image_tiles(row: ManifestRow, recipe: TileRecipe, notes: list[str] | None = None) -> Iterator[GraphTile]:
-    """The tiles of one image with their graphs, read a few at a time; tiles without an entity are left out.
+def image_tiles(
+    row: ManifestRow, recipe: TileRecipe, notes: list[str] | None = None
+) -> Generator[GraphTile, None, None]:
+    """Yield the tiles of one image with their graphs, a few at a time; tiles without an entity are skipped.
 
     Args:
-        row: names the image.
+        row: row of the image.
         recipe: how tiles and graphs are made.
-        notes: takes a line on what of a file of cells was not taken, and one on tiles that are left out.
+        notes: list that gets one line about invalid outlines in the file of cells, and one line about skipped tiles.
 
     Raises:
         InputError: the image is unreadable, has no mpp, no tissue or no entity, or its file of cells cannot be used.
     """
+    if recipe.transforms is None:
+        raise ValueError("the recipe has no transforms: it is for graphs that another program made")
     spec, empty = recipe.tile_spec, 0
     with closing(open_slide(row.image, mpp=row.mpp)) as slide:
         cells = RowCells(slide, row, spec.mpp) if recipe.reads_cells else None
@@ -180,20 +187,20 @@ def image_tiles(row: ManifestRow, recipe: TileRecipe, notes: list[str] | None = 
 
 
 def no_cells(empty: int, tiles: int) -> str:
-    """What is said of tiles that show no cell."""
+    """Return the message about tiles that show no cell."""
     if empty == tiles:
         return f"no cell is found in its {tiles} tiles" if tiles > 1 else "no cell is found in it, so it has no graph"
     return f"{empty} of its {tiles} tiles show no cell and are left out"
 
 
 def thin(locations: np.ndarray, max_tiles: int | None, seed: int, row_id: str) -> np.ndarray:
-    """At most `max_tiles` of the locations, in their order: one drawn from each of as many runs of equal length.
+    """Draw at most `max_tiles` locations: one from each of `max_tiles` runs of equal length; the order stays.
 
     Args:
         locations: (N, 2).
-        max_tiles: how many; None for all.
-        seed: of the draw.
-        row_id: of the image, so that slides of one size do not all give the same places.
+        max_tiles: maximum number of locations; None takes all.
+        seed: seed of the draw.
+        row_id: id of the image, so that slides of the same size do not all get the same locations.
     """
     if max_tiles is None or len(locations) <= max_tiles:
         return locations
@@ -203,29 +210,36 @@ def thin(locations: np.ndarray, max_tiles: int | None, seed: int, row_id: str) -
 
 
 def reason_of(error: InputError, row: ManifestRow) -> str:
-    """The line of an error without the path of the image, which is named beside it."""
+    """Return the message of an error without the path of the image, which is shown beside it."""
     return " ".join(str(error).removeprefix(f"{row.image}: ").split())
 
 
 def _unit_tiles(unit: GraphUnit, skipped: dict[str, str], counted: list[str], notes: list[str]) -> Iterator[GraphTile]:
-    """The tiles of all images of a unit; notes in `skipped` what cannot be used, in `counted` the row id of each."""
+    """Yield the tiles of all images of a unit.
+
+    Args:
+        unit: unit to build.
+        skipped: gets row id -> reason for images that cannot be used.
+        counted: gets the row id of each tile.
+        notes: gets the notes of :func:`image_tiles`.
+    """
     for row in unit.rows:
         before = len(counted)
         try:
-            # Only what the image does is caught here: a full disk shows in the writer, which is not below us.
+            # This catches only errors of the image. A full disk raises in the writer, which is outside this block.
             for tile in image_tiles(row, unit.recipe, notes):
                 counted.append(row.id)
                 yield tile
         except InputError as error:
             skipped[row.id] = reason_of(error, row)
-            if len(counted) > before:  # a slide damaged half-way: no part of it may pass for the whole
+            if len(counted) > before:  # the slide is damaged halfway: do not store a part of it
                 raise _NoUnitError from error
     if not counted:
         raise _NoUnitError
 
 
 def _still_unusable(unit: GraphUnit, stored: set[str]) -> dict[str, str]:
-    """Row id -> why, of the images that are not in the unit's file and cannot be used now either."""
+    """Return row id -> reason for the images that are missing in the unit's file and still cannot be used."""
     reasons = {}
     for row in unit.rows:
         if row.id not in stored:
@@ -238,9 +252,12 @@ def _still_unusable(unit: GraphUnit, stored: set[str]) -> dict[str, str]:
 
 
 def _identity(row: ManifestRow, reads_cells: bool) -> dict[str, Any]:
-    """What tells an image from another one in its place, without reading it."""
+    """Return values that distinguish an image from another file at the same path, without reading pixels."""
     if row.image == row.graphs:
-        raise InputError(f"{row.image}: holds graphs, and their image is not named; train with entity_kind graphs")
+        raise InputError(
+            f"{row.image}: holds graphs, and their image is not named; set entity_kind graphs, or fill in the column "
+            "image"
+        )
     try:
         with row.image.open("rb") as file:
             stat = os.fstat(file.fileno())
@@ -261,13 +278,13 @@ def _identity(row: ManifestRow, reads_cells: bool) -> dict[str, Any]:
 
 
 def _digest(identities: list[dict[str, Any]]) -> str:
-    """Stands for the images of a unit; a list of thousands is more than an HDF5 attribute takes."""
+    """Return a digest of the identities; thousands of them would not fit into an HDF5 attribute."""
     return hashlib.sha256(json.dumps(identities, sort_keys=True).encode()).hexdigest()
 
 
 def _is_plain_tile(row: ManifestRow, spec: TileSpec) -> bool:
     tags = read_slide_tags(row.image)
-    if not tags.plain or not tags.level_sizes_px:  # a slide, or no TIFF at all
+    if not tags.plain or not tags.level_sizes_px:  # a slide, or not a TIFF file
         return tags.plain
     mpp = row.mpp or tags.mpp_xy[0] or tags.mpp_xy[1] or spec.mpp
     return max(tags.level_sizes_px[0]) * mpp / spec.mpp <= SINGLE_TILE * spec.size_px

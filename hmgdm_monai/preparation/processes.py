@@ -1,4 +1,4 @@
-"""Runs one piece of work after another, or in several processes that stop when they are told to."""
+"""Run jobs one after the other, or in several processes that stop on request."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing.synchronize import Event
 from typing import TypeVar
@@ -19,31 +19,33 @@ _stop: Event | None = None  # set in worker processes only
 
 
 class StoppedError(Exception):
-    """Work was given up because the parent process has ended the run."""
+    """The worker stops its job because the parent process has ended the run."""
 
 
 def raise_if_stopped() -> None:
-    """Called now and then by long work, so that a worker ends soon after Ctrl-C, and cleans up as it goes."""
+    """Stop a job if the parent has ended the run; long jobs call this regularly, so that Ctrl-C ends them soon."""
     if _stop is not None and _stop.is_set():
         raise StoppedError
 
 
-def run_all(work: Callable[[Job], Result], jobs: Sequence[Job], num_workers: int) -> Iterator[tuple[int, Result]]:
-    """Do all jobs, each wholly in one process.
+def run_all(
+    work: Callable[[Job], Result], jobs: Sequence[Job], num_workers: int
+) -> Generator[tuple[int, Result], None, None]:
+    """Run all jobs, each in a single process.
 
-    Close the iterator (`contextlib.closing`) to end early: jobs that have not begun are dropped, those that have hear
-    of it by :func:`raise_if_stopped`, and their processes are waited for.
+    Close the iterator (`contextlib.closing`) to stop early. Jobs that have not started are then dropped, running jobs
+    stop at the next :func:`raise_if_stopped`, and this function waits for their processes.
 
     Args:
-        work: picklable, as are jobs and results.
-        jobs: what there is to do.
-        num_workers: processes; 0 works in this one.
+        work: function of a job; it must be picklable, and so must jobs and results.
+        jobs: the jobs.
+        num_workers: number of processes; 0 works in this process.
 
     Yields:
-        (place among `jobs`, result), as they are finished.
+        (index in `jobs`, result), in the order in which jobs finish.
 
     Raises:
-        Exception: whatever `work` raises; the other jobs are then ended as above.
+        Exception: whatever `work` raises; the other jobs are then stopped as described above.
     """
     if num_workers == 0:
         yield from ((place, work(job)) for place, job in enumerate(jobs))
@@ -62,7 +64,7 @@ def run_all(work: Callable[[Job], Result], jobs: Sequence[Job], num_workers: int
 def _begin_worker(stop: Event) -> None:
     global _stop
     _stop = stop
-    # Ctrl-C reaches the whole group; the parent alone decides, and tells by `stop`.
+    # Ctrl-C reaches the whole process group. Only the parent handles it, and sets `stop`.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -70,11 +72,11 @@ def _begin_worker(stop: Event) -> None:
     from threadpoolctl import threadpool_limits
 
     torch.set_num_threads(1)
-    threadpool_limits(1)  # BLAS and OpenMP; numba's kernels here are serial
+    threadpool_limits(1)  # BLAS and OpenMP; the numba kernels of this package are serial
 
 
 def _end_with_parent() -> None:
-    """A killed parent tells nobody: without this its workers would wait for work for ever."""
+    """End the worker when its parent is gone: a killed parent sends no signal, and the worker would wait forever."""
     parent = os.getppid()
     while os.getppid() == parent:
         time.sleep(1)

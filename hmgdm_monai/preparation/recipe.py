@@ -1,4 +1,4 @@
-"""How a pretrained model wants its tiles, and the noise of its training: read from the settings in its file."""
+"""Tiles and noise of a pretrained model, from the settings in its file."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from hmgdm_monai.preparation.tile_recipe import TileRecipe
 
 
 def recipe_of(run_settings: Mapping[str, Any], max_tiles_per_slide: int | None = None, seed: int = 0) -> TileRecipe:
-    """Tiles and graphs as in training, but for their number: of every slide all, or ``max_tiles_per_slide``.
+    """Return the recipe that makes tiles and graphs as in training; only the number of tiles may differ.
 
     Args:
-        run_settings: of a pretrained model.
-        max_tiles_per_slide: draws that many tiles, spread evenly over the tissue, of a slide that has more.
-        seed: of that draw.
+        run_settings: settings of the run that trained the model.
+        max_tiles_per_slide: if a slide has more tiles, that many are drawn, evenly over the tissue. None takes all.
+        seed: seed of this draw.
 
     Raises:
-        InputError: the settings lack one that shapes a tile or its graph, or there were no tiles.
+        InputError: a setting that shapes tiles or graphs is missing, or the model was trained without tiles.
     """
     try:
         spec = {name: value for name, value in run_settings["recipe"]["tile_spec"].items() if name != "_target_"}
@@ -34,13 +34,13 @@ def recipe_of(run_settings: Mapping[str, Any], max_tiles_per_slide: int | None =
 
 
 def noising_of(run_settings: Mapping[str, Any]) -> Noising:
-    """The forward process that a model was trained with.
+    """Return the forward process that a model was trained with.
 
     Args:
-        run_settings: of a pretrained model.
+        run_settings: settings of the run that trained the model.
 
     Raises:
-        InputError: the settings do not tell.
+        InputError: the settings do not contain it.
     """
     from diffusers import DDPMScheduler
 

@@ -1,4 +1,4 @@
-"""From graph stores to region stores: the cell prior of every tile, once."""
+"""From graph stores to region stores: the cell prior divides every tile into regions once."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from hmgdm_monai.transforms.cell_prior import RegionPrior
 
 logger = logging.getLogger(__name__)
 
-_NONE = "no regions for"  # how the note of an image begins that is left without
+_NONE = "no regions for"  # start of the note of an image without regions
 
 
 @dataclass(frozen=True)
 class RegionUnit:
-    """What is to stand in one file of the region store.
+    """The planned content of one file of the region store.
 
     Attributes:
-        graph_path: the unit of the graph store.
-        name: its name.
-        rows: row id -> row, of its images.
-        folder: of the region store.
+        graph_path: file of the unit in the graph store.
+        name: name of the unit.
+        rows: row id -> row of its images.
+        folder: folder of the region store.
         prior: makes the regions.
-        settings: the graph unit's and the prior's.
+        settings: settings of the graph unit and of the prior.
     """
 
     graph_path: Path
@@ -50,7 +50,7 @@ class RegionUnit:
 
     @property
     def path(self) -> Path:
-        """Where it stands once it is built."""
+        """Path of the file of the unit."""
         return unit_path(self.folder, self.name, self.settings)
 
 
@@ -61,30 +61,31 @@ def build_region_stores(
     num_workers: int = 0,
     progress: bool = True,
 ) -> list[Path]:
-    """Make the region maps of all tiles of a cohort, once.
+    """Make the region maps of all tiles of a cohort, each once.
 
-    Each unit of the graph store becomes one file, written whole or not at all and keyed by its graphs' settings and the
-    prior's, imported files included, so an interrupted run goes on with the first unit that is missing, and another
-    prior means another file. A damaged file is made anew. Images and superpixels are read from the graph store, at the
-    scale of its tiles.
+    Each unit of the graph store becomes one file, written completely or not at all. Its name depends on the settings of
+    its graphs and of the prior, imported files included. So an interrupted run resumes with the first missing unit, and
+    another prior makes another file. A damaged file is made again. Images and superpixels are read from the graph
+    store, at the scale of its tiles.
 
-    An image whose imported cells cannot be used keeps its tiles, with region maps of 255 throughout, so that both
-    stores stay in step. Such images, and what of a file of cells was not taken, are logged as warnings, a line each,
-    and kept in the store: see :meth:`~hmgdm_monai.data.stores.region_store.RegionStore.notes`.
+    If the imported cells of an image cannot be used, its tiles keep their place with region maps of 255 everywhere, so
+    that both stores have the same order. Such images, and invalid outlines in a file of cells, are logged as warnings,
+    one line each, and kept in the store: see :meth:`~hmgdm_monai.data.stores.region_store.RegionStore.notes`.
 
     Args:
-        cohort: its graph stores.
-        folder: of the region store; made where missing.
-        prior: cuts tiles into regions.
-        num_workers: processes, each making one unit at a time; 0 works in this one. The result is the same.
-        progress: show a bar over units on stderr.
+        cohort: graph stores of the cohort.
+        folder: folder of the region store; created if missing.
+        prior: divides tiles into regions.
+        num_workers: number of processes, each of which makes one unit at a time; 0 works in this process. The result is
+            the same.
+        progress: show a progress bar over units on stderr.
 
     Returns:
-        The files, one for each of `cohort.paths`, in that order.
+        The files, in the order of `cohort.paths`.
 
     Raises:
-        InputError: a graph unit cannot be read, the prior cannot work at the scale of the tiles, no image's cells could
-            be used (the reasons in one message, a line each), or the disk is full.
+        InputError: a graph unit cannot be read, the prior does not support the scale of the tiles, the cells of no
+            image can be used (one message with one line per reason), or the disk is full.
     """
     if num_workers < 0:
         raise InputError(f"regions: num_workers must be at least 0, not {num_workers}")
@@ -104,10 +105,13 @@ def build_region_stores(
 
 
 def build_region_unit(unit: RegionUnit) -> None:
-    """Make a unit's file, whole or not at all.
+    """Make the file of a unit, completely or not at all.
+
+    Args:
+        unit: unit to make.
 
     Raises:
-        InputError: the graph unit cannot be read, the prior cannot work at its scale, or the disk is full.
+        InputError: the graph unit cannot be read, the prior does not support its scale, or the disk is full.
     """
     unit.path.unlink(missing_ok=True)
     notes: list[str] = []
@@ -124,7 +128,7 @@ def _plan(graph_path: Path, rows: dict[str, ManifestRow], folder: Path, prior: R
 
 
 def _stands(unit: RegionUnit) -> bool:
-    """Whether its file is there and whole as far as its tables tell."""
+    """Return whether the file exists and its tables are complete."""
     if not unit.path.exists():
         return False
     try:
@@ -135,7 +139,7 @@ def _stands(unit: RegionUnit) -> bool:
 
 
 def _regions(unit: RegionUnit, notes: list[str]) -> Iterator[TileRegions]:
-    """The region maps of a unit's tiles in their order; fills `notes` as it goes."""
+    """Yield the region maps of a unit's tiles in their order, and add to `notes`."""
     store = GraphStore([unit.graph_path], tiles=False)
     tile_mpp = float(store.units[0].settings["tile"]["mpp"])
     without: set[str] = set()
@@ -151,26 +155,27 @@ def _regions(unit: RegionUnit, notes: list[str]) -> Iterator[TileRegions]:
                 if row.id not in seen:
                     seen.add(row.id)
                     notes += unit.prior.notes(row)
-                # A plain image of unknown scale counts as being at the scale that tiles were asked for.
-                regions = unit.prior(image, store.superpixels(index), info.mpp or tile_mpp, row, info.location_px)
+                # A plain image of unknown scale is assumed to have the scale of the tiles.
+                found = unit.prior(image, store.superpixels(index), info.mpp or tile_mpp, row, info.location_px)
+                regions = np.asarray(found)
             except CellMapError as error:
                 without.add(row.id)
                 notes.append(f"{_NONE} {row.id}: {error}")
-        yield tile_regions(np.asarray(regions), info.row_id, info.location_px, info.mpp)
+        yield tile_regions(regions, info.row_id, info.location_px, info.mpp)
 
 
 def _tell(store: RegionStore) -> None:
-    """Log what the store notes.
+    """Log the notes of the store.
 
     Raises:
-        InputError: not a single image has regions.
+        InputError: no image has regions.
     """
     notes = store.notes()
     without = [note for note in notes if note.startswith(_NONE)]
     images = {store.tile_info(index).row_id for index in range(len(store))}
     if without and len(without) == len(images):
-        raise InputError("\n".join(["regions: none of the cohort's images has cells that can be used:", *without]))
+        raise InputError("\n".join(["regions: no image of the cohort has cells that can be used:", *without]))
     for note in notes:
         logger.warning(note)
     if without:
-        logger.warning("%d of %d images have no regions; the dense task passes over them", len(without), len(images))
+        logger.warning("%d of %d images have no regions; the dense task skips them", len(without), len(images))

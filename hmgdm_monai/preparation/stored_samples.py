@@ -1,9 +1,9 @@
-"""The tiles of a cohort as an encoder has prepared them, from stores on disk."""
+"""The tiles of a cohort, prepared for an encoder and read from stores on disk."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch.utils.data import Dataset
@@ -18,11 +18,19 @@ from hmgdm_monai.preparation.cohort import CohortGraphs
 from hmgdm_monai.preparation.encode import encode_stores
 
 
+class Samples(Protocol):
+    """A sequence of prepared samples that are read from disk one by one."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Data: ...
+
+
 class StoredImages(Dataset):
     """Images of the tiles of a graph store, as samples.
 
     Args:
-        store: of the tiles.
+        store: store of the tiles.
     """
 
     def __init__(self, store: GraphStore) -> None:
@@ -40,14 +48,14 @@ def stored_samples(
     cohort: CohortGraphs,
     latents_dir: Path,
     device: torch.device | str = "cpu",
-) -> Sequence[Data]:
-    """All tiles of a cohort, prepared, in the order of its stores; what is missing is computed and stored first.
+) -> Samples:
+    """Return all tiles of a cohort, prepared, in the order of its stores; missing ones are computed and stored first.
 
     Args:
-        encoder: whose frozen part prepares them. Images, where it has none, are read from the graph stores.
+        encoder: its frozen part prepares the tiles. If it has none, images are read from the graph stores.
         cohort: the tiles.
-        latents_dir: folder of the latent stores of an encoder of graphs.
-        device: where to encode.
+        latents_dir: folder of the latent stores, for an encoder of graphs.
+        device: device of the encoder.
     """
     if isinstance(encoder, GraphTileEncoder):
         return LatentStore(encode_stores(encoder.entities, cohort.paths, latents_dir, device=device))

@@ -1,4 +1,4 @@
-"""How the tiles of a cohort are chosen, and what is made of each."""
+"""How the tiles of a cohort are chosen and processed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from monai.transforms import Compose
 from hmgdm_monai.data.tiles.tiling import TileSpec
 from hmgdm_monai.transforms.tile_transforms import cutter_in, described, reads_cells
 
-GRAPH_FORMAT = 3  # raised when the same settings come to mean other graphs: stored ones are then computed anew
+GRAPH_FORMAT = 3  # increase it if the same settings make other graphs: stored graphs are then computed again
 
 
 @dataclass(frozen=True)
@@ -19,20 +19,21 @@ class TileRecipe:
 
     Attributes:
         tile_spec: size, scale and choice of tiles.
-        transforms: from the pixels of a tile to its entity graph; see :mod:`hmgdm_monai.transforms.tile_transforms`.
-            None for graphs of another program, which come without tiles.
-        max_tiles: of one image; where it has more, that many are drawn, spread evenly over its tissue. None takes all.
-        seed: of that draw.
+        transforms: turn the pixels of a tile into its entity graph; see :mod:`hmgdm_monai.transforms.tile_transforms`.
+            None for graphs of another program, which have no tiles.
+        max_tiles: maximum number of tiles per image. If an image has more, that many are drawn, evenly over its tissue.
+            None takes all.
+        seed: seed of this draw.
     """
 
     tile_spec: TileSpec
-    transforms: Compose | None = None  # MONAI leaves a disabled part out
+    transforms: Compose | None = None  # the default is None because MONAI omits disabled config entries
     max_tiles: int | None = None
     seed: int = 0
 
     @property
     def reads_cells(self) -> bool:
-        """Whether outlines of cells are read beside the image."""
+        """Whether outlines of cells are read in addition to the image."""
         return self.transforms is not None and reads_cells(self.transforms)
 
     @property
@@ -42,7 +43,7 @@ class TileRecipe:
         return "entities" if cutter is None else cutter.kind
 
     def settings(self) -> dict[str, Any]:
-        """All of it as values that JSON knows; equal recipes give equal settings."""
+        """Return all settings as values that JSON can store; equal recipes return equal settings."""
         spec = self.tile_spec
         return {
             "graph_format": GRAPH_FORMAT,

@@ -1,4 +1,4 @@
-"""Tiles of slides and of plain images as batches of samples for an encoder, read a batch at a time."""
+"""Read tiles of slides and plain images in batches of samples for an encoder."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ logger = logging.getLogger(__name__)
 def stream_slide(
     row: ManifestRow, recipe: TileRecipe, to_sample: Callable[..., Data], batch_tiles: int = 32, num_workers: int = 0
 ) -> Iterator[tuple[Batch, np.ndarray, dict[str, Any]]]:
-    """A slide's tiles, a batch at a time; tiles without an entity are left out.
+    """Yield the tiles of a slide in batches; tiles without an entity are skipped.
 
     Args:
-        row: names the slide.
+        row: row of the slide.
         recipe: size, scale and choice of tiles.
-        to_sample: makes what the encoder takes of a tile; :attr:`TileEncoder.to_sample`.
-        batch_tiles: B.
-        num_workers: processes that work ahead, by two batches each.
+        to_sample: turns a tile into the input of the encoder; :attr:`TileEncoder.to_sample`.
+        batch_tiles: B, maximum number of tiles per batch.
+        num_workers: number of processes that read in advance, two batches each.
 
     Yields:
-        Samples of at most B tiles; their level-0 locations (B, 2); and of the slide: ``mpp`` and ``tile_size_px``
-        of the tiles, ``tile_size_level0`` (side in level-0 px), ``level0_mpp`` (NaN where unknown),
-        ``level0_width_px``, ``level0_height_px`` and ``tiles``, their number.
+        Samples of at most B tiles; their level-0 locations (B, 2); and properties of the slide: ``mpp`` and
+        ``tile_size_px`` of the tiles, ``tile_size_level0`` (side in level-0 px), ``level0_mpp`` (NaN if unknown),
+        ``level0_width_px``, ``level0_height_px`` and ``tiles``, the number of tiles.
 
     Raises:
         InputError: the slide is unreadable, has no mpp, no tissue or no entity, or its file of cells cannot be used.
@@ -60,7 +60,7 @@ def stream_slide(
         for batch in DataLoader(dataset, batch_size=None, num_workers=num_workers):
             if isinstance(batch, InputError):
                 raise batch
-            samples, where = batch[0], np.asarray(batch[1])  # which a loader has made a tensor
+            samples, where = batch[0], np.asarray(batch[1])  # the data loader converts it to a tensor
             found += len(where)
             if samples is not None:
                 yield samples, where, dict(about)
@@ -71,11 +71,10 @@ def stream_slide(
 
 
 class _SlideTiles(Dataset):
-    """Batches of a slide's tiles: samples, None without any, and the locations of those that have an entity.
+    """Batches of a slide's tiles: samples (None if there are none), and the locations of the tiles with an entity.
 
-    In place of a batch that cannot be read stands the InputError that says why.
-
-    An exception that crosses from a worker process would lose its one line in a traceback.
+    A batch that cannot be read is replaced by the InputError with the reason. If a worker process raised it, the
+    message would be hidden in a traceback.
     """
 
     def __init__(
@@ -108,7 +107,7 @@ class _SlideTiles(Dataset):
 def _samples(
     pixels: np.ndarray, locations: np.ndarray, to_sample: Callable[..., Data], cells: RowCells | None
 ) -> tuple[list[Data], np.ndarray]:
-    """Samples of tiles (N, S, S, 3) and their locations; those that show no entity are left out."""
+    """Return samples of tiles (N, S, S, 3) and their locations; tiles without an entity are skipped."""
     samples, kept = [], []
     for number, (image, location) in enumerate(zip(pixels, locations.tolist(), strict=True)):
         known = {} if cells is None else {"outlines": cells.outlines(location, len(image))}
@@ -121,7 +120,7 @@ def _samples(
 
 
 class PlainTiles(Dataset):
-    """Batches of plain tiles: (samples, row ids, places, row id -> why it cannot be used)."""
+    """Batches of plain tiles: (samples, row ids, locations, row id -> reason why it cannot be used)."""
 
     def __init__(
         self, rows: list[ManifestRow], recipe: TileRecipe, to_sample: Callable[..., Data], batch_tiles: int

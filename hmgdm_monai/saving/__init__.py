@@ -1,1 +1,1 @@
-"""Trained networks as files and folders."""
+"""Save trained networks to files and folders, and load them."""

@@ -1,4 +1,4 @@
-"""A trained classifier in one file: its state dict, with class names and the settings that its tiles are made with."""
+"""A trained classifier in one file: state dict, class names, and the settings that make its tiles."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ MODES = ("linear", "knn", "finetune")
 
 
 class Classifier(NamedTuple):
-    """A classifier ready for use, in evaluation mode on the CPU.
+    """A classifier ready for use, on the CPU, in evaluation mode.
 
     Attributes:
-        network: images, or samples that its encoder has prepared, to logits (B, K).
-        classes: K names, in the order of the logits.
+        network: maps images, or samples that its encoder has prepared, to logits (B, K).
+        classes: K class names, in the order of the logits.
         mode: "linear", "knn" or "finetune".
-        settings: of the head, those of :func:`build_classifier`.
-        run_settings: of the pretrained model; tile size, mpp and superpixels among them.
-        patients: those whose tiles it was fitted to or chosen by; it must not be judged on them.
+        settings: settings of the head; see :func:`build_classifier`.
+        run_settings: settings of the pretraining run, among them tile size, mpp and superpixels.
+        patients: patients whose tiles were used for training or for choosing settings. Do not evaluate on them.
         fold: number of the fold that it was tested on.
 
     Example:
@@ -51,7 +51,10 @@ class Classifier(NamedTuple):
     fold: int
 
     def digest(self) -> str:
-        """SHA-256 of all that its scores depend on but the making of tiles: weights, mode and classes."""
+        """Return the SHA-256 of everything that determines the scores of a tile: weights, mode and classes.
+
+        The settings that make tiles are not part of it.
+        """
         sha = hashlib.sha256(repr((self.mode, self.classes, self.network.encoder.digest())).encode())
         for name, value in sorted(self.network.state_dict().items()):
             if name.split(".")[-1] != DESCRIPTION:
@@ -60,15 +63,15 @@ class Classifier(NamedTuple):
 
 
 def build_classifier(encoder: TileEncoder, mode: str, settings: Mapping[str, Any]) -> TileClassifier:
-    """An untrained classifier of a mode.
+    """Build an untrained classifier.
 
     Args:
-        encoder: to copy.
-        mode: of :data:`MODES`.
-        settings: arguments of the head, those of :class:`GatedTileClassifier` for "finetune".
+        encoder: tile encoder; it is copied.
+        mode: one of :data:`MODES`.
+        settings: arguments of the head; for "finetune", those of :class:`GatedTileClassifier`.
 
     Raises:
-        InputError: an unknown mode.
+        InputError: the mode is unknown.
 
     Example:
         >>> import torch
@@ -87,7 +90,7 @@ def build_classifier(encoder: TileEncoder, mode: str, settings: Mapping[str, Any
 
 
 def check_mode(mode: str) -> None:
-    """Raise an InputError for a mode that there is not."""
+    """Raise an InputError if the mode is unknown."""
     if mode not in MODES:
         raise InputError(f"classification has no mode {mode!r}; choose one of {', '.join(MODES)}")
 
@@ -101,16 +104,16 @@ def save_classifier(
     patients: Sequence[str],
     fold: int,
 ) -> None:
-    """Write a classifier, whole or not at all.
+    """Write a classifier to a file, completely or not at all.
 
     Args:
-        path: of the file.
-        network: of :func:`build_classifier`, trained.
-        mode: that it was built for.
-        settings: that it was built from.
-        classes: K names, in the order of the logits.
-        patients: those whose tiles took part in training or in choosing.
-        fold: its number.
+        path: path of the file.
+        network: trained network of :func:`build_classifier`.
+        mode: mode that the network was built with.
+        settings: settings that the network was built with.
+        classes: K class names, in the order of the logits.
+        patients: patients whose tiles were used for training or for choosing settings.
+        fold: number of the fold.
 
     Raises:
         InputError: the disk is full.
@@ -134,14 +137,14 @@ def save_classifier(
 
 
 def load_classifier(path: Path | str | None = None) -> Classifier:
-    """Build a classifier from a file of :func:`save_classifier`.
+    """Load a classifier from a file of :func:`save_classifier`.
 
     Args:
-        path: of the file, such as a ``classifier_fold*.pt`` of a run of ``classify.json``; None is the classifier that
-            the bundle ships.
+        path: path of the file, e.g. ``classifier_fold*.pt`` of a run of ``classify.json``; None loads the classifier of
+            the bundle.
 
     Raises:
-        InputError: no such file, a damaged one, or one of another kind or format.
+        InputError: the file is missing, damaged, or of another kind or format.
 
     Example:
         >>> from hmgdm_monai import load_classifier

@@ -1,4 +1,4 @@
-"""How large a network its settings declare, known before it is built: a small file must not ask for gigabytes."""
+"""Check how large a network is before it is built: a small file must not request gigabytes of memory."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-FREE_BYTES = 64 * 2**20  # beyond its weights: tables that are computed, not stored
+FREE_BYTES = 64 * 2**20  # allowed beyond the weights, for tables that are computed and not stored
 
 
 def check_declared_size(build: Callable[[], nn.Module], weights: Mapping[str, Tensor]) -> None:
-    """Build a network without memory, and compare it with the weights that it is to take.
+    """Build a network without allocating memory, and compare its size with the weights in the file.
 
     Args:
-        build: makes the network; called on the meta device.
-        weights: of the file that the settings come from.
+        build: builds the network; called on the meta device.
+        weights: weights in the file that the settings come from.
 
     Raises:
-        ValueError: the settings declare a far larger network than the weights are for.
+        ValueError: the settings declare a network that is much larger than the weights.
     """
     with torch.device("meta"):
         network = build()

@@ -1,4 +1,4 @@
-"""The pretrained encoder in one file: its state dict, with what it is built from."""
+"""The pretrained encoder in one file: state dict and settings."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ ADVICE = "give a model.pt of train.json or dirl.json"
 
 
 def save_encoder(path: Path | str, encoder: TileEncoder) -> None:
-    """Write an encoder with its settings, whole or not at all.
+    """Write an encoder and its settings to a file, completely or not at all.
 
     Args:
-        path: of the file.
-        encoder: of any kind.
+        path: path of the file.
+        encoder: tile encoder of any kind.
 
     Raises:
         InputError: the disk is full.
@@ -34,14 +34,14 @@ def save_encoder(path: Path | str, encoder: TileEncoder) -> None:
 
 
 def load_encoder(path: Path | str | None = None) -> TileEncoder:
-    """Build an encoder from a file of :func:`save_encoder`, on the CPU, in evaluation mode.
+    """Load an encoder from a file of :func:`save_encoder`, on the CPU, in evaluation mode.
 
     Args:
-        path: of the file; or a folder in the layout of the hub, see :func:`hmgdm_monai.saving.hub.from_pretrained`.
-            None is the encoder that the bundle ships.
+        path: path of the file, or a folder in the layout of the Hugging Face hub (see
+            :func:`hmgdm_monai.saving.hub.from_pretrained`). None loads the encoder of the bundle.
 
     Raises:
-        InputError: no such file, a damaged one, or one of another kind or format.
+        InputError: the file is missing, damaged, or of another kind or format.
 
     Example:
         >>> from hmgdm_monai import load_encoder
@@ -57,7 +57,7 @@ def load_encoder(path: Path | str | None = None) -> TileEncoder:
     if not Path(path).is_file():
         raise InputError(
             f"{path}: no pretrained model there; run the training first (python -m monai.bundle run training "
-            "--config_file bundle/configs/train.json), or give the path of another"
+            "--config_file bundle/configs/train.json), or give the path of another model"
         )
     description, state = read_model(path, CONTENT, ADVICE)
     with refused(path, ADVICE):

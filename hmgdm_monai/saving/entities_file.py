@@ -1,4 +1,4 @@
-"""An entity encoder in one file: weights, kind and settings."""
+"""An entity encoder in one file: kind, settings and weights."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ ADVICE = "give entities.pt of a run of train_entities.json"
 
 
 def save_entities(path: Path | str, entities: EntityEncoder) -> None:
-    """Write an entity encoder, whole or not at all: kind, settings and weights."""
+    """Write kind, settings and weights of an entity encoder to a file, completely or not at all."""
     write_model(path, CONTENT, entities.state_dict(), {"kind": entities.kind, "settings": dict(entities.settings)})
 
 
 def load_entities(path: Path | str) -> EntityEncoder:
-    """An entity encoder from a file of :func:`save_entities`, frozen, on the CPU.
+    """Load an entity encoder from a file of :func:`save_entities`, frozen, on the CPU.
+
+    Args:
+        path: path of the file.
 
     Raises:
-        InputError: no such file, a damaged one, or one of another kind or format.
+        InputError: the file is missing, damaged, or of another kind or format.
     """
     description, state = read_model(path, CONTENT, ADVICE)
     with refused(path, ADVICE):

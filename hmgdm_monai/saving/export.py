@@ -1,4 +1,4 @@
-"""Classifiers as networks of plain tensors, that leave Python: TorchScript, torch.export, ONNX."""
+"""Export classifiers to formats that run without this package: TorchScript, torch.export, ONNX."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ FORMATS = ("pt2", "ts", "onnx")  # torch.export, TorchScript by tracing, ONNX
 
 
 class ExportableClassifier(nn.Module, ABC):
-    """Logits (1, K) of one tile from tensors; :meth:`inputs` makes those of an image, outside the exported network.
+    """A network that maps tensors to the logits (1, K) of one tile.
+
+    :meth:`inputs` makes the tensors of an image. It is not part of the exported network.
 
     Args:
-        network: on the CPU, in evaluation mode.
+        network: classifier on the CPU, in evaluation mode.
     """
 
     input_names: tuple[str, ...]
@@ -35,24 +37,27 @@ class ExportableClassifier(nn.Module, ABC):
 
     @abstractmethod
     def inputs(self, image: Tensor) -> tuple[Tensor, ...]:
-        """What the network takes of a tile (3, S, S) uint8."""
+        """Return the input tensors of the network for a tile (3, S, S) uint8."""
 
     @abstractmethod
     def dynamic_shapes(self) -> tuple[dict[int, Any], ...]:
-        """Of each input the dimensions that change from tile to tile."""
+        """Return, for each input, the dimensions that change from tile to tile."""
 
 
 class ExportableGraphClassifier(ExportableClassifier):
-    """Of an encoder of kind "hmgdm". Entities and their graph are inputs, since they cannot be exported.
+    """A classifier with an encoder of kind "hmgdm". The entity graph is an input, because it cannot be exported.
 
-    Superpixels grow and merge by a loop over pixels in compiled Python (numba): TorchScript, ``torch.export`` and ONNX
-    know no such thing. A caller makes them by ``encoder.to_sample`` or by a program of its own: a vertex for each
-    superpixel, at its centroid; an edge for each pair that touches. All behind them is in the exported file: backbone,
-    pooling, graph encoder, head.
+    Superpixels are grown and merged by a loop over pixels in compiled Python (numba), which TorchScript,
+    ``torch.export`` and ONNX cannot represent. The caller makes the graph, by ``encoder.to_sample`` or by another
+    program: one vertex per superpixel, at its centroid, and one edge per pair of touching superpixels. The exported
+    file contains everything after that: backbone, pooling, graph encoder, head.
+
+    Args:
+        network: classifier on the CPU, in evaluation mode.
 
     Raises:
-        InputError: the entities are no backbone's maps of the tile alone (windows and shapes are made outside of
-            tensors), or a backbone is a file itself.
+        InputError: the entities do not come from backbones with view "tile" and without shape channels (windows and
+            shapes are not computed by tensor operations), or a backbone is an exported file itself.
     """
 
     input_names = ("image", "label_map", "edge_index", "pos")
@@ -62,23 +67,25 @@ class ExportableGraphClassifier(ExportableClassifier):
         entities = network.encoder.entities
         if not isinstance(entities, BackboneEntities) or entities.view != "tile" or entities.shape_channels:
             raise InputError(
-                "only entities of a backbone can be exported, with view tile and without shape_channels; "
-                "windows and shapes are made outside of tensors"
+                "only entities of a backbone with view tile and without shape_channels can be exported; "
+                "windows and shapes are not computed by tensor operations"
             )
         files = [backbone.name for backbone in entities.backbones if isinstance(backbone, ExportedBackbone)]
         if files:
-            raise InputError(f"backbone {files[0]}: is an exported file itself, which cannot be put into another")
+            raise InputError(
+                f"backbone {files[0]}: is an exported file itself, which cannot be part of another exported file"
+            )
 
     def forward(self, image: Tensor, label_map: Tensor, edge_index: Tensor, pos: Tensor) -> Tensor:
-        """Logits (1, K).
+        """Return logits (1, K).
 
         Args:
             image: (1, 3, S, S) uint8.
-            label_map: (1, S, S) int32, entity of each pixel, -1 where there is none.
+            label_map: (1, S, S) int32, entity of each pixel; -1 for pixels without entity.
             edge_index: (2, E) int64, each undirected edge once.
-            pos: (V, 2) float32, centroids as shares of the tile's sides.
+            pos: (V, 2) float32, centroids as fractions of the tile's sides.
         """
-        # All vertices are of one graph. Said here, since a graph that stands alone counts its vertices in Python.
+        # All vertices belong to one graph. `batch` is set because a single graph would count its vertices in Python.
         graph = EntityGraph(
             image=image,
             label_map=label_map,
@@ -89,39 +96,46 @@ class ExportableGraphClassifier(ExportableClassifier):
         return self.network(self.network.encoder.prepare(graph))
 
     def inputs(self, image: Tensor) -> tuple[Tensor, ...]:
-        """The tile, its entities, their edges and positions."""
+        """Return the tile, its entities, their edges and their positions."""
         graph = self.network.encoder.to_sample(image)
         return tuple(graph[name] for name in self.input_names)
 
     def dynamic_shapes(self) -> tuple[dict[int, Any], ...]:
-        """V and E."""
+        """Return the dimensions V (vertices) and E (edges)."""
         vertices, edges = torch.export.Dim("V", min=2), torch.export.Dim("E", min=2)
         return {}, {}, {1: edges}, {0: vertices}
 
 
 class ExportableImageClassifier(ExportableClassifier):
-    """Of an encoder of kind "vit": images in, without anything before them but the stain normalization, if any."""
+    """A classifier with an encoder of kind "vit". Its input is the image, stain-normalized if the encoder uses that.
+
+    Args:
+        network: classifier on the CPU, in evaluation mode.
+    """
 
     input_names = ("image",)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits (1, K) of a tile (1, 3, S, S), float32 of values 0 to 255."""
+        """Return logits (1, K) of a tile (1, 3, S, S), float32, with values from 0 to 255."""
         return self.network(Data(image=image))
 
     def inputs(self, image: Tensor) -> tuple[Tensor, ...]:
-        """The tile, its stain normalized where the encoder wants that."""
+        """Return the tile, stain-normalized if the encoder uses stain normalization."""
         return (self.network.encoder.to_sample(image).image.float(),)
 
     def dynamic_shapes(self) -> tuple[dict[int, Any], ...]:
-        """None: a tile is of the size of training."""
+        """Return no dimension: all tiles have the size of the training tiles."""
         return ({},)
 
 
 def exportable(network: TileClassifier) -> ExportableClassifier:
-    """The classifier as a network of tensors.
+    """Return the classifier as a network whose inputs are tensors.
+
+    Args:
+        network: trained classifier.
 
     Raises:
-        InputError: there is no such form of its kind of encoder.
+        InputError: encoders of this kind cannot be exported.
     """
     kinds = {"hmgdm": ExportableGraphClassifier, "vit": ExportableImageClassifier}
     encoder = network.encoder
@@ -132,15 +146,15 @@ def exportable(network: TileClassifier) -> ExportableClassifier:
 
 @torch.no_grad()
 def export(network: ExportableClassifier, image: Tensor, path: Path) -> None:
-    """Write the network to ``path``, in the format of its ending.
+    """Write the network to ``path``; the file name extension chooses the format.
 
     Args:
-        network: to export.
-        image: (3, S, S) uint8, a tile like those to come.
-        path: ends in one of :data:`FORMATS`.
+        network: network to export.
+        image: (3, S, S) uint8, an example tile.
+        path: file name that ends in one of :data:`FORMATS`.
 
     Raises:
-        InputError: another ending.
+        InputError: the extension is unknown.
     """
     example = network.inputs(image)
     kind = path.suffix[1:]
@@ -161,11 +175,11 @@ def export(network: ExportableClassifier, image: Tensor, path: Path) -> None:
             external_data=False,
         )
     else:
-        raise InputError(f"{path}: the format is told by the ending, one of {', '.join(FORMATS)}")
+        raise InputError(f"{path}: the file name must end in one of {', '.join(FORMATS)}, which chooses the format")
 
 
 def load_exported(path: Path) -> Callable[[tuple[Tensor, ...]], Tensor]:
-    """A file of :func:`export` as a function of its inputs, that runs without any of our code."""
+    """Load a file of :func:`export` as a function of its inputs, which runs without code of this package."""
     if path.suffix in (".ts", ".pt2"):
         module = torch.jit.load(str(path)) if path.suffix == ".ts" else torch.export.load(path).module()
 

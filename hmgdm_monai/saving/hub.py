@@ -1,4 +1,4 @@
-"""The encoder as a folder in the layout of the Hugging Face hub: config.json, model.safetensors, README.md. Offline."""
+"""The encoder as an offline folder in the hub's layout: config.json, model.safetensors, README.md."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ def save_pretrained(
     data_statement: str | None = None,
     license: str | None = None,
 ) -> Path:
-    """Write an encoder as a folder that can be uploaded to a hub as it is.
+    """Write an encoder as a folder that can be uploaded to the Hugging Face hub.
 
-    ``config.json`` holds kind, settings and run settings, from which the encoder is built again, and the SHA-256 of the
-    weights; of paths among the run settings (the manifest's) only the file's name stays. It is written last: a folder
-    whose writing was interrupted has none, or one whose digest does not match, and is refused by
-    :func:`from_pretrained`.
+    ``config.json`` holds kind, settings and run settings, from which the encoder is built, and the SHA-256 of the
+    weights. Paths in the run settings (e.g. the manifest) are reduced to file names. ``config.json`` is written last:
+    if writing is interrupted, the folder has no config, or one whose digest does not match, and :func:`from_pretrained`
+    refuses it.
 
     Args:
-        encoder: any kind; asked for ``description()`` and ``weights()``.
-        folder: made where missing; the three files in it are replaced.
+        encoder: encoder of any kind; its ``description()`` and ``weights()`` are used.
+        folder: output folder; created if missing. The three files in it are replaced.
         name: title of the model card.
-        data_statement: what the model was trained on and who may use it, in Markdown; None: the card says that it was
-            not told.
-        license: identifier of the hub, such as "apache-2.0"; None for "unknown".
+        data_statement: what the model was trained on and who may use it, in Markdown; if None, the card says that this
+            was not stated.
+        license: license identifier of the hub, such as "apache-2.0"; None for "unknown".
 
     Returns:
         The folder.
@@ -55,7 +55,7 @@ def save_pretrained(
     from safetensors.torch import save
 
     folder = Path(folder)
-    # Tensors that share memory, and views, are no safetensors.
+    # safetensors does not accept views or tensors that share memory.
     weights = {key: value.detach().cpu().contiguous().clone() for key, value in encoder.weights().items()}
     content = save(weights, metadata={"format": "pt"})
     config = {
@@ -76,17 +76,20 @@ def save_pretrained(
 
 
 def from_pretrained(folder: Path | str) -> TileEncoder:
-    """Build an encoder from a folder of :func:`save_pretrained`, on the CPU, in evaluation mode.
+    """Load an encoder from a folder of :func:`save_pretrained`, on the CPU, in evaluation mode.
 
-    Nothing is downloaded: ``folder`` is a path, never the name of a repository. Nothing in it is run: weights are read
-    as safetensors alone, and code or pickles beside them are not looked at.
+    Nothing is downloaded: ``folder`` is a path, never the name of a repository. No code of the folder is run: weights
+    are read as safetensors only, and code or pickles in the folder are not read.
+
+    Args:
+        folder: path of the folder.
 
     Raises:
-        InputError: no such folder, a file that is missing, damaged or of another version, or one outside the folder.
+        InputError: the folder is missing, or a file is missing, damaged, of another version, or outside the folder.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(f"{folder}: there is no such folder; download the model first, nothing is fetched here")
+        raise InputError(f"{folder}: there is no such folder; download the model first, nothing is downloaded here")
     config = _read_config(folder)
     weights = _read_weights(folder, config)
     try:
@@ -128,7 +131,7 @@ def _read_weights(folder: Path, config: Mapping[str, Any]) -> dict[str, torch.Te
 
     if not config["weights"].endswith(".safetensors"):
         raise InputError(
-            f"{folder / CONFIG}: names {config['weights']!r} as weights, which are read as safetensors alone"
+            f"{folder / CONFIG}: names {config['weights']!r} as weights, but weights are read as safetensors only"
         )
     path = _inside(folder, config["weights"])
     try:
@@ -136,14 +139,14 @@ def _read_weights(folder: Path, config: Mapping[str, Any]) -> dict[str, torch.Te
         weights = load(content)
     except (OSError, SafetensorError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:120]
-        raise InputError(f"{path}: no safetensors file, or damaged ({reason}); download it again") from error
+        raise InputError(f"{path}: is no safetensors file, or is damaged ({reason}); download it again") from error
     if hashlib.sha256(content).hexdigest() != config.get("weights_sha256"):
-        raise InputError(f"{path}: is not the file that {CONFIG} tells of (another SHA-256); download it again")
+        raise InputError(f"{path}: is not the file that {CONFIG} describes (another SHA-256); download it again")
     return weights
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """A file of the folder that stands in it, not beyond a path or a link that leads out."""
+    """Return the path of a file in the folder; refuse names and links that lead out of the folder."""
     path = folder / name
     if Path(name).name != name or path.resolve().parent != folder.resolve():
         raise InputError(f"{path}: leads out of the folder {folder}; copy the file itself into the folder")
@@ -155,7 +158,7 @@ def _inside(folder: Path, name: str) -> Path:
 
 
 def _without_folders(value: Any) -> Any:
-    """Settings with the names of files in place of their paths, which tell of the machine that trained."""
+    """Return the settings with file names in place of paths, because paths reveal details of the training machine."""
     if isinstance(value, Mapping):
         return {str(key): _without_folders(part) for key, part in value.items()}
     if isinstance(value, list | tuple):

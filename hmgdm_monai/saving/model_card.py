@@ -1,4 +1,4 @@
-"""The card of a model: what it is, what tiles it wants, what it was trained on, in Markdown with YAML before it."""
+"""The model card, as Markdown with a YAML header: what the model is, which tiles it needs, its training data."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 _NOT_TOLD = (
-    "Not told by whoever exported the model. Ask them before you use it: what a model was trained on decides where it "
-    "holds, and who may use it."
+    "Not stated by the person who exported the model. Ask them before you use it: the training data decide where the "
+    "model is valid, and who may use it."
 )
 _METHODS = {
     "hmgdm": (
-        "H-MGDM: the tile is cut into superpixels; a frozen backbone describes each and each pair that touches; "
-        "the encoder of that graph was trained without labels by diffusion on the masked part of the graph.",
+        "H-MGDM: the tile is cut into superpixels. A frozen backbone describes each superpixel and each pair of "
+        "touching superpixels. The graph encoder was trained without labels by diffusion on the masked part of the "
+        "graph.",
         "Zhuang et al. Dynamic Entity-Masked Graph Diffusion Model for Histopathological Image Representation "
         "Learning. AAAI 2025. https://arxiv.org/abs/2412.10482",
         "graph-neural-network",
@@ -40,14 +41,14 @@ with torch.inference_mode():
 def model_card(
     config: Mapping[str, Any], weight_bytes: int, name: str, data_statement: str | None, license: str | None
 ) -> str:
-    """Text of the card.
+    """Return the text of the card.
 
     Args:
-        config: of :func:`hmgdm_monai.saving.hub.save_pretrained`.
-        weight_bytes: size of the file of weights.
-        name: of the model.
-        data_statement: see there.
-        license: see there.
+        config: config of :func:`hmgdm_monai.saving.hub.save_pretrained`.
+        weight_bytes: size of the file of weights in bytes.
+        name: name of the model.
+        data_statement: what the model was trained on and who may use it, in Markdown; None if not stated.
+        license: license identifier; None for "unknown".
     """
     from huggingface_hub import ModelCardData
 
@@ -68,20 +69,20 @@ def model_card(
         f"Embeddings of H&E-stained tiles of tissue. {method}",
         "For research only. Not a medical device, and not for diagnosis or any clinical decision.",
         "## Tiles",
-        "Tiles must come at the scale that the model was trained at.",
+        "Tiles must have the scale of the training tiles.",
         "\n".join(["| | |", "|---|---|", *tiles]),
         "## Use",
-        "Download this folder, then, with "
-        f"{config['library_name']} {config['library_version']} installed and without a network:",
+        f"Install {config['library_name']} {config['library_version']} and download this folder. The following code "
+        "needs no network connection:",
         _CODE.format(size=int(about[_SIDE] or 256)),
         "## Training data",
         data_statement or _NOT_TOLD,
         "## Limits",
-        "A representation learned on one organ, stain or scanner may not carry over to another. Nothing about the "
-        "model's performance follows from this card.",
+        "A representation learned on one organ, stain or scanner may not work on another. This card says nothing about "
+        "the model's performance.",
         "## Files",
         "`config.json`: settings from which the networks are built. "
-        f"`model.safetensors`: {weight_bytes / 1e6:.1f} MB of weights; no pickle is read.",
+        f"`model.safetensors`: {weight_bytes / 1e6:.1f} MB of weights; no pickle file is read.",
     ]
     if reference is not None:
         parts += ["## Citation", reference]
@@ -89,7 +90,7 @@ def model_card(
 
 
 def _about_tiles(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """What a recipe says of the tiles, by what it is; None where it does not say."""
+    """Return the properties of the tiles in a recipe, by description; None for a property that is not set."""
     spec = recipe.get("tile_spec") or {}
     steps = (recipe.get("transforms") or {}).get("transforms", [])
     named = {str(step.get("_target_")).rsplit(".", 1)[-1]: step for step in steps}

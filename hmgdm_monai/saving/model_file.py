@@ -1,7 +1,8 @@
-"""Model files: the state dict of a network, with a description of the network in PyTorch's own extra state.
+"""Model files: the state dict of a network, with a description of the network as PyTorch's extra state.
 
-``network.load_state_dict(torch.load(path, weights_only=True))`` loads such a file, and so does MONAI. The description
-is a tensor of JSON bytes under :data:`DESCRIPTION`, since MONAI's ``copy_model_state`` asks every entry for its shape.
+``network.load_state_dict(torch.load(path, weights_only=True))`` loads such a file, and MONAI loads it too. The
+description is a tensor of JSON bytes under the name :data:`DESCRIPTION`, because MONAI's ``copy_model_state`` needs the
+shape of every entry.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from hmgdm_monai.errors import InputError
 from hmgdm_monai.saving.declared_size import check_declared_size
 
 FORMAT = 4
-DESCRIPTION = "_extra_state"  # PyTorch's name of what get_extra_state gives
-OLD_FORMATS = ("format", "classifier_format")  # where files before format 4 kept their number
+DESCRIPTION = "_extra_state"  # PyTorch's name for the result of get_extra_state
+OLD_FORMATS = ("format", "classifier_format")  # names of the format number in files before format 4
 
-# What the constructor of a network, or load_state_dict, may raise for settings that make no sense.
+# What the constructor of a network, or load_state_dict, may raise for invalid settings.
 BAD_SETTINGS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
@@ -34,7 +35,7 @@ class ModelFile(NamedTuple):
 
     Attributes:
         description: what the network is built from, without content, format and digest.
-        state: of the network, its own description included.
+        state: state dict of the network, including its own description.
     """
 
     description: dict[str, Any]
@@ -42,31 +43,31 @@ class ModelFile(NamedTuple):
 
 
 def write_model(path: Path | str, content: str, state: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
-    """Write a model file, whole or not at all.
+    """Write a model file, completely or not at all.
 
     Args:
-        path: of the file.
-        content: what is in it, such as "encoder"; :func:`read_model` asks for it.
+        path: path of the file.
+        content: kind of content, such as "encoder"; :func:`read_model` checks it.
         state: state dict of the network. An entry :data:`DESCRIPTION` is replaced.
-        description: what the network is built from, as JSON knows it.
+        description: what the network is built from, as values that JSON can store.
     """
     tensors = {name: value.detach().cpu() for name, value in state.items() if name != DESCRIPTION}
-    # By way of JSON, since the digest must be that of what is read.
+    # Converted to JSON and back, so that the digest is that of the values that are read.
     stored = json.loads(json.dumps({"content": content, "format": FORMAT, **description}))
     stored["sha256"] = _digest(stored, tensors)
     write_checkpoint(path, {**tensors, DESCRIPTION: json_to_tensor(stored)})
 
 
 def read_model(path: Path | str, content: str, advice: str) -> ModelFile:
-    """Read a model file, and check that it holds what was written.
+    """Read a model file and check its digest.
 
     Args:
-        path: of the file.
-        content: what must be in it.
-        advice: what to do where it is not, as the end of a sentence.
+        path: path of the file.
+        content: kind of content that the file must have.
+        advice: what the user can do if it has another content, as the end of a sentence.
 
     Raises:
-        InputError: no such file, a damaged one, or one of another content or format.
+        InputError: the file is missing, damaged, or of another content or format.
     """
     saved = read_checkpoint(path)
     if not isinstance(saved, dict):
@@ -76,7 +77,7 @@ def read_model(path: Path | str, content: str, advice: str) -> ModelFile:
         if old:
             raise InputError(
                 f"{path}: is a model file of format {old[0]}, this version reads format {FORMAT}; train again, "
-                "or take the model that the bundle ships"
+                "or use the model of the bundle"
             )
         raise InputError(f"{path}: is no {content}, since it has no description; {advice}")
     with refused(path, advice):
@@ -87,9 +88,9 @@ def read_model(path: Path | str, content: str, advice: str) -> ModelFile:
         digest = description.pop("sha256")
         tensors = {name: value for name, value in saved.items() if name != DESCRIPTION}
         if digest != _digest({"content": found, "format": number, **description}, tensors):
-            raise InputError(f"{path}: is damaged, its content has another SHA-256 than it tells; copy it again")
+            raise InputError(f"{path}: is damaged, its content has another SHA-256 than the file states; copy it again")
         if found != content:
-            raise InputError(f"{path}: holds the model of another kind: {found}, not {content}; {advice}")
+            raise InputError(f"{path}: holds a model of another kind: {found}, not {content}; {advice}")
     return ModelFile(description, saved)
 
 
@@ -97,16 +98,16 @@ def build_model(path: Path | str, build: Callable[[], nn.Module], state: Mapping
     """Build a network and load its weights.
 
     Args:
-        path: of the file that the state is from, for messages.
-        build: makes the network; called on the meta device first.
-        state: of :func:`read_model`.
-        advice: what to do where the two do not fit, as the end of a sentence.
+        path: path of the file that the state comes from, for messages.
+        build: builds the network; it is called on the meta device first.
+        state: state dict of :func:`read_model`.
+        advice: what the user can do if network and weights do not match, as the end of a sentence.
 
     Returns:
         The network, on the CPU, in evaluation mode.
 
     Raises:
-        InputError: the settings make no network, one far larger than the file, or one with other weights.
+        InputError: the settings are invalid, declare a network much larger than the file, or do not match the weights.
     """
     with refused(path, advice):
         check_declared_size(build, state)
@@ -122,12 +123,12 @@ def build_model(path: Path | str, build: Callable[[], nn.Module], state: Mapping
 
 
 def rewrite_model(source: Path | str, target: Path | str, change: Callable[[Any], Any]) -> None:
-    """Copy a model file with other descriptions.
+    """Copy a model file with changed descriptions.
 
     Args:
-        source: the file to copy.
-        target: the file to write, whole or not at all.
-        change: from a description to the one to write, of the network and of each of its parts.
+        source: file to copy.
+        target: file to write, completely or not at all.
+        change: maps a description to the new one; called for the network and for each of its parts.
 
     Raises:
         InputError: ``source`` is no model file.
@@ -146,7 +147,7 @@ def rewrite_model(source: Path | str, target: Path | str, change: Callable[[Any]
 
 @contextmanager
 def refused(path: Path | str, advice: str) -> Iterator[None]:
-    """Turn what settings without sense raise into one line for the user, which names the file."""
+    """Turn exceptions caused by invalid settings into one line for the user that names the file."""
     try:
         yield
     except InputError as error:
@@ -159,7 +160,7 @@ def refused(path: Path | str, advice: str) -> Iterator[None]:
 
 
 def _digest(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of a description and of tensors: names, types, shapes and bytes."""
+    """Return the SHA-256 of a description and of tensors: names, types, shapes and bytes."""
     sha = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
     for name, value in sorted(tensors.items()):
         sha.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())

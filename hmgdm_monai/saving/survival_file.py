@@ -1,4 +1,4 @@
-"""A trained survival model in one file: aggregator, loss, and what turns its risks into groups and curves."""
+"""A trained survival model in one file: aggregator, loss, and the values that turn risks into groups and curves."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ ADVICE = "give a fold_*.pt of survival.json"
 
 @dataclass
 class SurvivalModel:
-    """An aggregator with its loss, as trained on one fold.
+    """An aggregator and its loss, trained on one fold.
 
     Attributes:
-        network: in evaluation mode.
-        loss: turns outputs into risks, higher = earlier death.
+        network: aggregator, in evaluation mode.
+        loss: turns outputs into risks; higher = earlier death.
         settings: name and settings of aggregator and loss.
-        median_risk: of the training patients; above it is high risk.
-        baseline_times, baseline_log_hazard: (T,) logarithm of the cumulative baseline hazard of the training patients
-            (Breslow); empty for a discrete-time model, whose outputs are its curve.
-        about: what else the run wants kept: fold, patients, graph settings, encoder.
+        median_risk: median risk of the training patients; a higher risk is "high risk".
+        baseline_times: (T,) times of the baseline hazard; empty for a discrete-time model, whose outputs are its curve.
+        baseline_log_hazard: (T,) logarithm of the cumulative baseline hazard of the training patients (Breslow); empty
+            for a discrete-time model.
+        about: further values that the run keeps: fold, patients, graph settings, encoder.
     """
 
     network: BagAggregator
@@ -44,10 +45,14 @@ class SurvivalModel:
     about: dict[str, Any]
 
     def survival(self, output: Tensor, times: np.ndarray) -> np.ndarray:
-        """Probability (B, T) to outlive each of ``times``, from outputs (B, K).
+        """Return the probability (B, T) to live longer than each of ``times``, from outputs (B, K).
 
-        A step function: of Breslow's baseline for a Cox model; for a discrete-time one it falls at the intervals' ends,
-        and stays as it is within the last, which has none.
+        The curve is a step function. For a Cox model it comes from Breslow's baseline. For a discrete-time model it
+        falls at the end of each interval, and it is constant within the last interval, which has no end.
+
+        Args:
+            output: (B, K) outputs of the network.
+            times: (T,) times in the unit of the training data.
         """
         if isinstance(self.loss, DiscreteTimeNLL):
             steps, curve = self.loss.cuts.cpu().numpy(), self.loss.survival(output.detach().double()).cpu().numpy()
@@ -60,18 +65,24 @@ class SurvivalModel:
 
 
 def breslow_baseline(risk: np.ndarray, time: np.ndarray, event: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Times (T,) and log cumulative baseline hazard (T,) of log hazard ratios: scikit-survival's Breslow estimator."""
+    """Return times (T,) and log cumulative baseline hazard (T,), by scikit-survival's Breslow estimator.
+
+    Args:
+        risk: (P,) log hazard ratios.
+        time: (P,) times.
+        event: (P,) 1 = died, 0 = censored.
+    """
     from sksurv.linear_model.coxph import BreslowEstimator
 
     shift = float(np.max(risk))  # exp must not overflow
     found = BreslowEstimator().fit(risk - shift, np.asarray(event).astype(bool), np.asarray(time, float))
-    with np.errstate(divide="ignore"):  # no hazard before the first death
+    with np.errstate(divide="ignore"):  # the hazard is zero before the first death
         log_hazard = np.log(found.cum_baseline_hazard_.y) - shift
     return torch.from_numpy(np.array(found.cum_baseline_hazard_.x)), torch.from_numpy(log_hazard)
 
 
 def save_survival_model(path: Path | str, model: SurvivalModel) -> None:
-    """Write a model, whole or not at all."""
+    """Write a model to a file, completely or not at all."""
     about = {
         "settings": model.settings,
         "median_risk": model.median_risk,
@@ -83,10 +94,13 @@ def save_survival_model(path: Path | str, model: SurvivalModel) -> None:
 
 
 def load_survival_model(path: Path | str) -> SurvivalModel:
-    """Read a model of :func:`save_survival_model`, on the CPU, in evaluation mode.
+    """Load a model from a file of :func:`save_survival_model`, on the CPU, in evaluation mode.
+
+    Args:
+        path: path of the file.
 
     Raises:
-        InputError: no such file, a damaged one, or one of another kind or format.
+        InputError: the file is missing, damaged, or of another kind or format.
     """
     description, state = read_model(path, CONTENT, ADVICE)
     with refused(path, ADVICE):

@@ -1,4 +1,4 @@
-"""Tile encoders without weights, from the settings that were saved with their weights."""
+"""Build tile encoders without weights, from the settings that were saved with their weights."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ KINDS = (GraphTileEncoder.kind, ViTTileEncoder.kind)
 
 
 def build_tile_encoder(kind: str, settings: Mapping[str, Any], run_settings: Mapping[str, Any]) -> TileEncoder:
-    """A tile encoder without trained weights.
+    """Build a tile encoder without trained weights.
 
     Args:
         kind: "hmgdm" (entity graphs) or "vit" (images).
-        settings: of the networks; see :class:`GraphTileEncoder` and :class:`ViTTileEncoder`.
-        run_settings: of the run that trained it.
+        settings: settings of the networks; see :class:`GraphTileEncoder` and :class:`ViTTileEncoder`.
+        run_settings: settings of the run that trained the encoder.
 
     Raises:
-        InputError: there is no such kind, or a backbone that is not embedded is missing or differs.
+        InputError: the kind is unknown, or a backbone that is not embedded is missing or has another digest.
     """
     if kind == ViTTileEncoder.kind:
         return ViTTileEncoder(TileViT(**settings["vit"]), settings, run_settings)

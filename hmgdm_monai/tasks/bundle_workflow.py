@@ -1,4 +1,4 @@
-"""The bundle's commands as functions: what ``python -m monai.bundle run`` does, with errors and results of Python."""
+"""Run a config of the bundle from Python, like ``python -m monai.bundle run``, with Python errors and results."""
 
 from __future__ import annotations
 
@@ -19,22 +19,24 @@ ConfigFiles = str | Path | Sequence[str | Path]
 def run_bundle(
     config_file: ConfigFiles, manifest: Path | str, output_dir: Path | str, settings: Mapping[str, Any]
 ) -> Path:
-    """Run a config of the bundle to its end.
+    """Run a config of the bundle.
 
-    The threads of PyTorch and ``sys.excepthook``, which a config may set for its own process, are put back.
+    A config may change the number of PyTorch threads and ``sys.excepthook``; both are restored at the end.
 
     Args:
-        config_file: one or several, the later ones laid over the first: a path, or a name in the bundle's ``configs``.
+        config_file: one or several configs, later ones override earlier ones; each is a path, or a file name in the
+            bundle's ``configs``.
         manifest: path of the cohort's CSV.
-        output_dir: of the run.
-        settings: more of the config's settings, by the names of the command line. ``bundle_root`` is the folder that
-            holds ``configs`` and ``models``; without it :func:`~hmgdm_monai.saving.bundle_files.bundle_file` looks.
+        output_dir: output folder of the run.
+        settings: further settings of the config, with the names of the command line. ``bundle_root`` is the folder that
+            holds ``configs`` and ``models``; without it, :func:`~hmgdm_monai.saving.bundle_files.bundle_file` searches
+            for it.
 
     Returns:
         ``output_dir``.
 
     Raises:
-        InputError: no such config or setting, or whatever the run finds wrong with its input.
+        InputError: a config or setting does not exist, or the run cannot use its input.
     """
     given = {name: _plain(value) for name, value in settings.items()}
     root = given.pop("bundle_root", None)
@@ -58,7 +60,7 @@ def run_bundle(
         found = input_error_in(error)
         if found is None:
             raise
-        raise found from None  # the config parser wraps it, and its words would hide ours
+        raise found from None  # without the config parser's error, which would hide the message
     finally:
         sys.excepthook = hook
         torch.set_num_threads(threads)
@@ -66,7 +68,7 @@ def run_bundle(
 
 
 def _plain(value: Any) -> Any:
-    """A value as the command line would give it."""
+    """Return the value that the command line would give."""
     if isinstance(value, Path | torch.device):
         return str(value)
     return list(value) if isinstance(value, tuple) else value

@@ -1,4 +1,4 @@
-"""The denoising of a tile as a figure: what the model restores of its hidden superpixels, step by step."""
+"""A figure of the denoising of a tile: how the model restores hidden superpixels, step by step."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def denoising_figure(
     note: str | None = None,
     entities: str = "superpixels",
 ) -> Figure:
-    """Hide part of a tile's graph, restore it from noise, and draw the way.
+    """Hide a part of a tile's graph, restore it from noise, and draw the steps.
 
     Args:
-        superpixels: pictures of latents.
+        superpixels: index that finds a superpixel image for each latent.
         hmgdm: restores the latents of hidden entities; on the CPU, in evaluation mode.
-        noising: the forward process of its training.
+        noising: forward process of its training.
         image: (3, H, W) uint8, the tile.
         label_map: (1, H, W), its superpixels.
         latent: its latent graph.
-        num_steps: of the sampler, dividing the number of timesteps.
-        seed: of the split and of the noise.
-        note: small print at the foot.
-        entities: what the vertices are, in the plural.
+        num_steps: number of steps of the sampler; it must divide the number of timesteps.
+        seed: seed of the split and of the noise.
+        note: small print at the bottom.
+        entities: name of the vertices, in the plural.
     """
     from hmgdm_monai.visualize.denoising import draw_denoising, hidden_pixels
     from hmgdm_monai.visualize.paint import paint_superpixels

@@ -1,4 +1,4 @@
-"""What every figure says of its data."""
+"""The note that every figure shows about its data."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from hmgdm_monai.data.demo.cohort import MARKER
 
 
 def synthetic_note(manifest: Path | str) -> str | None:
-    """A line that says that the demo cohort is synthetic, where this is its manifest."""
+    """Return a line that says that the data are synthetic, if this is the manifest of the demo cohort."""
     drawn = (Path(manifest).parent / MARKER).exists()
     return "Synthetic demo cohort: drawn by a program, not tissue" if drawn else None

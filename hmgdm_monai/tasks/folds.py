@@ -13,13 +13,13 @@ from hmgdm_monai.errors import InputError
 
 @dataclass(frozen=True)
 class Fold:
-    """Indices of the samples of one fold, each (n,) int64, sorted; no group stands in two of them.
+    """Indices of the samples of one fold, each (n,) int64, sorted. No group is in two of the splits.
 
     Attributes:
-        train: what a model is fitted to.
-        val: what chooses the epoch and other settings.
-        test: what the fold reports on; nothing is chosen by it.
-        number: of the fold; the manifest's own where it gave folds.
+        train: samples that the model is fitted to.
+        val: samples that choose the epoch and other settings.
+        test: samples that the fold reports on; they choose nothing.
+        number: number of the fold; the number in the manifest if it contains folds.
     """
 
     train: np.ndarray
@@ -29,7 +29,7 @@ class Fold:
 
     @property
     def development(self) -> np.ndarray:
-        """All that is not tested: training and inner validation, sorted."""
+        """All samples that are not tested: training and inner validation, sorted."""
         return np.sort(np.concatenate((np.asarray(self.train, int), np.asarray(self.val, int).reshape(-1))))
 
 
@@ -42,25 +42,26 @@ def make_folds(
     val_fraction: float = 0.2,
     every_class: bool = True,
 ) -> list[Fold]:
-    """Split samples so that every one is tested once, by a model that never saw its group.
+    """Split samples into folds: each sample is tested once, by a model that has not seen its group.
 
-    Test sides are stratified by label as well as whole groups allow, or are the folds that were given. From what is
-    left of each, whole groups are held out for validation, stratified likewise.
+    Test splits are stratified by label, as far as whole groups allow, or they are the given folds. In each fold, whole
+    groups of the remaining samples are held out for validation, stratified in the same way.
 
     Args:
-        labels: (N,) class of each sample, of any type that compares; for survival the event, or event and site in one.
+        labels: (N,) class of each sample, of any comparable type; for survival the event, or event and site combined.
         groups: (N,) patient of each sample.
-        n_folds: number of folds; fewer where there are not so many groups, or (with ``every_class``) where a class
-            stands in fewer groups. Not used where folds are given.
-        seed: of the draw.
-        given: (N,) fold of each sample, as the manifest has it; None, or nothing but None, to draw.
-        val_fraction: share of the groups beside the test side to hold out for validation, about.
-        every_class: every training side must hold every class, as a classifier needs; where False, a rare stratum may
-            be missing from it.
+        n_folds: number of folds. It is reduced if there are fewer groups or, with ``every_class``, if a class is in
+            fewer groups. Not used if folds are given.
+        seed: seed of the draw.
+        given: (N,) fold of each sample from the manifest; None, or only None values, to draw folds.
+        val_fraction: approximate fraction of the remaining groups to hold out for validation.
+        every_class: every training split must contain every class, as a classifier needs. If False, a rare stratum may
+            be missing.
 
     Raises:
-        InputError: fewer than two classes, a class in one group (or one given fold) alone, too few groups, folds given
-            for some samples only, one fold given, or a group in two of them; or a setting out of range.
+        InputError: there are fewer than two classes or too few groups; a class is in only one group or one given fold;
+            folds are given for only some samples; only one fold is given; a group is in two folds; or a setting is out
+            of range.
     """
     labels, groups = np.asarray(labels), np.asarray(groups)
     if n_folds < 2:
@@ -83,40 +84,44 @@ def make_folds(
 
 
 def check_classes(labels: Sequence[object] | np.ndarray, groups: Sequence[str] | np.ndarray) -> None:
-    """Check that a classifier can be trained and tested across groups.
+    """Check that a classifier can be trained and tested on different groups.
+
+    Args:
+        labels: (N,) class of each sample.
+        groups: (N,) patient of each sample.
 
     Raises:
-        InputError: fewer than two classes, or a class that stands in one group alone.
+        InputError: there are fewer than two classes, or a class is in only one group.
     """
     labels, groups = np.asarray(labels), np.asarray(groups)
     classes = np.unique(labels)
     if len(classes) < 2:
         names = ", ".join(map(repr, classes.tolist())) or "none"
-        raise InputError(f"labels: classification needs two classes or more; there is {names} alone")
+        raise InputError(f"labels: classification needs two classes or more; there is only {names}")
     for name in classes:
         owners = np.unique(groups[labels == name])
         if len(owners) < 2:
             raise InputError(
-                f"labels: class {str(name)!r} stands in patient {str(owners[0])!r} alone, so it cannot be both trained "
-                "and tested; add patients with it, or merge or remove the class"
+                f"labels: only patient {str(owners[0])!r} has class {str(name)!r}, so the class cannot be both trained "
+                "and tested; add patients with this class, or merge or remove it"
             )
 
 
-Side = tuple[int, np.ndarray, np.ndarray]  # number of the fold, all but its test side, its test side
+Side = tuple[int, np.ndarray, np.ndarray]  # number of the fold, indices outside its test split, its test split
 
 
 def _drawn(labels: np.ndarray, groups: np.ndarray, n_folds: int, seed: int, every_class: bool) -> Iterable[Side]:
     usable = min(n_folds, len(np.unique(groups)))
     if every_class:
         usable = min(usable, _rarest(labels, groups))
-    # A rare class may fall into one fold whole, though it has groups for more: then another draw is tried.
+    # A rare class may fall into one fold completely although it has groups for more folds: then draw again.
     for attempt in range(20):
         pairs = _split(labels, groups, usable, seed + 1_000_003 * attempt)
         if not every_class or all(_complete(labels, rest) for rest, _ in pairs):
             return [(number, rest, test) for number, (rest, test) in enumerate(pairs)]
     raise InputError(
-        f"folds: found no {usable} folds by patient that leave every class in training; give fewer folds, or a column "
-        "'fold' in the manifest"
+        f"folds: found no {usable} folds by patient in which every training split has every class; set fewer folds, or "
+        "add a column 'fold' to the manifest"
     )
 
 
@@ -124,22 +129,25 @@ def _given(labels: np.ndarray, groups: np.ndarray, given: Sequence[int | None], 
     missing = sum(fold is None for fold in given)
     if missing:
         raise InputError(
-            f"folds: column 'fold' is empty for {missing} of {len(given)} samples; fill in all, or leave it out"
+            f"folds: column 'fold' is empty for {missing} of {len(given)} samples; fill in all of them, or remove the "
+            "column"
         )
     folds = np.asarray(given, dtype=int)
     numbers = np.unique(folds)
     if len(numbers) < 2:
-        raise InputError(f"folds: column 'fold' holds {numbers[0]} alone; give two folds or more, or leave it out")
+        raise InputError(
+            f"folds: column 'fold' contains only {numbers[0]}; give two folds or more, or remove the column"
+        )
     for group in np.unique(groups):
         if len(there := np.unique(folds[groups == group])) > 1:
             raise InputError(
-                f"folds: patient {str(group)!r} stands in folds {', '.join(map(str, there))}; give every patient one"
+                f"folds: patient {str(group)!r} is in folds {', '.join(map(str, there))}; give every patient one fold"
             )
     for name in np.unique(labels) if every_class else ():
         if len(there := np.unique(folds[labels == name])) < 2:
             raise InputError(
-                f"folds: class {str(name)!r} stands in fold {there[0]} alone, so no training set has it; mend the "
-                "column 'fold', or leave it out to have folds drawn"
+                f"folds: class {str(name)!r} is only in fold {there[0]}, so no training set has it; correct the "
+                "column 'fold', or remove it to draw folds"
             )
     return [(int(n), np.flatnonzero(folds != n), np.flatnonzero(folds == n)) for n in numbers]
 
@@ -153,16 +161,16 @@ def _hold_out(
     number: int,
     every_class: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Training and validation side of what a fold's test leaves.
+    """Split the samples that a fold does not test into training and validation.
 
-    Of the splits that one draw offers the one is taken whose validation side holds most classes, and among those the
-    one nearest the wanted share.
+    Among the splits of one draw, this takes the split whose validation side has most classes; among those, the one
+    whose size is nearest to the wanted fraction.
     """
     here, owners = labels[rest], groups[rest]
     n_groups = len(np.unique(owners))
     if n_groups < 2:
         raise InputError(
-            f"folds: fold {number} leaves {n_groups} patient beside its test side, training and validation need two"
+            f"folds: fold {number} leaves {n_groups} patient outside its test split; training and validation need two"
         )
     count = min(n_groups, max(2, round(1 / val_fraction)))
     best: tuple[tuple[int, float], np.ndarray, np.ndarray] | None = None
@@ -174,8 +182,8 @@ def _hold_out(
             best = (score, rest[train], rest[val])
     if best is None:
         raise InputError(
-            f"folds: in fold {number} no patients can be held out for validation without taking a class out of "
-            "training; add patients of the rarest class, or give fewer folds"
+            f"folds: in fold {number}, holding out patients for validation always removes a class from training; add "
+            "patients of the rarest class, or set fewer folds"
         )
     return best[1], best[2]
 
@@ -184,17 +192,17 @@ def _split(labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -> lis
     from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
     _, codes = np.unique(labels, return_inverse=True)
-    # scikit-learn refuses to stratify where no class has as many samples as there are folds: nothing to stratify.
+    # scikit-learn refuses to stratify if no class has as many samples as there are folds.
     stratify = np.bincount(codes).max() >= count
     splitter = (StratifiedGroupKFold if stratify else GroupKFold)(count, shuffle=True, random_state=seed % 2**32)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The least populated class")  # said, and checked, by us
+        warnings.filterwarnings("ignore", message="The least populated class")  # checked above
         pairs = list(splitter.split(np.zeros(len(labels)), codes, groups))
     return [(train, test) for train, test in pairs if len(test) and len(train)]
 
 
 def _rarest(labels: np.ndarray, groups: np.ndarray) -> int:
-    """In how many groups the class with the fewest stands."""
+    """Return the number of groups of the class that is in the fewest groups."""
     return min(len(np.unique(groups[labels == name])) for name in np.unique(labels))
 
 

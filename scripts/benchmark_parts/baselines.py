@@ -1,4 +1,4 @@
-"""Representations that need no learning, or hardly any: what a learned one has to beat."""
+"""Representations with little or no learning; a learned representation should be better."""
 
 from __future__ import annotations
 

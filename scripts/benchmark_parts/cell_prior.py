@@ -1,4 +1,4 @@
-"""How well the default cell prior finds real nuclei, against Otsu's cut alone, and how long it takes against slic."""
+"""How well the default cell prior finds real nuclei, compared with Otsu's threshold, and its time relative to slic."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 from benchmark_parts.common import need, one_thread, prostate_tiles, real_data_folder, spread, time_in_turns
 
 FINEST_MPP = 0.25
-FACTORS = (1, 2, 4)  # by which the images are made coarser
+FACTORS = (1, 2, 4)  # factors that reduce the resolution of the images
 TILES, REPEATS = 12, 5
 
 
 def otsu(image: np.ndarray) -> np.ndarray:
-    """Plain Otsu on hematoxylin: connected pieces (H, W) of a tile (3, H, W) uint8."""
+    """Return the connected components (H, W) of Otsu's threshold on hematoxylin, for a tile (3, H, W) uint8."""
     from scipy.ndimage import label
     from skimage.filters import threshold_otsu
 
@@ -25,7 +25,7 @@ def otsu(image: np.ndarray) -> np.ndarray:
 
 
 def smoothed_otsu(image: np.ndarray, mpp: float) -> np.ndarray:
-    """The same with the blur and the size limits of the prior: what of its gain is mere tidiness."""
+    """Like :func:`otsu`, with the blur and the size limits of the prior, to show what these alone contribute."""
     from scipy.ndimage import gaussian_filter, label
     from skimage.filters import threshold_otsu
 
@@ -40,7 +40,7 @@ def smoothed_otsu(image: np.ndarray, mpp: float) -> np.ndarray:
 
 
 def coarser(image: np.ndarray, labels: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
-    """Image (3, H, W) by the mean of squares of pixels, labels (H, W) by nearest neighbor."""
+    """Return the image (3, H, W), averaged over squares of pixels, and the labels (H, W) of the nearest neighbors."""
     height, width = (side // factor for side in labels.shape)
     squares = image[:, : height * factor, : width * factor].reshape(3, height, factor, width, factor)
     small = np.rint(squares.mean(axis=(2, 4))).astype(np.uint8)
@@ -48,7 +48,7 @@ def coarser(image: np.ndarray, labels: np.ndarray, factor: int) -> tuple[np.ndar
 
 
 def nuclei_images(data: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Name -> image (3, H, W) uint8 and instance labels (H, W), at 0.25 um a pixel."""
+    """Return name -> image (3, H, W) uint8 and instance labels (H, W), at 0.25 um per pixel."""
     from skimage.io import imread
 
     folder = need(data / "nuclei")
@@ -62,7 +62,7 @@ def nuclei_images(data: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def measure_quality(data: Path) -> list[str]:
-    """Rows of a markdown table: mean over images and their range, by scale and method."""
+    """Return the rows of a markdown table: mean and range over images, by scale and method."""
     from hmgdm_monai.metrics.instance_segmentation import instance_scores
     from hmgdm_monai.transforms.nuclei import SegmentNuclei
 
@@ -91,7 +91,10 @@ def measure_quality(data: Path) -> list[str]:
 
 
 def measure_time(data: Path) -> list[str]:
-    """Lines on the time of the prior over that of scikit-image's slic on the same tile, by turns, on one thread."""
+    """Return lines with the time of the prior relative to scikit-image's slic on the same tile, measured alternately.
+
+    Both run on one thread.
+    """
     from skimage.io import imread
     from skimage.segmentation import slic
     from threadpoolctl import threadpool_limits

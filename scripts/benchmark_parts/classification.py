@@ -1,7 +1,7 @@
-"""Classification of real prostate tiles from a given model: linear probe, nearest neighbors, fine-tuning.
+"""Classify real prostate tiles with a given model: linear probe, nearest neighbors, fine-tuning.
 
-Prints a table in markdown. Folds are grouped by biopsy; what is done is not done again, so the same command goes on
-where it was interrupted.
+This prints a markdown table. Folds are grouped by biopsy. Completed folds are not run again, so the same command
+resumes an interrupted run.
 
     python scripts/benchmark_parts/classification.py --model runs/pretraining/model.pt --output runs/benchmark/prostate
 """
@@ -31,7 +31,7 @@ COLUMNS = {
 
 
 def write_manifest(data: Path, path: Path) -> Path:
-    """The labeled prostate tiles as a manifest: image, patient (the biopsy), label, mpp."""
+    """Write the labeled prostate tiles as a manifest: image, patient (the biopsy), label."""
     from hmgdm_monai.data.files.csv_text import csv_text
 
     folder = data / "prostate_gleason" / "labelled"
@@ -54,7 +54,7 @@ def run_mode(
     max_epochs: int,
     choose_by: str,
 ) -> dict[str, Any]:
-    """``metrics.json`` of one cross-validation with ``cancer_auc``, the latter from its ``predictions.csv``."""
+    """Run one cross-validation; return its ``metrics.json`` with ``cancer_auc``, computed from ``predictions.csv``."""
     from common.fold_trainings import finetuning
 
     from hmgdm_monai.tasks.run_folder import RunFolder
@@ -80,26 +80,44 @@ def run_mode(
 
 
 def cancer_auc(predictions: Path) -> float:
-    """Area under the curve of "any Gleason pattern" against benign, of all tiles pooled."""
+    """AUC of "any Gleason pattern" against benign: mean over the folds that hold both.
+
+    The folds are not pooled: probabilities of different models have no common scale.
+    """
     from sklearn.metrics import roc_auc_score
 
     with predictions.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    benign = np.array([float(row[f"probability_{BENIGN}"]) for row in rows])
-    return float(roc_auc_score([row["label"] != BENIGN for row in rows], 1.0 - benign))
+    areas = []
+    for fold in sorted({row["fold"] for row in rows}):
+        mine = [row for row in rows if row["fold"] == fold]
+        cancer = [row["label"] != BENIGN for row in mine]
+        if len(set(cancer)) == 2:
+            areas.append(roc_auc_score(cancer, [1.0 - float(row[f"probability_{BENIGN}"]) for row in mine]))
+    if not areas:
+        raise ValueError(f"{predictions}: no fold holds both {BENIGN} and another class")
+    return float(np.mean(areas))
 
 
 def table(results: dict[str, Sequence[dict[str, Any]]]) -> str:
-    """Mean and range over fold seeds of the scores of all tiles pooled, each tile by the model of its fold."""
+    """Mean and range of the scores over fold seeds.
+
+    Each tile is predicted by the model of its fold. AUCs are means over folds; the other scores count all tiles.
+    """
     lines = [f"| mode | {' | '.join(COLUMNS.values())} |", "|---|" + "---|" * len(COLUMNS)]
     for mode, runs in results.items():
         cells = []
         for name in COLUMNS:
-            values = [run["overall"][name] for run in runs]
+            values = [_score(run, name) for run in runs]
             spread = f" ({min(values):.3f} to {max(values):.3f})" if len(values) > 1 else ""
             cells.append(f"{np.mean(values):.3f}{spread}")
         lines.append(f"| {mode} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _score(run: dict[str, Any], name: str) -> float:
+    """A score of one run: of all tiles, or, for the macro AUC, the mean over folds."""
+    return run["over_folds"][name]["mean"] if name == "macro_auc" else run["overall"][name]
 
 
 def main() -> None:
@@ -112,20 +130,22 @@ def main() -> None:
     default = os.environ.get("HMGDM_REAL_DATA") or Path(__file__).resolve().parents[2].parent / "shared" / "data"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="model.pt of train.json")
-    parser.add_argument("--output", type=Path, required=True, help="folder of stores, runs and the table")
+    parser.add_argument("--output", type=Path, required=True, help="folder for stores, runs and the table")
     parser.add_argument("--data", type=Path, default=Path(default), help="folder of real data")
     parser.add_argument("--modes", nargs="+", default=list(MODES), choices=MODES)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of folds and of training")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="seeds of folds and training")
     parser.add_argument("--n_folds", type=int, default=5)
-    parser.add_argument("--max_epochs", type=int, default=40, help="of fine-tuning")
-    parser.add_argument("--choose_by", default="balanced_accuracy", help="or loss: what chooses the epoch")
+    parser.add_argument("--max_epochs", type=int, default=40, help="epochs of fine-tuning")
+    parser.add_argument("--choose_by", default="balanced_accuracy", help="metric that chooses the epoch, or loss")
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args()
     one_line_errors()
-    torch.set_num_threads(1)  # graphs are small: several threads wait for each other
+    torch.set_num_threads(1)  # graphs are small: several threads would wait for each other
     logging.basicConfig(level=logging.WARNING)
     if not (given.data / "prostate_gleason").is_dir():
-        raise InputError(f"{given.data}: has no prostate_gleason; set HMGDM_REAL_DATA to the folder of real data")
+        raise InputError(
+            f"{given.data}: has no folder prostate_gleason; set HMGDM_REAL_DATA to the folder of real data"
+        )
 
     manifest = write_manifest(given.data, given.output / "prostate.csv")
     results: dict[str, list[dict[str, Any]]] = {}

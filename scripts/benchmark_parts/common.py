@@ -1,4 +1,4 @@
-"""What the parts of the benchmark share: where real data is, turns on one thread, ratios with their spread."""
+"""Shared by the parts of the benchmark: folder of real data, alternating measurements on one thread, ratios."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def real_data_folder() -> Path:
-    """Folder of real slides and tiles: where HMGDM_REAL_DATA points, else ../shared/data beside the project."""
+    """Return the folder of real slides and tiles: HMGDM_REAL_DATA, else ../shared/data beside the project."""
     return Path(os.environ.get("HMGDM_REAL_DATA") or ROOT.parent / "shared" / "data")
 
 
 def need(path: Path) -> Path:
-    """The path itself.
+    """Return the path.
 
     Raises:
-        InputError: there is nothing.
+        InputError: the path does not exist.
     """
     if not path.exists():
         raise InputError(f"{path}: not found; this benchmark needs real data, set HMGDM_REAL_DATA to its folder")
@@ -38,14 +38,14 @@ def need(path: Path) -> Path:
 
 
 def prostate_tiles(data: Path, most: int) -> list[Path]:
-    """At most so many labeled prostate tiles, spread evenly over the sorted list."""
+    """Return a number of labeled prostate tiles, spread evenly over the sorted list."""
     paths = sorted(need(data / "prostate_gleason" / "labelled").glob("*/*.jp*g"))
     return paths[:: max(1, len(paths) // most)][:most]
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch compute on one thread for a while."""
+    """Limit torch to one thread within the block."""
     import torch
 
     threads = torch.get_num_threads()
@@ -59,11 +59,11 @@ def one_thread() -> Iterator[None]:
 def time_in_turns(
     work: Mapping[str, Callable[[], object]], repeats: int, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, np.ndarray]:
-    """Seconds of each piece of work, (repeats,) each, after a round that does not count.
+    """Return the seconds of each piece of work, (repeats,) each, after a warm-up round.
 
-    All pieces run in every round, one after the other, so that a slow moment of the machine hits all of them; every
-    other round in reverse, so that none always follows the same one. ``clock`` gives seconds: of the wall, or, as
-    ``time.process_time``, of this process on a CPU.
+    Each round runs all pieces one after the other, so that a slow moment of the machine affects all of them. Every
+    other round is reversed, so that no piece always follows the same other piece. ``clock`` returns seconds: wall time,
+    or, as ``time.process_time``, the CPU time of this process.
     """
     seconds: dict[str, list[float]] = {name: [] for name in work}
     for name in work:
@@ -77,18 +77,18 @@ def time_in_turns(
 
 
 def spread(values: np.ndarray, digits: int = 2) -> str:
-    """ "median (10th to 90th percentile)" of values."""
+    """Return "median (10th to 90th percentile)" of values."""
     low, middle, high = np.percentile(values, (10, 50, 90))
     return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 def run_bundle(configs: Sequence[str], settings: Mapping[str, Any], *run_id: str) -> bool:
-    """Run a config of the bundle in a process of its own, as on the command line; returns whether it went well.
+    """Run a config of the bundle in its own process, as on the command line; return whether it succeeded.
 
     Args:
-        configs: files in bundle/configs, later ones overriding earlier ones.
-        settings: overrides; paths are made absolute, since the process runs in the project's root.
-        run_id: where not the config's ``run``.
+        configs: files in bundle/configs; later files override earlier ones.
+        settings: overrides; paths are made absolute, because the process runs in the project's root.
+        run_id: id of the workflow's expression, if not the config's ``run``.
     """
     command = [sys.executable, "-m", "monai.bundle", "run", *run_id]
     command += ["--config_file", str([f"bundle/configs/{name}" for name in configs])]
@@ -98,11 +98,11 @@ def run_bundle(configs: Sequence[str], settings: Mapping[str, Any], *run_id: str
 
 
 def pretraining_data(settings: Mapping[str, Any], store_dir: Path) -> PretrainingData:
-    """The data that a model was pretrained on, without degraded views.
+    """Return the data that a model was pretrained on, without degraded views.
 
     Args:
         settings: ``run_settings`` of the model.
-        store_dir: where the run's stores are.
+        store_dir: folder of the run's stores.
     """
     from hmgdm_monai.preparation.recipe import recipe_of
     from hmgdm_monai.tasks.pretraining.graph_data import PretrainingData

@@ -1,4 +1,4 @@
-"""What the dense task adds to a training step of DiRL, with the sizes of dirl.json, on one thread."""
+"""Cost of the dense task in a training step of DiRL, with the sizes of dirl.json, on one thread."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ BATCH, TILE_PX, REGIONS = 32, 256, 3
 
 
 def training_step(method: str, weight: float) -> Callable[[], None]:
-    """A whole step: views, student and teacher, loss, backward, optimizer. Random pixels cost as much."""
+    """Return a whole step: views, student and teacher, loss, backward, optimizer. Random pixels cost the same."""
     import torch
 
     from hmgdm_monai.losses.dense_matching import DenseContrastiveLoss, DenseDINOLoss
@@ -42,7 +42,7 @@ def training_step(method: str, weight: float) -> Callable[[], None]:
 
 
 def main(repeats: int = 15) -> None:
-    """Measure both methods by turns, and print a markdown table."""
+    """Measure both methods alternately and print a markdown table."""
     print("| method | step without, s | step with the dense task, s | with / without |\n|---|---|---|---|")
     with one_thread():
         for method in ("dino", "contrastive"):

@@ -1,10 +1,10 @@
-"""Does the dense task spread attention, and what does it do to the representation? With and without, beside H-MGDM.
+"""Effect of the dense task on attention and representation: DiRL with and without it, and H-MGDM for comparison.
 
     python scripts/benchmark.py dirl --output runs/benchmark --seeds 0 1 2 --set max_epochs=10
 
-Trains `dirl.json` on the prostate tiles with lambda = 0 and with the default lambda, per seed, with the same budget.
-H-MGDM's rows are of the runs that the part `representation` left in the same folder, where they are. Every stage can be
-resumed.
+This trains `dirl.json` on the prostate tiles with lambda = 0 and with the default lambda, for each seed, with the same
+budget. The rows of H-MGDM come from runs of the part `representation` in the same folder, if there are any. Every stage
+can be resumed.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ TILES_DRAWN = 5
 
 
 def main(output: Path, seeds: Sequence[int], max_tiles: int | None = None, settings: Sequence[str] = ()) -> None:
-    """Train, embed, score, measure, and print the table; results also as `dirl.json`, with a figure beside it."""
+    """Train, embed, score, measure, and print the table; also write `dirl.json` and a figure."""
     output = output.resolve()
     cohort = prostate_cohort(real_data_folder(), max_tiles)
     labeled = {tile.path.resolve(): tile for tile in cohort if tile.label is not None}
@@ -73,11 +73,11 @@ def main(output: Path, seeds: Sequence[int], max_tiles: int | None = None, setti
 
 
 def train(manifest: Path, run: Path, stores: Path, seed: int, settings: Sequence[str]) -> None:
-    """Run dirl.json, or resume it, and add up its CPU time in `cpu_s.json`."""
+    """Run or resume dirl.json, and add its CPU time to `cpu_s.json`."""
     before = _children_s()
     pretrain(manifest, run, stores, seed, settings, "train.json", "dirl.json")
     spent = run / "cpu_s.json"
-    if not spent.exists():  # a finished run that is looked at again spends nothing on training
+    if not spent.exists():  # a finished run that is measured again uses no training time
         write_json(spent, _children_s() - before)
 
 
@@ -89,7 +89,7 @@ def measured(
     maps: dict[str, Any] | None,
     name: str,
 ) -> dict[str, float]:
-    """Linear probe and attention measures of a DiRL run on the labeled tiles; keeps some maps for the figure."""
+    """Measure linear probe and attention of a DiRL run on the labeled tiles; keep some maps for the figure."""
     import torch
     from torch.utils.data import Subset
     from torch_geometric.loader import DataLoader
@@ -130,7 +130,7 @@ def measured(
 def gate_measured(
     run: Path, output: Path, labeled: Mapping[Path, ProstateTile], score: ScoreFile, maps: dict[str, Any] | None
 ) -> dict[str, float]:
-    """Linear probe of an H-MGDM run, and measures of a gate that is learned with labels over its frozen encoder.
+    """Measure the linear probe of an H-MGDM run, and the attention of a gate trained with labels on its frozen encoder.
 
     Every tile is measured by a gate that has not seen its biopsy.
     """
@@ -172,7 +172,7 @@ def gate_measured(
 
 
 def region_data(encoder: TileEncoder, output: Path) -> ImageData:
-    """The tiles that an encoder was trained on, with the regions of the default prior."""
+    """Return the tiles that an encoder was trained on, with the regions of the default prior."""
     from hmgdm_monai.tasks.pretraining.image_data import ImageData
     from hmgdm_monai.transforms.cell_prior import NucleusPrior
 
@@ -180,7 +180,7 @@ def region_data(encoder: TileEncoder, output: Path) -> ImageData:
 
 
 def region_shares(superpixels: Any, regions: Any, vertices: int, names: int) -> Any:
-    """Share (V, R) of each superpixel that lies in each region; 255 counts nowhere."""
+    """Return the fraction (V, R) of each superpixel that lies in each region; pixels of value 255 are ignored."""
     import torch
 
     known = regions < names
@@ -190,19 +190,19 @@ def region_shares(superpixels: Any, regions: Any, vertices: int, names: int) -> 
 
 
 def labeled_places(data: ImageData, labeled: Mapping[Path, ProstateTile]) -> tuple[list[int], list[ProstateTile]]:
-    """Places of the labeled tiles in the stores, and the tiles, in the order of the manifest."""
+    """Return the indices of the labeled tiles in the stores, and the tiles, in the order of the manifest."""
     place_of = {row.image: place for place, row in enumerate(data.tiles.cohort.tile_rows)}
     return [place_of[path] for path in labeled], list(labeled.values())
 
 
 def probe(features: np.ndarray, tiles: Sequence[ProstateTile], score: ScoreFile) -> dict[str, float]:
-    """Means over draws of the folds."""
+    """Return means over draws of the folds."""
     found = [score(features, tiles, seed) for seed in FOLD_SEEDS]
     return {name: float(np.mean([one[name] for one in found])) for name in ("balanced_accuracy", "auc")}
 
 
 def table(rows: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
-    """Means over seeds, with the standard deviation over seeds where there are several, as a markdown table."""
+    """Return means over seeds, with standard deviations if there are several seeds, as a markdown table."""
     columns = (("balanced_accuracy", "balanced accuracy"), ("auc", "AUC"), *MEASURES, ("cpu_min", "CPU minutes"))
     lines = [
         "| encoder | seeds | " + " | ".join(title for _, title in columns) + " |",
@@ -216,14 +216,14 @@ def table(rows: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
 
 
 def paired(vanilla: Mapping[int, Mapping[str, float]], dense: Mapping[int, Mapping[str, float]]) -> None:
-    """Print the differences that the dense task makes, seed by seed."""
-    print("with the dense task less without, by seed:")
+    """Print the differences caused by the dense task, seed by seed."""
+    print("with the dense task minus without, by seed:")
     for key, title in (("balanced_accuracy", "balanced accuracy"), ("auc", "AUC"), *MEASURES):
         print(f"  {title}: " + ", ".join(f"{dense[seed][key] - vanilla[seed][key]:+.3f}" for seed in vanilla))
 
 
 def draw(maps: Mapping[str, Any], path: Path) -> None:
-    """Attention maps of the first seed side by side, on labeled tiles spread over the classes."""
+    """Draw the attention maps of the first seed side by side, for labeled tiles of all classes."""
     from hmgdm_monai.visualize.attention import draw_attention
     from hmgdm_monai.visualize.save import save_figure
 

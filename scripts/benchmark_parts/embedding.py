@@ -1,4 +1,4 @@
-"""How many tiles a second are embedded, and what share of the time reading, graph building and the networks take."""
+"""Embedded tiles per second, and the time of reading, graph building and networks."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ STEPS = ("reading", "superpixels and graph", "entities", "encoder")
 def measure_embedding(
     model: Path, images: Sequence[Path], tiles_per_slide: int = 64, batch_tiles: int = 32, device: str = "cpu"
 ) -> dict[str, float]:
-    """Embed tiles of slides step by step, as :func:`~hmgdm_monai.preparation.tile_stream.stream_slide` does.
+    """Embed tiles of slides step by step, like :func:`~hmgdm_monai.preparation.tile_stream.stream_slide`.
 
     Args:
         model: a model.pt of train.json.
         images: slides.
-        tiles_per_slide: at most.
-        batch_tiles: tiles at a time.
-        device: of the networks.
+        tiles_per_slide: maximum number of tiles per slide.
+        batch_tiles: number of tiles per batch.
+        device: device of the networks.
 
     Returns:
-        ``tiles``, ``tiles_per_second``, and seconds a tile of each of ``STEPS`` by name. Finding tissue, once a slide,
-        is not in them: ``tissue_s``.
+        ``tiles``, ``tiles_per_second``, and the seconds per tile of each of ``STEPS`` by name. These do not include
+        finding tissue, once per slide: ``tissue_s``.
     """
     import torch
     from torch_geometric.data import Batch
@@ -49,7 +49,7 @@ def measure_embedding(
         spent[name] += time.perf_counter() - start
         return result
 
-    for number, path in enumerate((images[0], *images)):  # the first one once more: what compiles, compiles there
+    for number, path in enumerate((images[0], *images)):  # the first slide runs twice, first to compile
         if number == 1:
             spent, tiles, tissue_s = dict.fromkeys(STEPS, 0.0), 0, 0.0
         with closing(open_slide(path)) as slide, torch.inference_mode():
@@ -77,7 +77,7 @@ def measure_embedding(
 
 
 def main() -> None:
-    """Print speed and shares."""
+    """Print speed and fractions of the time."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--model", type=Path, default=Path("runs/pretraining/model.pt"))
     parser.add_argument("--slides", type=Path, nargs="*", default=sorted(Path("demo_cohort/slides").glob("*.tif"))[:8])
@@ -89,7 +89,7 @@ def main() -> None:
         )
     r = measure_embedding(arguments.model, arguments.slides, device=arguments.device)
     whole = sum(r[name] for name in STEPS)
-    print(f"{r['tiles_per_second']:.1f} tiles a second ({r['tiles']} tiles, {1e3 * whole:.1f} ms each)")
+    print(f"{r['tiles_per_second']:.1f} tiles per second ({r['tiles']} tiles, {1e3 * whole:.1f} ms each)")
     for name in STEPS:
         print(f"  {name:22} {1e3 * r[name]:6.2f} ms  {r[name] / whole:5.1%}")
     print(f"  finding tissue         {1e3 * r['tissue_s']:6.0f} ms a slide, not in the above")

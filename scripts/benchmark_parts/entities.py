@@ -1,4 +1,4 @@
-"""From an image to an embedding on one CPU thread: what each step costs, and what is left of the backbone's speed."""
+"""From an image to an embedding on one CPU thread: cost of each step, relative to the backbone alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 TILES, ROUNDS = 16, 9
 BACKBONE, WHOLE = "backbone alone, onnxruntime", "image to embedding"
-AIM = 0.5  # of the backbone's tiles a second
+AIM = 0.5  # target: fraction of the backbone's tiles per second
 
 
 def configured_encoder(**changes: Any) -> GraphTileEncoder:
@@ -38,13 +38,13 @@ def configured_encoder(**changes: Any) -> GraphTileEncoder:
 def measure_entities(
     encoder: GraphTileEncoder, windows: GraphTileEncoder, images: Any, rounds: int = ROUNDS
 ) -> dict[str, np.ndarray]:
-    """CPU milliseconds a tile of each step, by turns, on one thread.
+    """Return the CPU milliseconds per tile of each step, measured alternately on one thread.
 
     Args:
-        encoder: whose backbones see the tile.
-        windows: the same, whose backbones see a window around each entity.
-        images: (N, 3, S, S) uint8, of the size that both expect.
-        rounds: how often.
+        encoder: encoder whose backbones see the tile.
+        windows: the same encoder, but its backbones see a window around each entity.
+        images: (N, 3, S, S) uint8, of the tile size of both encoders.
+        rounds: number of rounds.
 
     Returns:
         (rounds,) milliseconds by step.
@@ -116,7 +116,7 @@ def main() -> None:
     from reproduce_parts.methods import window_view
 
     images = torch.from_numpy(tiles_in_memory(TILES))
-    with one_thread():  # the sessions of onnxruntime take over the number of threads
+    with one_thread():  # onnxruntime sessions use the number of threads at their creation
         measured = measure_entities(configured_encoder(), configured_encoder(**window_view()), images)
     print("\n".join(report(measured)))
     print(f"{len(images)} tiles of {images.shape[-1]} px in memory, {ROUNDS} rounds by turns, one thread; CPU time")

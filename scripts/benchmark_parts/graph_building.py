@@ -1,4 +1,4 @@
-"""How long an entity graph takes to build, against scikit-image's SLIC alone on the same tiles."""
+"""Time to build an entity graph, compared with scikit-image's SLIC alone on the same tiles."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import numpy as np
 
 
 def measure_graph_building(images: Sequence[np.ndarray], repeats: int = 5) -> dict[str, float]:
-    """Time the whole graph (superpixels, adjacency, EntityGraph) and scikit-image's ``slic`` in turns.
+    """Time the whole graph (superpixels, adjacency, EntityGraph) and scikit-image's ``slic`` alternately.
 
-    Both run on the calling thread with the same settings (50 segments, compactness 20, sigma 1, 10 iterations), tile by
-    tile one after the other, so that a slow moment of the machine hits both. What compiles does so before the clock
-    starts.
+    Both run on the calling thread with the same settings (50 segments, compactness 20, sigma 1, 10 iterations),
+    alternating tile by tile, so that a slow moment of the machine affects both. Compilation happens before the
+    measurement.
 
     Args:
-        images: tiles (H, W, 3) uint8, all of them of one size.
-        repeats: how often each tile is timed.
+        images: tiles (H, W, 3) uint8 of the same size.
+        repeats: number of measurements per tile.
 
     Returns:
-        Milliseconds a tile, ``graph_ms`` and ``reference_ms``, and ``ratio`` = graph / reference of the same turn:
-        median under that name, 10th and 90th percentile under it with ``_p10`` and ``_p90``; ``ratio_of_medians``; and
+        Milliseconds per tile, ``graph_ms`` and ``reference_ms``, and ``ratio`` = graph / reference of the same pair:
+        the median under this name, the 10th and 90th percentile with ``_p10`` and ``_p90``; ``ratio_of_medians``; and
         ``tiles``, ``size_px``, ``repeats``, ``vertices`` and ``edges`` (means).
     """
     import torch
@@ -65,9 +65,9 @@ def measure_graph_building(images: Sequence[np.ndarray], repeats: int = 5) -> di
 
 
 def load_tiles(data: Path, count: int) -> dict[str, list[np.ndarray]]:
-    """Real tiles under a folder of real data: 256 px prostate tiles, and 512 px crops of the nuclei images.
+    """Return real tiles from a folder: 256 px prostate tiles, and 512 px crops of the nuclei images.
 
-    Where the folder is absent, crops of the one stained tile that scikit-image carries stand in.
+    If the folder does not exist, crops of a stained tile of scikit-image are used.
     """
     from skimage.io import imread
 

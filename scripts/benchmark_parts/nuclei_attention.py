@@ -1,8 +1,9 @@
-"""Where attention falls, on images in which somebody has outlined every nucleus: mass on nuclei over their area.
+"""Where attention falls in images with outlined nuclei: attention mass on nuclei, divided by their area.
 
     python scripts/benchmark_parts/nuclei_attention.py --gate runs/.../classifier_fold*.pt --vit runs/.../model.pt
 
-A gate is that of a fine-tuned classifier of H-MGDM, which labels have taught; a ViT's attention is its class token's.
+A gate comes from a fine-tuned classifier of H-MGDM and was trained with labels. The attention of a ViT is that of its
+class token.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from benchmark_parts.common import one_thread, real_data_folder
 from hmgdm_monai.errors import InputError, one_line_errors
 
 TILE_PX = 256
-FIELD_UM = 250.0  # side of an image: 1000 px of 0.25 um
+FIELD_UM = 250.0  # side of an image: 1000 px at 0.25 um per pixel
 
 
 def shrunk(image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A whole image (3, H, W) uint8 as one tile, and the share (S, S) of each of its pixels that is nucleus."""
+    """Return a whole image (3, H, W) uint8 as one tile, and the nucleus fraction (S, S) of each of its pixels."""
     from skimage.transform import resize
 
     size = (TILE_PX, TILE_PX)
@@ -36,11 +37,11 @@ def shrunk(image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def mass_over_area(density: np.ndarray, share: np.ndarray) -> float:
-    """Attention that falls on what a share (S, S) of each pixel is, over its area; 1 is no preference.
+    """Return the attention mass on nuclei divided by their area; 1 means no preference.
 
     Args:
-        density: (S, S), attention of each pixel, of any scale.
-        share: (S, S) in [0, 1].
+        density: (S, S), attention of each pixel, on any scale.
+        share: (S, S) in [0, 1], nucleus fraction of each pixel.
     """
     import torch
 
@@ -51,7 +52,7 @@ def mass_over_area(density: np.ndarray, share: np.ndarray) -> float:
 
 
 def gate_map(path: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """Function from a tile (S, S, 3) to the gate's weight by pixel, 1 being an even share of the area."""
+    """Return a function from a tile (S, S, 3) to the gate's weight of each pixel; 1 is an even share of the area."""
     import torch
 
     from hmgdm_monai.networks.classifiers.tile_classifier import GatedTileClassifier
@@ -59,7 +60,7 @@ def gate_map(path: Path) -> Callable[[np.ndarray], np.ndarray]:
 
     network = load_classifier(path).network
     if not isinstance(network, GatedTileClassifier):
-        raise InputError(f"{path}: has no gate; it is of another mode than finetune")
+        raise InputError(f"{path}: has no gate; give a classifier of mode finetune")
 
     def paint(tile: np.ndarray) -> np.ndarray:
         planes = np.ascontiguousarray(tile.transpose(2, 0, 1))
@@ -74,7 +75,7 @@ def gate_map(path: Path) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def vit_map(path: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """The same of a ViT's class token, the mean over heads."""
+    """Return the same function for a ViT's class token, averaged over heads."""
     import torch
 
     from hmgdm_monai.saving.encoder_file import load_encoder
@@ -94,7 +95,7 @@ def vit_map(path: Path) -> Callable[[np.ndarray], np.ndarray]:
 def measure(
     painters: Mapping[str, Sequence[Callable[[np.ndarray], np.ndarray]]], tiles: Mapping[str, tuple]
 ) -> tuple[list[str], dict[str, list[np.ndarray]]]:
-    """Rows of a markdown table, and the mean map of each kind of attention on each tile."""
+    """Return the rows of a markdown table, and the mean map of each kind of attention on each tile."""
     lines = [f"| attention | {' | '.join(tiles)} | mean |", f"|---{'|---' * len(tiles)}|---|"]
     lines.append(f"| area of nuclei | {' | '.join(f'{share.mean():.3f}' for _, share in tiles.values())} | |")
     maps = {}

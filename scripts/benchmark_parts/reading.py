@@ -1,4 +1,4 @@
-"""Tiles a second by our `read_regions` against cuCIM's own `read_region`, on the same places of the same slides."""
+"""Tiles per second of our `read_regions` and of cuCIM's `read_region`, at the same locations of the same slides."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ TARGET = 0.85
 def measure_reading(
     path: Path, tiles: int = 200, size_px: int = 256, num_workers: int = 1, repeats: int = 15, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Time reading of tiles at random places of level 0, at the slide's own scale, in turns.
+    """Time reading tiles at random locations of level 0, at the slide's own scale, with both readers alternately.
 
-    With one worker cuCIM is called tile by tile; with more, in one batched call.
+    With one worker, cuCIM is called once per tile; with more workers, in one batched call.
 
     Args:
-        path: a slide that cuCIM reads.
-        tiles: how many places.
+        path: a slide that cuCIM can read.
+        tiles: number of locations.
         size_px: side of the tiles.
-        num_workers: decoding threads of both.
-        repeats: rounds.
-        seed: of the places.
+        num_workers: number of decoding threads of both readers.
+        repeats: number of rounds.
+        seed: seed of the locations.
 
     Returns:
-        Tiles a second of each round, (repeats,), under "ours" and "cucim", and their "ratio" ours / cucim.
+        Tiles per second of each round, (repeats,), under "ours" and "cucim", and their "ratio" ours / cucim.
     """
     from cucim import CuImage
 
@@ -48,18 +48,18 @@ def measure_reading(
         else:
             regions = image.read_region(as_tuples, size, 0, num_workers=num_workers)
         for number, region in enumerate(regions):
-            out[number] = np.asarray(region)  # copied at once: a batch takes its memory back
+            out[number] = np.asarray(region)  # copied immediately, because cuCIM reuses the memory of a batch
         return out
 
     if not np.array_equal(ours(), theirs()):
-        raise RuntimeError(f"{path}: we and cuCIM read different pixels; times of different work do not compare")
+        raise RuntimeError(f"{path}: the two readers return different pixels, so their times cannot be compared")
     seconds = time_in_turns({"ours": ours, "cucim": theirs}, repeats)
     result = {name: tiles / values for name, values in seconds.items()}
     return {**result, "ratio": seconds["cucim"] / seconds["ours"]}
 
 
 def demo_slide(folder: Path) -> Path:
-    """A slide of the demo cohort: that in the project's folder, or one drawn into `folder`."""
+    """Return a slide of the demo cohort: from the project's folder, or drawn into `folder`."""
     from hmgdm_monai.data.demo import make_demo_cohort
 
     standing = sorted((ROOT / "demo_cohort" / "slides").glob("*.tif"))
@@ -67,7 +67,7 @@ def demo_slide(folder: Path) -> Path:
 
 
 def main() -> None:
-    """Print tiles a second and ratios with their spread."""
+    """Print tiles per second and ratios with their spread."""
     with tempfile.TemporaryDirectory() as folder:
         slides = {"synthetic demo slide": demo_slide(Path(folder) / "demo")}
         real = real_data_folder() / "slides" / "CMU-1-Small-Region.svs"

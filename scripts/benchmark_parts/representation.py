@@ -1,7 +1,8 @@
-"""Do pretrained embeddings tell prostate tissue apart, and better than no training and than plain features do?
+"""Scores of pretrained embeddings of prostate tissue, compared with no training and with plain features.
 
-Pretraining sees tiles and biopsies, never a label. Every stage can be resumed: the bundle's runs as they are, plain
-features and scores from files in the output folder. scripts/reproduce.py has more methods, and scores them by fold.
+Pretraining uses tiles and biopsies, but no labels. Every stage can be resumed: the bundle's runs resume themselves;
+plain features and scores are read from files in the output folder. scripts/reproduce.py has more methods and scores
+them by fold.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ FLOOR = "color + texture"
 
 @dataclass(frozen=True)
 class ProstateTile:
-    """A tile: its file, its biopsy, and its class where it is labeled."""
+    """A tile: its file, its biopsy, and its class if it is labeled."""
 
     path: Path
     biopsy: str
@@ -35,7 +36,7 @@ class ProstateTile:
 
 
 def prostate_cohort(data: Path, max_tiles: int | None = None) -> list[ProstateTile]:
-    """Labeled, then unlabeled tiles; at most `max_tiles` of each kind from each biopsy."""
+    """Return labeled, then unlabeled tiles; at most `max_tiles` of each kind per biopsy."""
     folder = need(data / "prostate_gleason")
     with need(folder / "labelled" / "manifest.csv").open(newline="") as stream:
         labeled = [
@@ -49,7 +50,7 @@ def prostate_cohort(data: Path, max_tiles: int | None = None) -> list[ProstateTi
 
 
 def write_pretraining_manifest(tiles: Sequence[ProstateTile], path: Path) -> Path:
-    """The manifest of pretraining: image and patient (the biopsy). Labels stay out."""
+    """Write the manifest of pretraining: image and patient (the biopsy), without labels."""
     content = "image,patient\n" + "".join(f"{tile.path.resolve()},{tile.biopsy}\n" for tile in tiles)
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists() or path.read_text() != content:
@@ -58,18 +59,18 @@ def write_pretraining_manifest(tiles: Sequence[ProstateTile], path: Path) -> Pat
 
 
 def pretrain(manifest: Path, run: Path, stores: Path, seed: int, settings: Sequence[str] = (), *configs: str) -> Path:
-    """Run the bundle's training in a process of its own, or resume it; returns the run's folder.
+    """Run or resume the bundle's training in its own process; return the folder of the run.
 
     Args:
-        manifest: of the tiles.
+        manifest: manifest of the tiles.
         run: folder of the run.
-        stores: shared between runs: tiles and graphs are the same for all of them.
-        seed: of the run.
+        stores: folder of the stores; all runs share it, because they have the same tiles and graphs.
+        seed: seed of the run.
         settings: NAME=VALUE.
-        configs: of the bundle, later ones overriding earlier ones; train.json where none is given.
+        configs: configs of the bundle; later ones override earlier ones. train.json by default.
 
     Raises:
-        InputError: a setting is not NAME=VALUE, or training ended with an error, which stands on the screen.
+        InputError: a setting is not NAME=VALUE, or training ended with an error, which was printed.
     """
     given: dict[str, Any] = {}
     for setting in settings:
@@ -84,9 +85,9 @@ def pretrain(manifest: Path, run: Path, stores: Path, seed: int, settings: Seque
 
 
 def run_features(run: Path, labels: Mapping[Path, ProstateTile], seed: int) -> tuple[dict[str, np.ndarray], list]:
-    """Representations of the labeled tiles by a run's networks: name -> (N, D), and the tiles in their order.
+    """Return name -> (N, D), representations of the labeled tiles by a run's networks, and the tiles in their order.
 
-    The untrained network is built anew from `seed`, and sees the same latents under the same standardization.
+    The untrained network is built from `seed`, and uses the same latents with the same standardization.
     """
     import torch
     from torch.utils.data import Subset
@@ -116,7 +117,7 @@ def run_features(run: Path, labels: Mapping[Path, ProstateTile], seed: int) -> t
 
 
 def floor_features(tiles: Sequence[ProstateTile], cache: Path) -> np.ndarray:
-    """Color and texture (N, 61) of the labeled tiles, computed once."""
+    """Return color and texture (N, 61) of the labeled tiles, computed once."""
     from benchmark_parts.baselines import color_texture
     from skimage.io import imread
 
@@ -133,7 +134,7 @@ def floor_features(tiles: Sequence[ProstateTile], cache: Path) -> np.ndarray:
 
 
 def probe_scores(features: np.ndarray, tiles: Sequence[ProstateTile], fold_seed: int) -> dict[str, float]:
-    """Balanced accuracy, and AUC of cancer against benign, of a linear probe in 5 folds grouped by biopsy."""
+    """Return balanced accuracy, and AUC of cancer against benign, of a linear probe in 5 folds grouped by biopsy."""
     import warnings
 
     from hmgdm_monai.metrics.linear_probe import auc_against, balanced_accuracy, probe_predictions
@@ -141,7 +142,7 @@ def probe_scores(features: np.ndarray, tiles: Sequence[ProstateTile], fold_seed:
     labels, biopsies = [tile.label for tile in tiles], [tile.biopsy for tile in tiles]
     benign = next(label for label in sorted(set(labels)) if "benign" in label)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="sklearn")  # a probe that has not converged is still a probe
+        warnings.filterwarnings("ignore", module="sklearn")  # a probe that has not converged is still valid
         predictions = probe_predictions(features, labels, biopsies, seed=fold_seed)
     return {
         "balanced_accuracy": balanced_accuracy(labels, predictions),
@@ -150,14 +151,14 @@ def probe_scores(features: np.ndarray, tiles: Sequence[ProstateTile], fold_seed:
 
 
 class ScoreFile:
-    """Scores by the content that they were computed from, in a JSON file."""
+    """Scores in a JSON file, by a key of the content that they were computed from."""
 
     def __init__(self, path: Path, score: Callable[..., dict[str, float]] = probe_scores) -> None:
         self.path, self.score = path, score
         self.known: dict[str, dict[str, float]] = json.loads(path.read_text()) if path.exists() else {}
 
     def __call__(self, features: np.ndarray, tiles: Sequence[ProstateTile], fold_seed: int) -> dict[str, float]:
-        """The scores, computed once."""
+        """Return the scores, computed once."""
         told = json.dumps([[tile.path.name, tile.biopsy, tile.label] for tile in tiles] + [fold_seed])
         # Rounded: threads may sum in another order.
         key = hashlib.sha256(np.round(features.astype(np.float32), 4).tobytes() + told.encode()).hexdigest()
@@ -168,14 +169,15 @@ class ScoreFile:
 
 
 def summarize(scores: Mapping[str, Mapping[int | None, Sequence[Mapping[str, float]]]]) -> dict[str, dict[str, float]]:
-    """Per method and metric: mean, and spread over pretraining seeds and over draws of the folds.
+    """Return mean and standard deviation over pretraining seeds and over draws of the folds, by method and metric.
 
     Args:
-        scores: method -> pretraining seed (None where nothing is trained) -> scores, one for each fold seed.
+        scores: method -> pretraining seed (None without training) -> scores, one per fold seed.
 
     Returns:
         method -> ``<metric>``, ``<metric>_sd_seeds`` (of the means over fold seeds; NaN with a single seed) and
-        ``<metric>_sd_folds`` (mean over pretraining seeds), with one degree of freedom taken.
+        ``<metric>_sd_folds`` (mean over pretraining seeds); standard deviations are those of the sample (divisor n -
+        1).
     """
     result: dict[str, dict[str, float]] = {}
     for method, by_seed in scores.items():
@@ -189,7 +191,7 @@ def summarize(scores: Mapping[str, Mapping[int | None, Sequence[Mapping[str, flo
 
 
 def markdown_table(summary: Mapping[str, Mapping[str, float]], widths: Mapping[str, int]) -> str:
-    """The summary as a markdown table; `widths` has the number of features of each method."""
+    """Return the summary as a markdown table; `widths` has the number of features of each method."""
     lines = [
         "| representation | features | seeds | balanced accuracy | sd seeds | sd folds | AUC | sd seeds | sd folds |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -210,7 +212,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def main(output: Path, seeds: Sequence[int], max_tiles: int | None = None, settings: Sequence[str] = ()) -> None:
-    """Pretrain with every seed, embed, score, and print the table; results also as `results.json`."""
+    """Pretrain with every seed, embed, score, and print the table; also write `results.json`."""
     output = output.resolve()
     output.mkdir(parents=True, exist_ok=True)
     cohort = prostate_cohort(real_data_folder(), max_tiles)
@@ -229,7 +231,7 @@ def main(output: Path, seeds: Sequence[int], max_tiles: int | None = None, setti
     for seed in seeds:
         run = pretrain(manifest, output / f"seed_{seed}", output / "stores", seed, settings)
         features_of_run, tiles = run_features(run, by_path, seed)
-        # One order of tiles for all: folds depend on it.
+        # The same order of tiles for all methods, because folds depend on it.
         order = {tile: place for place, tile in enumerate(tiles)}
         missing = [tile for tile in labeled if tile not in order]
         if missing:

@@ -1,4 +1,4 @@
-"""C-index on real outcomes: AMIL, and Cox on principal components, in 5 folds over several seeds."""
+"""C-index on real outcomes: AMIL, and Cox models of principal components, in 5 folds with several seeds."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _ROOT = Path(__file__).resolve().parents[2]
 def measure_survival(
     data: Path, cohorts: Sequence[str] = ("kirc", "lihc"), seeds: Sequence[int] = (0, 1, 2), **training: object
 ) -> dict[str, dict[str, list[float]]]:
-    """Harrell's C-index of every model, one value for each seed (which draws folds, weights and order).
+    """Return Harrell's C-index of every model, one value per seed (of folds, weights and order).
 
     Args:
-        data: folder of real data with `survival/`.
-        cohorts: of it.
-        seeds: of the runs.
+        data: folder of the real data with `survival/`.
+        cohorts: names of the cohorts.
+        seeds: seeds of the runs.
         **training: overrides of survival.json, e.g. ``aggregator``.
 
     Returns:
-        C-index by cohort and model; for the seed, the share of concordant pairs within test folds.
+        C-index by cohort and model: for each seed, the fraction of concordant pairs within test folds.
     """
     from common.fold_trainings import survival_config
     from common.survival_cohort import convert_survival_cohort

@@ -1,4 +1,4 @@
-"""What a training step of H-MGDM costs as the batch grows: it should grow with the batch, not with its square."""
+"""Cost of a training step of H-MGDM for growing batches; it should be linear in the batch size, not quadratic."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PUBLISHED = "published code on a CPU: 0.29 s at batch 4, 10.2 s at batch 32, rat
 
 
 def synthetic_graphs(count: int, vertices: int = 40, edges: int = 200, latent_dim: int = 424, seed: int = 0) -> list:
-    """Graphs with random latents, positions and distinct edges, all of one size."""
+    """Return graphs of equal size with random latents, positions and distinct edges."""
     import torch
 
     from hmgdm_monai.data.entity_graph import EntityGraph
@@ -36,18 +36,20 @@ def measure_training(
     vertices: int = 40,
     edges: int = 200,
 ) -> dict[int, dict[str, np.ndarray | int]]:
-    """Time whole steps (split, noise, forward, backward, clipping, Adam) of the default network in turns, one thread.
+    """Time whole training steps of the default network alternately, on one thread.
+
+    A step is split, noise, forward, backward, clipping and Adam.
 
     Args:
-        batch_sizes: graphs in a step; the first is the reference of the ratios.
+        batch_sizes: numbers of graphs per step; the first is the reference of the ratios.
         hidden_dim: D.
-        repeats: rounds.
-        vertices: of each graph.
-        edges: of each graph.
+        repeats: number of rounds.
+        vertices: number of vertices per graph.
+        edges: number of edges per graph.
 
     Returns:
-        For each batch size ``seconds`` and ``ratio`` to the first size in the same round, (repeats,) each, and
-        ``bytes``: what autograd keeps for the backward pass, weights not counted, the part of peak memory that grows.
+        For each batch size, ``seconds`` and ``ratio`` to the first size in the same round, (repeats,) each, and
+        ``bytes``, which autograd keeps for the backward pass, without weights: the part of peak memory that grows.
     """
     import torch
     from diffusers import DDPMScheduler

@@ -1,4 +1,4 @@
-"""The weights that ship, on labeled tiles, clean and corrupted: the numbers of the model card."""
+"""Scores of the shipped weights on labeled tiles, clean and corrupted: the numbers of the model card."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ MODEL = ROOT / "bundle" / "models" / "model.pt"
 
 
 def score_weights(model: Path, cohort: Cohort, seeds: Sequence[int] = (0, 1, 2)) -> dict[str, dict[str, np.ndarray]]:
-    """Scores (seeds,) of frozen embeddings, averaged over folds; each seed is another draw of the folds.
+    """Return scores (seeds,) of frozen embeddings, averaged over folds; each seed draws other folds.
 
     Args:
         model: a model.pt.
-        cohort: whose labeled images are scored.
-        seeds: of the folds.
+        cohort: cohort whose labeled images are scored.
+        seeds: seeds of the folds.
 
     Returns:
-        For each probe on clean tiles, and for the linear probe on each kind of corrupted tiles,
-        ``balanced_accuracy`` and ``auc``.
+        For each probe on clean tiles, and for the linear probe on each kind of corrupted tiles, ``balanced_accuracy``
+        and ``auc``.
     """
     from reproduce_parts.cohorts import write_manifest
     from reproduce_parts.corruption import CLEAN, CORRUPTIONS
@@ -46,7 +46,7 @@ def score_weights(model: Path, cohort: Cohort, seeds: Sequence[int] = (0, 1, 2))
     encoder = load_encoder(model)
     with tempfile.TemporaryDirectory() as folder:
         manifest = write_manifest(cohort, Path(folder) / "manifest.csv")
-        # Tiles as they came: the encoder normalizes their stains itself, after they were corrupted.
+        # Original tiles: the encoder normalizes their stains after the corruption.
         recipe = recipe_of(encoder.run_settings)
         as_came = TileRecipe(recipe.tile_spec, graph_transforms(cutter_in(recipe.transforms) or Superpixels()))
         tiles = ScoredTiles(PretrainingData(manifest, folder, as_came), cohort)
@@ -64,7 +64,7 @@ def score_weights(model: Path, cohort: Cohort, seeds: Sequence[int] = (0, 1, 2))
 
 
 def main(data_sets: Sequence[str] = ("glas", "breast", "prostate")) -> None:
-    """Print a line for each data set and probe: mean and standard deviation over the draws of the folds."""
+    """Print one line per data set and probe: mean and standard deviation over the draws of the folds."""
     from reproduce_parts.cohorts import read_cohort
 
     for data in data_sets:

@@ -1,4 +1,4 @@
-"""The trainings of classify.json and survival.json, for whoever brings data of their own."""
+"""The trainings of classify.json and survival.json, for benchmarks and tests with their own data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ CONFIGS = Path(__file__).parents[2] / "bundle/configs"
 
 
 def survival_config(data: Any, folder: Path, **settings: Any) -> Any:
-    """How survival.json trains a fold of some data; files go into ``folder``."""
+    """Return the config with which survival.json trains a fold; files go into ``folder``."""
     from hmgdm_monai.tasks.configs.fold_config import FoldConfig
 
     settings = {"device": "cpu", "ckpt_dir": str(folder), **settings}
@@ -18,12 +18,12 @@ def survival_config(data: Any, folder: Path, **settings: Any) -> Any:
 
 
 def survival_parts(bags: Any, fold: Any, folder: Path, **settings: Any) -> Any:
-    """The parts of survival.json for a fold of some bags."""
+    """Return the parts of survival.json for a fold of given bags."""
     return survival_config(SimpleNamespace(bags=bags), folder, **settings).parts(fold=fold)
 
 
 def finetuning(data: Any, folder: Path, **settings: Any) -> Any:
-    """How classify.json fine-tunes a fold of some data; MLflow's files go into ``folder``."""
+    """Return the fine-tuning of classify.json for given data; MLflow's files go into ``folder``."""
     from hmgdm_monai.tasks.configs.fold_config import FoldConfig
     from hmgdm_monai.tasks.tiles.finetuning import FineTuning
 

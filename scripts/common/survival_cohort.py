@@ -1,4 +1,4 @@
-"""Real outcomes as a cohort of ours: bags of region features to HDF5, and a manifest."""
+"""Convert real outcomes to a cohort of this package: bags of region features as HDF5 files, and a manifest."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ COLUMNS = ("image", "patient", "time", "event", "features", "site", "age", "is_f
 
 
 def convert_survival_cohort(data: Path, cohort: str, folder: Path) -> Path:
-    """Write `<folder>/<slide>.h5` and `<folder>/manifest.csv` for "kirc" or "lihc"; returns the manifest.
+    """Write `<folder>/<slide>.h5` and `<folder>/manifest.csv` for "kirc" or "lihc", and return the manifest's path.
 
-    There are no slides at hand, so `image` names the features as well. These features have no coords.
+    There are no slides, so the column `image` also names the features. These features have no coordinates.
 
     Args:
-        data: folder of the shared real data, with `survival/`.
-        cohort: whose archive and table to read.
-        folder: to write to.
+        data: folder of the real data, with `survival/`.
+        cohort: name of the cohort.
+        folder: output folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     archive = data / "survival" / f"{safe_name(cohort)}_region_features.npz"

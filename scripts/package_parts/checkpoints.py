@@ -1,4 +1,4 @@
-"""Checkpoints as they may leave the house: without the paths of the machine that they were trained on."""
+"""Checkpoints for distribution, without the paths of the machine that trained them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hmgdm_monai.saving.model_file import rewrite_model
 
 
 def without_paths(content: Any) -> Any:
-    """The content with every absolute path in it cut down to its last part; all else as it is."""
+    """Return the content with every absolute path reduced to its last part."""
     if isinstance(content, Mapping):
         return {without_paths(key): without_paths(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
@@ -27,9 +27,9 @@ def copy_checkpoint(source: Path, target: Path) -> None:
 
     Args:
         source: a model file.
-        target: where to write it.
+        target: file to write.
 
     Raises:
-        InputError: it can't be read, or the disk is full.
+        InputError: the file cannot be read, or the disk is full.
     """
     rewrite_model(source, target, without_paths)

@@ -1,4 +1,4 @@
-"""Configs as they stand in a bundle that brings its own package along."""
+"""Configs of a bundle that contains its own package."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE = "hmgdm_monai"
-# What the configs look for where our own runs leave it, and where it lies in a bundle.
+# Paths in the configs that point to outputs of runs, and the same files in a bundle.
 MODELS = {
     "runs/classification/finetune/checkpoints/classifier_fold0.pt": (
         "$os.path.join(@bundle_root, 'models', 'classifier.pt')"
@@ -16,7 +16,7 @@ MODELS = {
 
 
 def packed_config(value: Any) -> Any:
-    """A config, or a part of one, that looks for models in the bundle; all else is as it was."""
+    """Return a config, or a part of it, with the paths of models changed to the bundle's folder."""
     if isinstance(value, dict):
         return {key: packed_config(one) for key, one in value.items()}
     if isinstance(value, list):
@@ -27,13 +27,13 @@ def packed_config(value: Any) -> Any:
 def packed_metadata(
     metadata: dict[str, Any], tile_size_px: int, embedding_size: int, classes: tuple[str, ...]
 ) -> dict[str, Any]:
-    """The metadata with what the networks of inference.json take and give.
+    """Return the metadata with the inputs and outputs of the networks of inference.json.
 
     Args:
         metadata: content of bundle/configs/metadata.json.
         tile_size_px: side of the tiles.
-        embedding_size: S, channels that the encoder gives.
-        classes: names of those that the classifier scores.
+        embedding_size: S, number of channels of an embedding.
+        classes: class names of the classifier.
     """
     packed = json.loads(json.dumps(metadata))
     formats = packed["network_data_format"]
@@ -47,6 +47,6 @@ def packed_metadata(
 
 
 def write_config(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON as the Zoo wants it, indented by 4."""
+    """Write JSON with an indentation of 4, as the Zoo requires."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=4) + "\n")

@@ -1,4 +1,4 @@
-"""Which tiles are trained on, and which of them are scored, for each data set that the table can be made of."""
+"""Tiles for training and labeled tiles for scoring, for each data set of the table."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from hmgdm_monai.data.files.csv_text import csv_text
 from hmgdm_monai.errors import InputError
 
 DATA_SETS = ("glas", "breast", "prostate", "demo")
-# A scale at which the 50 px of a breast tile become the 256 px of ours at 1 um: enlarged, not padded with white.
+# With this scale, the 50 px of a breast tile become 256 px at 1 um: the tile is enlarged, not padded with white.
 BREAST_MPP = 256 / 50
 
 
 @dataclass(frozen=True)
 class Image:
-    """An image to train on: its file, whose it is (biopsy or patient), its class where it has one, its scale."""
+    """An image for training: file, group (biopsy or patient), class if it has one, scale."""
 
     path: Path
     group: str
@@ -30,7 +30,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Cohort:
-    """A data set: its name, its images, and the classes that stand against all others in the AUC."""
+    """A data set: name, images, and the negative classes of the AUC."""
 
     name: str
     images: tuple[Image, ...]
@@ -38,18 +38,19 @@ class Cohort:
 
     @property
     def labels(self) -> dict[Path, str]:
-        """Class of each labeled image."""
+        """Return the class of each labeled image."""
         return {image.path: image.label for image in self.images if image.label is not None}
 
 
 def read_cohort(data: str, max_tiles: int | None = None, negatives: Sequence[str] | None = None) -> Cohort:
-    """The images of "glas", "breast", "prostate" or "demo", or of a manifest, at most ``max_tiles`` of each group.
+    """Return the images of "glas", "breast", "prostate" or "demo", or of a manifest.
 
-    Of the prostate tiles as many labeled and as many unlabeled ones are taken. ``negatives`` are classes; without,
-    those that have "benign" in their name, "0_non_idc" of the breast tiles, or, of the demo cohort, all but the tumor.
+    Each group has at most ``max_tiles`` images; of the prostate tiles, at most that many labeled and that many
+    unlabeled ones. ``negatives`` are class names. By default these are the classes with "benign" in their name,
+    "0_non_idc" for the breast tiles, and all classes except the tumor for the demo cohort.
 
     Raises:
-        InputError: no such data, or classes of which none or all are negative.
+        InputError: the data set does not exist, or no class or every class is negative.
     """
     if data == "prostate":
         tiles = prostate_cohort(real_data_folder(), max_tiles)
@@ -74,7 +75,7 @@ def read_cohort(data: str, max_tiles: int | None = None, negatives: Sequence[str
 
 
 def write_manifest(cohort: Cohort, path: Path) -> Path:
-    """The manifest of pretraining: image, patient and scale. Labels stay out."""
+    """Write the manifest of pretraining: image, patient and scale, without labels."""
     rows = [(image.path, image.group, "" if image.mpp is None else image.mpp) for image in cohort.images]
     content = csv_text([("image", "patient", "mpp"), *rows])
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +85,7 @@ def write_manifest(cohort: Cohort, path: Path) -> Path:
 
 
 def _labeled_folder(name: str, mpp: float | None = None) -> list[Image]:
-    """All tiles of a folder of real data whose manifest has file, class and group."""
+    """Return all tiles of a folder of real data whose manifest has file, class and group."""
     folder = need(real_data_folder() / name / "labelled")
     with need(folder / "manifest.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))

@@ -1,4 +1,4 @@
-"""Tiles as another laboratory, scanner or archive would have left them."""
+"""Corrupted tiles, as from another laboratory, scanner or archive."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ CLEAN = "clean"
 CORRUPTIONS = ("stain shift", "blur", "JPEG", "rotation")
 BLUR_SIGMA_PX = 1.5
 JPEG_QUALITY = 20
-STAIN_FACTORS = (0.7, 1.3)  # least and largest, of hematoxylin and of eosin, drawn for each tile
+STAIN_FACTORS = (0.7, 1.3)  # range of the factors of hematoxylin and eosin, drawn per tile
 
 
 def corrupt(image: np.ndarray, kind: str, number: int = 0) -> np.ndarray:
-    """A tile (S, S, 3) uint8, corrupted.
+    """Return a corrupted tile (S, S, 3) uint8.
 
     Args:
-        image: as it came.
-        kind: "clean"; "stain shift", densities of hematoxylin and eosin by a factor each, drawn by ``number``; "blur",
-            a Gaussian; "JPEG", compressed again; "rotation", a quarter turn.
-        number: of the tile.
+        image: original tile.
+        kind: "clean"; "stain shift": the densities of hematoxylin and eosin are each multiplied by a random factor,
+            drawn from ``number``; "blur": Gaussian; "JPEG": compressed again; "rotation": a quarter turn.
+        number: number of the tile.
 
     Raises:
-        ValueError: another kind.
+        ValueError: the kind is unknown.
     """
     if kind == CLEAN:
         return image

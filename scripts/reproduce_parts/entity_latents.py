@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def prepare_entities(work: Work, tiles: ScoredTiles) -> None:
-    """Encode what a method that works on entities will read, where it is missing."""
+    """Encode the latents that a method on entities reads, if they are missing."""
     config = work.config()
     entities, run_settings = config.get_parsed_content("entities"), config.get_parsed_content("run_folder").settings
     if work.method.family == "graphs":
@@ -33,7 +33,7 @@ def prepare_entities(work: Work, tiles: ScoredTiles) -> None:
 
 
 def encoding_cpu_min(work: Work) -> float:
-    """CPU minutes that encoding the training tiles took, degraded views included, whoever did it first."""
+    """Return the CPU minutes of encoding training tiles and degraded views, whichever run has encoded them."""
     config = work.config()
     data, entities = config.get_parsed_content("data"), config.get_parsed_content("entities")
     notes = [_spent_path(work.stores, data, entities, views) for views in _view_counts(data)]
@@ -43,16 +43,16 @@ def encoding_cpu_min(work: Work) -> float:
 def scored_latents(
     entities: EntityEncoder, run_settings: Mapping[str, Any], tiles: ScoredTiles, kind: str, stores: Path
 ) -> LatentStore:
-    """Latent graphs of the scored tiles, clean or corrupted, in their order; encoded where they are missing.
+    """Return latent graphs of the scored tiles, clean or corrupted, in their order; encode missing ones.
 
-    Entities are those of the corrupted tile, and stains are normalized after it was corrupted, as in use.
+    Entities are those of the corrupted tile. Stains are normalized after the corruption, as in practice.
 
     Args:
         entities: frozen encoder.
-        run_settings: of a model, which say how a tile becomes a graph.
-        tiles: the scored ones.
-        kind: of corruption.
-        stores: folder.
+        run_settings: settings of a model, which define how a tile becomes a graph.
+        tiles: the scored tiles.
+        kind: kind of corruption.
+        stores: folder of the stores.
     """
     import torch
 
@@ -77,14 +77,14 @@ def scored_latents(
 
 
 def _encode_training_tiles(data: Any, entities: EntityEncoder, stores: Path) -> None:
-    """Encode the tiles as they are, then their degraded views, and note what each took."""
+    """Encode the original tiles, then their degraded views, and record the time of each."""
     views = data.degraded_views
     for count in _view_counts(data):
         data.degraded_views, before = count, data.cpu_s
         data.encode(entities)
         note, spent = _spent_path(stores, data, entities, count), data.cpu_s - before
         note.parent.mkdir(parents=True, exist_ok=True)
-        if not note.exists() or json.loads(note.read_text()) < spent:  # what is there already takes none
+        if not note.exists() or json.loads(note.read_text()) < spent:  # existing latents take no time
             write_json(note, spent)
     data.degraded_views = views
 

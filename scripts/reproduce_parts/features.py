@@ -1,4 +1,4 @@
-"""Features of the scored tiles, clean and corrupted, by networks and without."""
+"""Features of the scored tiles, clean and corrupted, by networks and by simple descriptors."""
 
 from __future__ import annotations
 
@@ -23,16 +23,18 @@ if TYPE_CHECKING:
     from hmgdm_monai.networks.encoders.graph_tile_encoder import GraphTileEncoder
     from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
 
-ByKind = Callable[[str], np.ndarray]  # from a kind of corruption to features (N, D)
+ByKind = Callable[[str], np.ndarray]  # kind of corruption -> features (N, D)
 
 
 def features_of(work: Work, tiles: ScoredTiles, model: Path | None) -> tuple[list[str], dict[str, np.ndarray]]:
-    """What shapes the features, and features (N, D) of the tiles by kind of corruption, each computed once.
+    """Return what determines the features, and features (N, D) of the tiles by kind of corruption.
+
+    Each is computed once.
 
     Args:
-        work: whose method it is.
-        tiles: the scored ones.
-        model: the model file of a method with a network.
+        work: work whose method computes the features.
+        tiles: the scored tiles.
+        model: model file of a method with a network.
     """
     key, function = _function_of(work, tiles, model)
     key = [*key, tiles.key]
@@ -72,7 +74,7 @@ def _function_of(work: Work, tiles: ScoredTiles, model: Path | None) -> tuple[li
 
 
 def embed_images(encoder: TileEncoder, images: Iterable[np.ndarray], batch_size: int = 32) -> np.ndarray:
-    """Embeddings (N, S) of tiles (S, S, 3); stains are normalized where the encoder was trained so."""
+    """Return embeddings (N, S) of tiles (S, S, 3); stains are normalized if the encoder was trained so."""
     import torch
 
     parts: list[np.ndarray] = []
@@ -94,19 +96,22 @@ def embed_images(encoder: TileEncoder, images: Iterable[np.ndarray], batch_size:
 
 
 def embed_graphs(encoder: GraphTileEncoder, latents: Any) -> np.ndarray:
-    """Embeddings (N, S) of stored latent graphs."""
+    """Return embeddings (N, S) of stored latent graphs."""
     from hmgdm_monai.tasks.tiles.data import over_samples
 
     return over_samples(encoder.embed, latents, "cpu").double().numpy()
 
 
 def color_features(images: Iterable[np.ndarray], transforms: Compose) -> np.ndarray:
-    """Color and texture (N, 61) of tiles, which ``transforms`` change first."""
+    """Return color and texture (N, 61) of tiles after ``transforms``."""
     return np.stack([color_texture(_changed(image, transforms).transpose(1, 2, 0)) for image in images])
 
 
 def tile_features(entities: Any, images: Iterable[np.ndarray], transforms: Compose) -> np.ndarray:
-    """Mean and deviation over the tile, changed first, of the maps of an entity encoder's backbones, (N, 2 C)."""
+    """Return mean and deviation over the tile of the maps of an encoder's backbones, (N, 2 C).
+
+    ``transforms`` change the tile before.
+    """
     import torch
 
     def of_tile(image: np.ndarray) -> np.ndarray:
@@ -119,19 +124,19 @@ def tile_features(entities: Any, images: Iterable[np.ndarray], transforms: Compo
 
 
 def _image_transforms(work: Work) -> Compose:
-    """Those that change a tile of the work before it is cut into entities: stain normalization, where it is wanted."""
+    """Return the transforms before a tile is cut into entities: stain normalization, if set."""
     from hmgdm_monai.transforms.tile_transforms import image_transforms
 
     return image_transforms(shared_data(work).recipe.transforms)
 
 
 def _changed(image: np.ndarray, transforms: Compose) -> np.ndarray:
-    """(3, S, S) of a tile (S, S, 3)."""
+    """Return (3, S, S) of a tile (S, S, 3)."""
     return np.ascontiguousarray(transforms({"image": np.ascontiguousarray(image.transpose(2, 0, 1))})["image"])
 
 
 def _edgeless(latents: Any) -> Iterator[Any]:
-    """Graphs without latents of edges: the pooled entities are the vertices."""
+    """Return graphs without latents of edges: the pooled entities are the vertices."""
     for index in range(len(latents)):
         graph = latents[index]
         graph.pop("edge_latents", None)
@@ -139,7 +144,7 @@ def _edgeless(latents: Any) -> Iterator[Any]:
 
 
 def _data_key(run_settings: Any) -> str:
-    """All that shapes a tile and its graph, but for which tiles there are."""
+    """Return everything that determines a tile and its graph, except the list of tiles."""
     recipe = run_settings["recipe"]
     return json.dumps([recipe["tile_spec"], recipe["transforms"]], sort_keys=True)
 

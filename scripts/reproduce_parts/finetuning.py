@@ -1,4 +1,4 @@
-"""Graph encoders trained on with labels, in the folds of the table: a fixed number of epochs, nothing chosen."""
+"""Fine-tune graph encoders with labels, in the folds of the table, for a fixed number of epochs; nothing is chosen."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hmgdm_monai.networks.encoders.graph_tile_encoder import GraphTileEncoder
 
 BATCH = 16
-HEAD_RATE, ENCODER_RATE, WEIGHT_DECAY = 1e-3, 3e-4, 1e-2  # those of classify.json
+HEAD_RATE, ENCODER_RATE, WEIGHT_DECAY = 1e-3, 3e-4, 1e-2  # values of classify.json
 MAX_GRAD_NORM = 10.0
 
 
@@ -27,18 +27,20 @@ def finetune_predictions(
     share: float,
     epochs: int,
 ) -> np.ndarray:
-    """Class probabilities (N, K), each tile by the network that has not seen its group.
+    """Return class probabilities (N, K); each tile is predicted by a network that has not seen its group.
 
-    Graph encoder, gate and head are trained; the entity encoder is frozen, so latents are read as they are. What is
-    drawn hangs on fold and seed alone: two encoders see the same tiles in the same order, under heads that begin alike.
+    Graph encoder, gate and head are trained. The entity encoder is frozen, so latents are read from disk. Random
+    numbers depend only on fold and seed: two encoders see the same tiles in the same order, and their heads start with
+    the same weights.
 
     Args:
-        encoder: pretrained or not; it is copied for each fold.
+        encoder: pretrained or untrained encoder; it is copied for each fold.
         graphs: latent graphs of the tiles.
-        labels, groups: (N,).
-        fold_seed: of folds and training.
-        share: of the labeled groups of each training side.
-        epochs: of each fold.
+        labels: (N,) class of each tile.
+        groups: (N,) group of each tile.
+        fold_seed: seed of folds and training.
+        share: fraction of the labeled groups of each training side.
+        epochs: number of epochs per fold.
     """
     import torch
 
@@ -60,7 +62,7 @@ def finetune_predictions(
 
 
 def _train(network: GatedTileClassifier, graphs: Sequence[Any], codes: np.ndarray, epochs: int) -> None:
-    """AdamW over a cosine, cross-entropy weighted by class."""
+    """Train with AdamW, a cosine schedule and class-weighted cross-entropy."""
     import torch
     from torch_geometric.data import Batch
 

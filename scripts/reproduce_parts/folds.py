@@ -1,4 +1,4 @@
-"""Folds of labeled tiles, and shares of their groups."""
+"""Folds of labeled tiles, and fractions of their groups."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ FOLDS = 5
 def grouped_folds(
     labels: np.ndarray, groups: np.ndarray, seed: int, folds: int = FOLDS
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Pairs of training and test indices, stratified by class, no group on both sides.
+    """Return pairs of training and test indices, stratified by class; no group is on both sides.
 
     Raises:
-        InputError: fewer than two classes, or a class that stands in one group alone.
+        InputError: there are fewer than two classes, or a class is in only one group.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -36,13 +36,14 @@ def grouped_folds(
 
 
 def some_of(train: np.ndarray, labels: np.ndarray, groups: np.ndarray, share: float, *seed: int) -> np.ndarray:
-    """The training indices that belong to a share of their groups; see :func:`some_groups`.
+    """Return the training indices of a fraction of their groups; see :func:`some_groups`.
 
     Args:
         train: indices.
-        labels, groups: (N,) of all tiles.
-        share: of the groups, up to 1.
-        seed: numbers that the draw hangs on.
+        labels: (N,) class of each tile.
+        groups: (N,) group of each tile.
+        share: fraction of the groups, up to 1.
+        seed: numbers that determine the draw.
     """
     if share >= 1:
         return train
@@ -51,10 +52,10 @@ def some_of(train: np.ndarray, labels: np.ndarray, groups: np.ndarray, share: fl
 
 
 def some_groups(labels: np.ndarray, groups: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Names of ``share`` of the groups, rounded up, drawn so that every class is among their tiles.
+    """Return the names of a fraction ``share`` of the groups, rounded up; their tiles contain every class.
 
-    Groups come in random order; first those are taken that bring a class which is not there yet, then the others. So
-    with many classes there may be more groups than the share comes to.
+    Groups are drawn in random order. First come groups that add a new class, then the others. So with many classes the
+    result may be larger than the fraction.
     """
     order = rng.permutation(np.unique(groups))
     taken: list[Any] = []

@@ -1,4 +1,4 @@
-"""Arrays that are computed once and read again afterwards."""
+"""Arrays that are computed once and stored."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 
 
 def kept(folder: Path, key: Sequence[str], compute: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Arrays by name, computed where there is no file for the key, and written whole or not at all.
+    """Return arrays by name; compute them if there is no file for the key, and write it completely or not at all.
 
     Args:
-        folder: of the files.
-        key: all that shapes the arrays.
-        compute: gives them.
+        folder: folder of the files.
+        key: everything that determines the arrays.
+        compute: computes the arrays.
     """
     digest = hashlib.sha256("\n".join(key).encode()).hexdigest()
     path = folder / f"{digest[:24]}.npz"

@@ -1,4 +1,4 @@
-"""The methods of the table: what each one is, and the settings that are for it."""
+"""The methods of the table and their settings."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from benchmark_parts.common import ROOT
 from hmgdm_monai.errors import InputError
 
 CONFIGS = ROOT / "bundle/configs"
-STATES = ("mean", "std")  # the readout that leaves latents out
-WINDOW_PX = 64  # of entities that a backbone sees one by one
+STATES = ("mean", "std")  # a readout without latents
+WINDOW_PX = 64  # side of the windows if a backbone sees entities one by one
 
 
 @dataclass(frozen=True)
@@ -23,15 +23,15 @@ class Method:
     """A row of the table.
 
     Attributes:
-        title: as it stands in the table.
-        family: "images" or "graphs", networks of the bundle; or what is not trained here: "tile" and "entities", a
-            frozen backbone's maps pooled over the tile or over entities, and "color".
-        configs: of the bundle; those of an untrained encoder say what it is built from.
-        trained: whether it is trained.
-        stage: of the checkpoint that its clock is in.
-        settings: NAME=VALUE, in which it differs from what its configs say.
-        run: name of the method whose run it embeds with, where that is not its own.
-        states: embed by mean and deviation of states alone, without latents.
+        title: name in the table.
+        family: "images" or "graphs" for networks of the bundle. For methods without training: "tile" and "entities",
+            the maps of a frozen backbone, pooled over the tile or over entities, and "color".
+        configs: configs of the bundle; for an untrained encoder, the configs that define it.
+        trained: whether the method is trained.
+        stage: name of the checkpoint that contains its clock.
+        settings: NAME=VALUE, differences from the configs.
+        run: name of the method whose run it uses for embedding, if not its own.
+        states: embed by mean and deviation of the states only, without latents.
     """
 
     title: str
@@ -45,12 +45,12 @@ class Method:
 
     @property
     def uses_entities(self) -> bool:
-        """Whether settings of graphs and entities are for it."""
+        """Return whether settings of graphs and entities apply to this method."""
         return self.family in ("graphs", "entities", "tile")
 
     @property
     def finetunes(self) -> bool:
-        """Whether it has a graph encoder of its own to train on with labels."""
+        """Return whether it has its own graph encoder that can be fine-tuned with labels."""
         return self.family == "graphs" and not self.run
 
 
@@ -71,12 +71,12 @@ def _changed(title: str, *settings: str) -> Method:
 
 
 def both_backbones() -> dict[str, Any]:
-    """Settings of train.json by which SegResNet stands beside what is configured."""
+    """Return settings of train.json that add SegResNet to the configured backbone."""
     return {"backbone": [*_backbones(_train()), "segresnet_he"]}
 
 
 def window_view() -> dict[str, Any]:
-    """Settings of train.json by which backbones see windows, enlarged by as much as they enlarge tiles, and no more."""
+    """Return settings of train.json with which backbones see windows, enlarged by the same factor as tiles."""
     config = _train()
     share = WINDOW_PX / config["tile_size_px"]
 
@@ -130,7 +130,7 @@ METHODS: dict[str, Method] = {
 }
 DEFAULT_METHODS = tuple(name for name in METHODS if name not in ("diffmae", "untrained_vit"))
 
-# H-MGDM with one thing changed.
+# H-MGDM with one change each.
 ABLATIONS: dict[str, Method] = {
     "no_edge_latents": _changed("no edge latents", "edge_latents=False"),
     "no_skips": _changed("no skip connections", "network_def::skip_connections=False"),
@@ -153,10 +153,10 @@ ABLATION_ROWS = ("hmgdm", "hmgdm_states", *ABLATIONS)
 
 
 def chosen_methods(names: Sequence[str]) -> dict[str, Method]:
-    """The methods of these names.
+    """Return the methods with these names.
 
     Raises:
-        InputError: there is no such method.
+        InputError: a method does not exist.
     """
     unknown = [name for name in names if name not in METHODS]
     if unknown:
@@ -165,12 +165,15 @@ def chosen_methods(names: Sequence[str]) -> dict[str, Method]:
 
 
 def settings_for(method: Method, settings: Sequence[str]) -> list[str]:
-    """Its own, and those of NAME=VALUE, images:NAME=VALUE and graphs:NAME=VALUE that are for it, without prefix."""
+    """Return its own settings, and those of NAME=VALUE, images:NAME=VALUE and graphs:NAME=VALUE that apply to it.
+
+    The prefix is removed.
+    """
     family = "graphs" if method.uses_entities else method.family
     found = []
     for setting in settings:
         prefix, sign, rest = setting.partition(":")
-        # "images::prior" is a path in the config, "images:view_px" a setting for a family.
+        # "images::prior" is a path in the config; "images:view_px" is a setting for one family.
         if not sign or rest.startswith(":") or prefix not in ("images", "graphs"):
             found.append(setting)
         elif prefix == family:
@@ -179,7 +182,7 @@ def settings_for(method: Method, settings: Sequence[str]) -> list[str]:
 
 
 def parsed_config(configs: Sequence[str], overrides: Mapping[str, Any]) -> Any:
-    """A bundle's config with overrides, whose parts can be asked for: ``parsed_config(...).get_parsed_content(id)``."""
+    """Return a bundle's config with overrides; ``parsed_config(...).get_parsed_content(id)`` returns its parts."""
     from monai.bundle import ConfigWorkflow
 
     return ConfigWorkflow(
@@ -192,7 +195,7 @@ def parsed_config(configs: Sequence[str], overrides: Mapping[str, Any]) -> Any:
 
 
 def overrides_of(manifest: Path, run: Path, stores: Path, seed: int, settings: Sequence[str]) -> dict[str, Any]:
-    """What training gives on the command line, as values for :func:`parsed_config`."""
+    """Return the command line settings of a training as values for :func:`parsed_config`."""
     given: dict[str, Any] = {"manifest": manifest, "output_dir": run, "dataset_dir": stores}
     overrides: dict[str, Any] = {name: str(path.resolve()) for name, path in given.items()} | {"seed": seed}
     for setting in settings:

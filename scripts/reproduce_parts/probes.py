@@ -1,4 +1,4 @@
-"""Class probabilities from frozen features, out of fold."""
+"""Out-of-fold class probabilities from frozen features."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reproduce_parts.folds import grouped_folds, some_of
 
 NEIGHBORS = 10
 STRENGTH = 1e-2  # C of every linear probe
-FEW = 0.1  # share of the labeled groups of a training side
+FEW = 0.1  # fraction of the labeled groups of a training side
 LINEAR, LINEAR_FEW, KNN = "linear", f"linear, {100 * FEW:g} %", "knn"
 PROBES = (LINEAR, LINEAR_FEW, KNN)
 
@@ -19,16 +19,17 @@ PROBES = (LINEAR, LINEAR_FEW, KNN)
 def probe_predictions(
     features: Mapping[str, np.ndarray], labels: np.ndarray, groups: np.ndarray, fold_seed: int
 ) -> dict[str, np.ndarray]:
-    """Class probabilities (N, K), classes in order, each tile by the probe that has not seen its group.
+    """Return class probabilities (N, K), classes in order; no tile is predicted by a probe that has seen its group.
 
     Args:
-        features: kind of corruption -> (N, D) of the same tiles; all probes are fitted on the clean ones.
-        labels, groups: (N,).
-        fold_seed: of the folds.
+        features: kind of corruption -> (N, D) of the same tiles; all probes are fitted to clean tiles.
+        labels: (N,) class of each tile.
+        groups: (N,) group of each tile.
+        fold_seed: seed of the folds.
 
     Returns:
-        "linear", a logistic regression; the same fitted to a share of the labeled groups; "knn"; and for each kind of
-        corruption, the linear probe on corrupted tiles.
+        "linear", a logistic regression; the same regression, fitted to a fraction of the labeled groups; "knn"; and for
+        each kind of corruption, the linear probe on corrupted tiles.
     """
     clean, classes = features[CLEAN], np.unique(labels)
     corrupted = {kind: values for kind, values in features.items() if kind != CLEAN}
@@ -50,7 +51,7 @@ def _fitted(features: np.ndarray, labels: np.ndarray):
     from hmgdm_monai.metrics.linear_probe import fit_probe
 
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="sklearn")  # a probe that has not converged is still a probe
+        warnings.filterwarnings("ignore", module="sklearn")  # a probe that has not converged is still valid
         return fit_probe(features, labels, [], (STRENGTH,))[0]
 
 

@@ -1,4 +1,4 @@
-"""From a list of methods to their scores: train, embed, probe, compare. Every part is kept, so that a run resumes."""
+"""From a list of methods to their scores: train, embed, probe, compare. All results are stored, so a run can resume."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from reproduce_parts.work import Work, scored_tiles, shared_data, shared_images
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.handlers.training_clock import PARTS
 
-RANDOM = "untrained_graph"  # what fine-tuning is compared against
+RANDOM = "untrained_graph"  # reference of fine-tuning
 FINETUNED_METHODS = ("hmgdm", "graphmae", RANDOM)
 
 
@@ -37,15 +37,20 @@ class Plan:
     """What to run.
 
     Attributes:
-        methods: names. seeds: of training. fold_draws: draws of the folds for each of them.
-        references: names of the methods that others are compared against, where they are there.
+        methods: names of the methods.
+        seeds: seeds of training.
+        fold_draws: number of draws of the folds per seed.
+        references: names of the methods that the others are compared with, if these are among the methods.
         stains: "plain" and methods of stain normalization.
-        settings: NAME=VALUE for the bundle. budget_cpu_min: of each training; None for a number of epochs.
-        budget: the same in words. command: that makes the table.
-        robustness: whether corrupted tiles are scored, too.
-        jobs: how many tasks at a time.
-        finetune: names of the methods that are trained on with labels. finetune_epochs: for so long; 0 for not at all.
-        finetune_shares: of the labeled groups, for that.
+        settings: NAME=VALUE for the bundle.
+        budget_cpu_min: CPU minutes of each training; None for a number of epochs.
+        budget: the budget in words.
+        command: command that makes the table.
+        robustness: whether corrupted tiles are also scored.
+        jobs: number of parallel tasks.
+        finetune: names of the methods to fine-tune with labels.
+        finetune_epochs: number of epochs of fine-tuning; 0 for none.
+        finetune_shares: fractions of the labeled groups for fine-tuning.
     """
 
     methods: Sequence[str]
@@ -65,7 +70,7 @@ class Plan:
 
 
 class Parts:
-    """Seconds by part of the work."""
+    """Seconds of each part of the work."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -80,11 +85,11 @@ class Parts:
 
 
 def reproduce(cohort: Cohort, output: Path, plan: Plan) -> dict[str, Any]:
-    """Run the plan; writes ``results.json`` and ``table.md`` and returns what the former holds.
+    """Run the plan, write ``results.json`` and ``table.md``, and return the content of ``results.json``.
 
     Args:
-        cohort: the data.
-        output: folder of all runs; the same one resumes.
+        cohort: data of the table.
+        output: folder of all runs; the same folder resumes.
         plan: what to run.
     """
     output, start, parts = output.resolve(), time.perf_counter(), Parts()
@@ -93,7 +98,7 @@ def reproduce(cohort: Cohort, output: Path, plan: Plan) -> dict[str, Any]:
     with parts("tiles"):
         tiles = scored_tiles(works[0])
         if not len(tiles):
-            raise InputError(f"{cohort.name}: none of the tiles has a label; there is nothing to score")
+            raise InputError(f"{cohort.name}: no tile has a label, so there is nothing to score")
         _build_stores(works)
     with parts("training, features and probes"):
         do_all(works, plan.jobs, tiles)
@@ -143,7 +148,7 @@ def reproduce(cohort: Cohort, output: Path, plan: Plan) -> dict[str, Any]:
 
 
 def _works(cohort: Cohort, output: Path, plan: Plan) -> list[Work]:
-    """All there is to do, by seed first: a table of fewer seeds can be made of what an interrupted run leaves."""
+    """Return all works, seed by seed, so that an interrupted run is a complete table with fewer seeds."""
     manifest = write_manifest(cohort, output / "manifest.csv")
     return [
         Work(
@@ -167,7 +172,7 @@ def _works(cohort: Cohort, output: Path, plan: Plan) -> list[Work]:
 
 
 def _build_stores(works: Sequence[Work]) -> None:
-    """Build the stores of tiles and regions that several of the works read, so that no two build the same."""
+    """Build stores of tiles and regions that several works read, so that no two of them build the same store."""
     for stain in dict.fromkeys(work.stain for work in works):
         some = [work for work in works if work.stain == stain]
         shared_data(some[0]).prepare()
@@ -178,7 +183,7 @@ def _build_stores(works: Sequence[Work]) -> None:
 def _row(
     works: Sequence[Work], tiles: ScoredTiles, folds: Mapping[int, Sequence[np.ndarray]], resamples: Resamples
 ) -> tuple[dict[str, Any], tuple[int, int]]:
-    """Scores of a method whose works are done, one for each seed; and how many folds have no AUC, of how many."""
+    """Return the scores of a method, one per seed, and (number of folds without AUC, number of folds)."""
     method, negatives = works[0].method, works[0].cohort.negatives
     scores: dict[str, list[Any]] = {}
     cost: dict[str, list[float]] = {}
@@ -187,7 +192,7 @@ def _row(
         for name, draws in done.predictions.items():
             of_draws = [
                 scores_by_fold(probabilities, tiles.labels, tiles.groups, negatives, folds[fold_seed])
-                for probabilities, fold_seed in zip(draws, work.fold_seeds, strict=False)  # fine-tuning: the first
+                for probabilities, fold_seed in zip(draws, work.fold_seeds, strict=False)  # fine-tuning: only the first
             ]
             scores.setdefault(name, []).append(of_draws)
         if method.trained and not method.run:
@@ -218,7 +223,7 @@ def _add_cost(cost: dict[str, list[float]], clock: Mapping[str, float]) -> None:
 
 
 def _compare(rows: dict[str, Any], references: Sequence[str]) -> None:
-    """Add to each row how it stands to the references, and fine-tuned, to random graph weights."""
+    """Add to each row the differences from the references and, fine-tuned, from random graph weights."""
     for row in rows.values():
         row["paired"] = {
             name: _differences(row["scores"], rows[name]["scores"])
@@ -237,7 +242,7 @@ def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str
 
 
 def _without_draws(value: Any) -> Any:
-    """Without what the intervals were made from, and with None for NaN, which is no JSON."""
+    """Return the value without bootstrap draws, and with None for NaN, which JSON cannot store."""
     if isinstance(value, dict):
         return {name: _without_draws(part) for name, part in value.items() if name != "draws"}
     if isinstance(value, list):

@@ -12,16 +12,18 @@ from reproduce_parts.corruption import CLEAN, corrupt
 
 
 class ScoredTiles:
-    """The labeled tiles of a cohort as they came, without stain normalization.
+    """The original labeled tiles of a cohort, without stain normalization.
 
     Args:
-        data: plain :class:`~hmgdm_monai.tasks.pretraining.graph_data.PretrainingData` of the cohort's manifest.
-        cohort: knows the labels, which the manifest does not.
+        data: :class:`~hmgdm_monai.tasks.pretraining.graph_data.PretrainingData` of the cohort's manifest without stain
+            normalization.
+        cohort: cohort with the labels, which the manifest does not contain.
 
     Attributes:
-        labels, groups: (N,) class, and biopsy or patient, of each.
-        ids: name of each.
-        key: stands for the pixels and the order of all of them.
+        labels: (N,) class of each tile.
+        groups: (N,) biopsy or patient of each tile.
+        ids: name of each tile.
+        key: identifies pixels and order of all tiles.
     """
 
     def __init__(self, data: Any, cohort: Cohort) -> None:
@@ -32,7 +34,7 @@ class ScoredTiles:
         self.labels = np.array([labels[rows[place].image] for place in self._places])
         self.groups = np.array([rows[place].patient for place in self._places])
         self.ids = [f"{rows[place].id} {place}" for place in self._places]
-        # A store's file is named by all that shaped its tiles.
+        # The name of a store file depends on everything that determines its tiles.
         told = "\n".join([*self.ids, *(path.name for path in data.cohort.paths)])
         self.key = hashlib.sha256(told.encode()).hexdigest()[:24]
 
@@ -40,6 +42,6 @@ class ScoredTiles:
         return len(self._places)
 
     def images(self, kind: str = CLEAN) -> Iterator[np.ndarray]:
-        """Tiles (S, S, 3) uint8, in order; ``kind`` as in :func:`~reproduce_parts.corruption.corrupt`."""
+        """Return tiles (S, S, 3) uint8 in order; ``kind`` as in :func:`~reproduce_parts.corruption.corrupt`."""
         for number, place in enumerate(self._places):
             yield corrupt(self._store.image(place), kind, number)

@@ -15,16 +15,17 @@ METRICS = ("balanced_accuracy", "auc")
 
 
 class GroupScores:
-    """Balanced accuracy, and AUC of the classes that are not negative against those that are, by resampled groups.
+    """Balanced accuracy, and AUC of the other classes against the negative classes, for resampled groups.
 
-    Both are sums over groups or pairs of groups, so that a draw of groups with return is a weighting of them.
+    Both are sums over groups or pairs of groups. So a bootstrap sample of groups is a weighting of them.
 
     Args:
         probabilities: (N, K) of the tiles of a fold.
-        labels, groups: (N,).
-        negatives: classes.
-        classes: (K,) in order; a fold may lack some.
-        names: (G,) all groups in order, of the fold and of others.
+        labels: (N,) class of each tile.
+        groups: (N,) group of each tile.
+        negatives: negative classes.
+        classes: (K,) in order; a fold may lack some of them.
+        names: (G,) all groups in order, including those of other folds.
     """
 
     def __init__(
@@ -50,10 +51,10 @@ class GroupScores:
         self._pairs = np.outer(member[positive].sum(0), member[~positive].sum(0))
 
     def __call__(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Scores (R,) of R weightings (R, G) of all groups.
+        """Return scores (R,) of R weightings (R, G) of all groups.
 
-        Balanced accuracy is the mean recall of the classes that are there. The AUC is NaN where positives or negatives
-        are not, both where nothing is.
+        Balanced accuracy is the mean recall of the classes with tiles. The AUC is NaN without positive or without
+        negative tiles. Both are NaN without any tile.
         """
         w = weights[:, self._here]
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -69,7 +70,15 @@ def scores_by_fold(
     negatives: Sequence[str],
     test_sides: Sequence[np.ndarray],
 ) -> list[GroupScores]:
-    """Scores of each fold of a draw, from out-of-fold probabilities (N, K) and the indices of each test side."""
+    """Return the scores of each fold of a draw.
+
+    Args:
+        probabilities: (N, K) out-of-fold class probabilities.
+        labels: (N,) class of each tile.
+        groups: (N,) group of each tile.
+        negatives: negative classes.
+        test_sides: indices of each test split.
+    """
     classes, names = np.unique(labels), np.unique(groups)
     return [
         GroupScores(probabilities[test], labels[test], groups[test], negatives, classes, names) for test in test_sides
@@ -78,24 +87,24 @@ def scores_by_fold(
 
 @dataclass(frozen=True)
 class Resamples:
-    """What is drawn with return: how often each group (R, G) and each training seed (R, S) counts."""
+    """Bootstrap samples: how often each group (R, G) and each training seed (R, S) is drawn."""
 
     groups: np.ndarray
     seeds: np.ndarray
 
     @classmethod
     def draw(cls, groups: int, seeds: int, draws: int = 2000, seed: int = 0) -> Resamples:
-        """R = ``draws`` of them; the same for all methods, which makes differences paired."""
+        """Draw R = ``draws`` samples; they are the same for all methods, so differences are paired."""
         rng = np.random.default_rng(seed)
         return cls(*(rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(float) for n in (groups, seeds)))
 
 
 def summarize(scores: Sequence[Sequence[Sequence[GroupScores]]], resamples: Resamples) -> dict[str, dict[str, Any]]:
-    """Per metric: value of each seed, mean, standard deviation over seeds, 95 % interval, and its draws.
+    """Return per metric: value of each seed, mean, standard deviation over seeds, 95 % interval, and bootstrap draws.
 
     Args:
-        scores: of one method: seed -> draw of the folds -> fold.
-        resamples: of groups and seeds.
+        scores: scores of one method: seed -> draw of the folds -> fold.
+        resamples: bootstrap samples of groups and seeds.
     """
     once = np.ones((1, resamples.groups.shape[1]))
     result = {}
@@ -118,18 +127,18 @@ def summarize(scores: Sequence[Sequence[Sequence[GroupScores]]], resamples: Resa
 
 
 def undefined_folds(scores: Sequence[Sequence[Sequence[GroupScores]]], groups: int) -> tuple[int, int]:
-    """Number of folds whose test side lacks positives or negatives, and of all folds."""
+    """Return the number of folds whose test split lacks positives or negatives, and the number of all folds."""
     once = np.ones((1, groups))
     found = [np.isnan(fold(once)["auc"][0]) for draws in scores for folds in draws for fold in folds]
     return int(sum(found)), len(found)
 
 
 def paired(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """Difference of two methods in a metric of :func:`summarize`, over the same draws of groups and seeds.
+    """Return the difference of two methods in a metric of :func:`summarize`, for the same bootstrap samples.
 
     Returns:
-        ``difference`` of the means, its 95 % ``interval``, ``share_above``: in how many draws ours is higher; and
-        ``seeds``, the differences seed by seed.
+        ``difference`` of the means, its 95 % ``interval``, ``share_above``: the fraction of samples in which ours is
+        higher; and ``seeds``, the differences seed by seed.
     """
     draws = ours["draws"] - theirs["draws"]
     draws = draws[np.isfinite(draws)]
@@ -142,14 +151,14 @@ def paired(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]
 
 
 def mean_of_known(values: np.ndarray, axis: int) -> np.ndarray:
-    """Mean along an axis of what is not NaN; NaN where nothing is."""
+    """Return the mean along an axis, without NaN values; NaN if all values are NaN."""
     known = np.isfinite(values)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(known, values, 0.0).sum(axis) / known.sum(axis)
 
 
 def _averaged(scores: Sequence[Sequence[Sequence[GroupScores]]], weights: np.ndarray) -> dict[str, np.ndarray]:
-    """Per metric (S, R): averaged over folds, then over draws."""
+    """Return (S, R) per metric: averaged over folds, then over draws."""
     result: dict[str, list[np.ndarray]] = {metric: [] for metric in METRICS}
     for draws in scores:
         of_draws = [[fold(weights) for fold in folds] for folds in draws]

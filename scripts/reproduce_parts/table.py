@@ -1,4 +1,4 @@
-"""The table, and what else is told of a run."""
+"""The page with the table and the details of a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ METRIC_TITLES = dict(zip(METRICS, ("balanced accuracy", "AUC"), strict=True))
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """The results as a page: scores, comparisons, fine-tuning, corrupted tiles, cost; for each stain normalization."""
+    """Return the results as a page per stain: scores, comparisons, fine-tuning, corrupted tiles, cost."""
     lines = [f"# {results['data']['name']}", "", *_about(results), ""]
     for stain, rows in results["stains"].items():
         lines += [f"## {'Tiles as they are' if stain == PLAIN else f'Stain normalized ({stain})'}", ""]
@@ -33,11 +33,11 @@ def _about(results: Mapping[str, Any]) -> list[str]:
     return [
         f"{data['tiles']} images for training, without labels; {data['scored']} labeled tiles of {data['groups']} "
         f"groups scored: {classes}. AUC: all other classes against {', '.join(data['negatives'])}; undefined in "
-        f"{missing} of {results['folds']} folds, which are left out of its mean.",
+        f"{missing} of {results['folds']} folds, which its mean does not include.",
         "",
         f"Budget of training: {results['budget']}. Seeds {', '.join(map(str, results['seeds']))}, "
-        f"{results['fold_draws']} draws of the folds each. In all {results['minutes']:.1f} minutes ({parts}) on "
-        f"{results['machine']}; what was there already took none.",
+        f"{results['fold_draws']} draws of the folds per seed. Total time {results['minutes']:.1f} minutes ({parts}) "
+        f"on {results['machine']}, without results that existed before.",
         "",
         f"Command: `{results['command']}`",
     ]
@@ -58,7 +58,7 @@ def _scores(rows: Mapping[str, Any]) -> list[str]:
 
 
 def _paired(rows: Mapping[str, Any], reference: str) -> list[str]:
-    """Differences of all rows from a reference."""
+    """Return the differences of all rows from a reference."""
     told = {name: row["paired"][reference] for name, row in rows.items() if reference in row["paired"]}
     if not told:
         return []
@@ -67,7 +67,7 @@ def _paired(rows: Mapping[str, Any], reference: str) -> list[str]:
         [rows[name]["title"], *(_difference(by_probe[probe][metric]) for probe in PROBES for metric in METRICS)]
         for name, by_probe in told.items()
     ]
-    return [f"Each method less {rows[reference]['title']}:", "", *_table(head, body)]
+    return [f"Each method minus {rows[reference]['title']}:", "", *_table(head, body)]
 
 
 def _finetuned(rows: Mapping[str, Any]) -> list[str]:
@@ -80,7 +80,7 @@ def _finetuned(rows: Mapping[str, Any]) -> list[str]:
     if not body:
         return []
     titles = list(METRIC_TITLES.values())
-    head = ["method", "labeled groups", *titles, *(f"less random weights, {title}" for title in titles)]
+    head = ["method", "labeled groups", *titles, *(f"minus random weights, {title}" for title in titles)]
     return ["Fine-tuned with gated pooling, backbone frozen:", "", *_table(head, body)]
 
 

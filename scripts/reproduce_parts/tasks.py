@@ -1,4 +1,4 @@
-"""The long part of the table: encode, train, embed, probe and fine-tune, several tasks at a time. All of it is kept."""
+"""The long part of the table: encode, train, embed, probe and fine-tune, in parallel tasks. All results are stored."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FINETUNED = "fine-tuned, {:g} %"
 
 @dataclass(frozen=True)
 class Done:
-    """What a work has come to.
+    """The results of a work.
 
     Attributes:
         predictions: by probe, out-of-fold class probabilities (N, K) of each draw of the folds.
@@ -39,7 +39,7 @@ class Done:
 
 
 def do_work(work: Work, tiles: ScoredTiles) -> Done:
-    """Train, or resume, embed, probe and fine-tune; what is there already is read."""
+    """Train or resume, embed, probe and fine-tune; stored results are read."""
     model = train(work) if work.method.family in ("images", "graphs") else None
     key, features = features_of(work, tiles, model)
     told = [*key, *work.kinds, *tiles.labels, *tiles.groups]
@@ -65,12 +65,13 @@ def do_work(work: Work, tiles: ScoredTiles) -> Done:
 
 
 def do_all(works: Sequence[Work], jobs: int, tiles: ScoredTiles) -> None:
-    """Do all of the work, ``jobs`` tasks at a time, each on one thread; several at a time in processes of their own.
+    """Do all works, ``jobs`` tasks in parallel, each on one thread; parallel tasks have their own processes.
 
-    Latents are encoded first. What reads the same run or the same latents is one task, so that no two make the same.
+    Latents are encoded first. Works that use the same run or the same latents form one task, so that no two tasks
+    compute the same files.
 
     Raises:
-        InputError: that of the first task that fails; what has begun by then is ended, and the rest not begun.
+        InputError: the error of the first task that fails; running tasks are then stopped, and the rest is not started.
     """
     on_entities = [work for work in works if work.method.uses_entities]
     _run(_prepare, _grouped(on_entities, lambda work: work.entity_settings), jobs, tiles)
@@ -121,7 +122,7 @@ def _run(do: Callable[..., None], tasks: Sequence[Sequence[Work]], jobs: int, ti
             done.result()
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
-        for child in multiprocessing.active_children():  # so that they end the trainings that they wait for
+        for child in multiprocessing.active_children():  # so that they end the trainings they wait for
             os.kill(child.pid, signal.SIGINT)
         raise
     finally:

@@ -13,10 +13,10 @@ from hmgdm_monai.errors import InputError
 
 
 def train(work: Work) -> Path:
-    """Train, or resume, or build without training; returns the model file.
+    """Train, resume, or build without training; return the model file.
 
     Raises:
-        InputError: training ended with an error, or encoding alone has spent the budget.
+        InputError: training ended with an error, or encoding alone has used up the budget.
     """
     method, run = work.method, work.folder
     model, done = run / "model.pt", run / "done.json"
@@ -35,7 +35,7 @@ def train(work: Work) -> Path:
 
 
 def cost_of(work: Work) -> dict[str, float]:
-    """What the clock of a training counted, and ``encoding_cpu_min`` of the tiles of graphs, done once for all."""
+    """Return the counts of a training's clock, and ``encoding_cpu_min`` of graph methods, which all runs share."""
     from hmgdm_monai.data.files.checkpoint_file import read_checkpoint
 
     clock = read_checkpoint(work.folder / f"checkpoints/{work.method.stage}.pt")["state"]["clock"]
@@ -51,8 +51,8 @@ def _budget(work: Work) -> list[str]:
     if left <= 0:
         spent = work.budget_cpu_min - left
         raise InputError(
-            f"--budget-cpu-min {work.budget_cpu_min:g}: encoding the tiles of {work.name} alone took {spent:.1f}; give "
-            "more"
+            f"--budget-cpu-min {work.budget_cpu_min:g}: encoding the tiles of {work.name} alone took {spent:.1f}; set a "
+            "larger budget"
         )
     return [f"budget_cpu_min={left:.4f}"]
 
@@ -75,5 +75,5 @@ def _save_untrained(work: Work, model: Path) -> None:
     data.encode(entities)
     torch.manual_seed(work.seed)
     embedder = config.get_parsed_content("network_def").without_pretext()
-    embedder.standardizer.fit(data.sample_latents())  # the scale of latents is no training
+    embedder.standardizer.fit(data.sample_latents())  # fitting the scale of latents is not training
     save_encoder(model, GraphTileEncoder(entities, embedder, {"graph_embedder": embedder.settings}, run_settings))

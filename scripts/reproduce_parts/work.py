@@ -1,4 +1,4 @@
-"""A method under a stain and a seed: what shapes it, and where its files are."""
+"""A work: a method with a stain and a seed, what determines its result, and where its files are."""
 
 from __future__ import annotations
 
@@ -12,27 +12,30 @@ from reproduce_parts.methods import DIRL, METHODS, Method, overrides_of, parsed_
 from reproduce_parts.scored_tiles import ScoredTiles
 
 PLAIN = "plain"
-SEEDS_APART = 1000  # folds of a training seed are drawn by numbers from this many times the seed on
-# What latents of entities hang on: settings, and parts with all that is in them. Degraded views come beside the latents
-# of the tile as it is.
+SEEDS_APART = 1000  # the fold seeds of a training seed start at this multiple of it
+# Settings, and config parts with all their settings, that determine the latents of entities. Latents of degraded views
+# are stored in addition to those of the original tile.
 ENTITY_SETTINGS = ("backbone", "edge_latents", "entity_kind", "n_segments")
 ENTITY_PARTS = ("backbone_entities", "cutter", "recipe")
 
 
 @dataclass(frozen=True)
 class Work:
-    """A method under a stain and a seed, and where its files are.
+    """A method with a stain and a seed, and the location of its files.
 
     Attributes:
-        name: of the method. stain: "plain" or a method of normalization. seed: of training.
-        cohort: the data. manifest: of its tiles, without labels.
+        name: name of the method.
+        stain: "plain" or a method of stain normalization.
+        seed: seed of training.
+        cohort: the data.
+        manifest: manifest of its tiles, without labels.
         output: folder of all runs.
         settings: NAME=VALUE for the bundle.
-        budget_cpu_min: of training, encoding of graphs included; None for a number of epochs.
-        kinds: how tiles are corrupted, beside the clean ones.
-        fold_draws: how many times folds are drawn.
-        finetune_epochs: of training on with labels; 0 for none.
-        finetune_shares: of the labeled groups, for that.
+        budget_cpu_min: CPU minutes of training, including encoding of graphs; None for a number of epochs.
+        kinds: kinds of corruption, in addition to clean tiles.
+        fold_draws: number of draws of the folds.
+        finetune_epochs: number of epochs of fine-tuning with labels; 0 for none.
+        finetune_shares: fractions of the labeled groups for fine-tuning.
     """
 
     name: str
@@ -50,38 +53,38 @@ class Work:
 
     @property
     def method(self) -> Method:
-        """What its name stands for."""
+        """The method with this name."""
         return METHODS[self.name]
 
     @property
     def folder(self) -> Path:
-        """Of the run that it embeds with; nothing is run for what has no network."""
+        """Folder of the run that it uses for embedding; a method without a network has no run."""
         base = self.output / self.stain / (self.method.run or self.name)
         return base / f"seed_{self.seed}" if self.method.family in ("images", "graphs") else base
 
     @property
     def stores(self) -> Path:
-        """Of tiles, graphs and latents, shared by all runs."""
+        """Folder of tiles, graphs and latents, which all runs share."""
         return self.output / "stores"
 
     @property
     def fold_seeds(self) -> list[int]:
-        """Of each draw of the folds: the same for all methods of a training seed."""
+        """Seed of each draw of the folds; the same for all methods of a training seed."""
         return [SEEDS_APART * self.seed + draw for draw in range(self.fold_draws)]
 
     @property
     def own_settings(self) -> list[str]:
-        """The settings that are for this method, its stain among them."""
+        """The settings that apply to this method, including its stain."""
         return [*settings_for(self.method, self.settings), *self.stain_settings]
 
     @property
     def stain_settings(self) -> list[str]:
-        """None for tiles as they are."""
+        """Settings of the stain normalization; None for original tiles."""
         return [] if self.stain == PLAIN else [f"stain_method={self.stain}"]
 
     @property
     def entity_settings(self) -> tuple[str, ...]:
-        """Those that its entities and their latents hang on."""
+        """Settings that determine its entities and their latents."""
         given = (setting.split("=", 1) for setting in self.own_settings)
         chosen = {name.replace("#", "::"): value for name, value in given}
         return (
@@ -100,17 +103,17 @@ class Work:
 
 
 def shared_data(work: Work, stain: str | None = None) -> Any:
-    """Tiles of the manifest, as the bundle makes them, with the settings that are for all methods.
+    """Return the tiles of the manifest, made by the bundle with the settings that apply to all methods.
 
     Args:
-        work: whose manifest and stain it is.
-        stain: instead of that of the work.
+        work: work with manifest and stain.
+        stain: stain in place of that of the work.
     """
     return _shared_config(work, ("train.json",), stain or work.stain).get_parsed_content("data")
 
 
 def shared_images(work: Work) -> Any:
-    """The same tiles with their regions, as methods on images take them."""
+    """Return the same tiles with their regions, as methods on images need them."""
     return _shared_config(work, DIRL, work.stain).get_parsed_content("images")
 
 
@@ -122,5 +125,5 @@ def _shared_config(work: Work, configs: tuple[str, ...], stain: str) -> Any:
 
 
 def scored_tiles(work: Work) -> ScoredTiles:
-    """The labeled tiles, as they came."""
+    """Return the original labeled tiles."""
     return ScoredTiles(shared_data(work, stain=PLAIN), work.cohort)

@@ -222,9 +222,9 @@ def model_of(content: Any) -> Callable[[SimpleNamespace, Path], dict[str, str]]:
     [
         (manifest_of({"mpp": "1.0"}), "no row has a label"),
         (manifest_of({"label": ""}), "no row has a label"),
-        (manifest_of({"label": "a"}), "two classes or more; there is 'a' alone"),
-        (manifest_of({"label": "{one}"}), "class 'b' stands in patient 'p3' alone"),
-        (manifest_of({"label,fold": "{ab},7"}), "column 'fold' holds 7 alone"),
+        (manifest_of({"label": "a"}), "two classes or more; there is only 'a'"),
+        (manifest_of({"label": "{one}"}), "only patient 'p3' has class 'b'"),
+        (manifest_of({"label,fold": "{ab},7"}), "column 'fold' contains only 7"),
         (lambda *_: {"mode": "forest"}, "no mode 'forest'; choose one of linear, knn, finetune"),
         (lambda *_: {"manifest": "none.csv"}, "no such manifest"),
         (model_of(None), "run the training first"),

@@ -123,8 +123,8 @@ class Trap:
         (lambda given, folder: given | {"--classifier": folder / "none.pt"}, "none.pt: there is no such checkpoint"),
         (lambda given, folder: given | {"--model": given["--classifier"]}, "another kind: classifier, not encoder"),
         (lambda given, folder: given | {"--classifier": given["--model"]}, "another kind: encoder, not classifier"),
-        (lambda given, folder: given | {"--name": "../elsewhere"}, "a bundle's name is of small letters"),
-        (lambda given, folder: given | {"--name": "/tmp/x"}, "a bundle's name is of small letters"),
+        (lambda given, folder: given | {"--name": "../elsewhere"}, "use lowercase letters"),
+        (lambda given, folder: given | {"--name": "/tmp/x"}, "use lowercase letters"),
     ],
 )
 def test_bad_input_is_refused_in_one_line_and_leaves_nothing(

@@ -132,7 +132,7 @@ def test_an_image_without_usable_cells_is_named_and_keeps_the_stores_in_step(coh
         assert len(lines) == 3
         assert "no regions for i1: " in lines[0] and "fill in its cells column" in lines[0]
         assert "no regions for i2: " in lines[1] and "128 x 128 px, its image 64 x 64" in lines[1]
-        assert lines[2] == "2 of 4 images have no regions; the dense task passes over them"
+        assert lines[2] == "2 of 4 images have no regions; the dense task skips them"
 
 
 def test_unknown_classes_are_told_once_for_each_file(cohort, tmp_path, caplog):

@@ -108,7 +108,7 @@ def test_the_card_says_what_is_known(encoder, tmp_path):
     for part in ("# Glands", statement, "| side of a tile, px | `64` |", "not for diagnosis"):
         assert part in body
     silent = (save_pretrained(encoder, tmp_path / "b") / "README.md").read_text()
-    assert "Not told by whoever exported" in silent
+    assert "Not stated by the person who exported" in silent
     assert "license: unknown" in silent
 
 
@@ -131,9 +131,9 @@ def test_damaged_weights_are_refused(folder):
     path = folder / "model.safetensors"
     content = path.read_bytes()
     path.write_bytes(content[:-7])
-    refused(folder, "no safetensors file, or damaged")
+    refused(folder, "is no safetensors file, or is damaged")
     path.write_bytes(b"")
-    refused(folder, "no safetensors file, or damaged")
+    refused(folder, "is no safetensors file, or is damaged")
     flipped = bytearray(content)
     flipped[-3] ^= 1
     path.write_bytes(flipped)
@@ -153,11 +153,11 @@ class Bomb:
 )
 def test_a_pickle_is_not_read_under_any_name(folder, tmp_path, writes):
     writes(Bomb(tmp_path / "ran"), folder / "model.safetensors")
-    refused(folder, "no safetensors file, or damaged")
+    refused(folder, "is no safetensors file, or is damaged")
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     refused(folder, r"has no model.safetensors \(pytorch_model.bin there is a pickle and not read\)")
     change(folder, weights="pytorch_model.bin")
-    refused(folder, "safetensors alone")
+    refused(folder, "safetensors only")
     assert not (tmp_path / "ran").exists()
 
 

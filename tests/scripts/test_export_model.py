@@ -29,7 +29,7 @@ def test_it_exports_and_says_how_far_off(classifier: Path, tmp_path: Path, capsy
     assert export_model.main(given) == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"classifier.ts", "classifier.pt2"}
     printed = capsys.readouterr().out
-    assert "inputs: image; classes: a, b" in printed and printed.count("off by") == 2
+    assert "inputs: image; classes: a, b" in printed and printed.count("largest difference") == 2
 
 
 def test_a_tile_of_another_size_is_refused(classifier: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -77,7 +77,7 @@ def test_a_rare_class_takes_fewer_folds_and_stays_in_training():
 def test_rare_strata_are_let_be_where_training_need_not_hold_every_class():
     groups = np.array([f"p{i}" for i in range(12)])
     strata = np.array(["1-A"] * 5 + ["0-A"] * 6 + ["1-B"])  # event and site in one
-    with pytest.raises(InputError, match="'1-B' stands in patient 'p11' alone"):
+    with pytest.raises(InputError, match="only patient 'p11' has class '1-B'"):
         make_folds(strata, groups, 3)
     folds = make_folds(strata, groups, 3, every_class=False)
     check_sides(folds, strata, groups)
@@ -88,14 +88,18 @@ def test_rare_strata_are_let_be_where_training_need_not_hold_every_class():
 def test_bad_input_is_one_line():
     labels, groups = np.array(list("aabbab")), np.array(list("ppqqrr"))
     for told, arguments in {
-        "two classes or more; there is 'a' alone": {"labels": ["a"] * 6},
+        "two classes or more; there is only 'a'": {"labels": ["a"] * 6},
         "three patients or more, there are 0": {"labels": [], "groups": []},
-        "class 'b' stands in patient 'q' alone": {"labels": list("aabbaa")},
+        "only patient 'q' has class 'b'": {"labels": list("aabbaa")},
         "patients or more, there are 2": {"groups": list("ppqqqp")},
         "empty for 1 of 6": {"given": [0, 0, 1, 1, 2, None]},
-        "holds 4 alone": {"given": [4] * 6},
-        "patient 'p' stands in folds 0, 1": {"given": [0, 1, 1, 1, 0, 0]},
-        "stands in fold 0 alone": {"labels": list("aacbcb"), "groups": list("pqrstu"), "given": [0, 0, 0, 1, 1, 1]},
+        "column 'fold' contains only 4": {"given": [4] * 6},
+        "patient 'p' is in folds 0, 1": {"given": [0, 1, 1, 1, 0, 0]},
+        "is only in fold 0": {
+            "labels": list("aacbcb"),
+            "groups": list("pqrstu"),
+            "given": [0, 0, 0, 1, 1, 1],
+        },
         "n_folds must be at least 2": {"n_folds": 1},
         "val_fraction must lie between": {"val_fraction": 1.0},
     }.items():

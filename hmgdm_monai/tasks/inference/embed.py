@@ -1,4 +1,4 @@
-"""From a manifest to embeddings on disk: slides one by one in bounded memory, plain tiles in one file."""
+"""From a manifest to embeddings on disk: slides one by one in limited memory, plain tiles in one file."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ TILES_FILE = "embeddings.h5"
 
 @dataclass
 class Embedded:
-    """What stands on disk, and what became of each image.
+    """The files on disk, and the result for each image.
 
     Attributes:
         slides: row id -> file with ``features`` (M, S), level-0 ``coords`` (M, 2) and attributes; with a classifier
-            also ``scores`` (M, K), the probabilities of its classes.
-        tiles: file of all plain tiles with ``features`` (N, S), ``ids`` (N), ``coords`` (N, 2) and likewise ``scores``;
-            None without any.
-        rows: row id -> row, of all good rows of the manifest.
-        kept: how many of these files stood already.
-        skipped: what -> why, one line each: faults of the manifest, then images that could not be used.
+            also ``scores`` (M, K), the class probabilities.
+        tiles: file of all plain tiles with ``features`` (N, S), ``ids`` (N), ``coords`` (N, 2) and, with a classifier,
+            ``scores`` (N, K); None if there are no plain tiles.
+        rows: row id -> row, for all good rows of the manifest.
+        kept: number of files that already existed.
+        skipped: what -> why, one line each: faults of the manifest, then images that cannot be used.
     """
 
     slides: dict[str, Path] = field(default_factory=dict)
@@ -55,42 +55,40 @@ class Embedded:
     skipped: dict[str, str] = field(default_factory=dict)
 
     def summary(self) -> str:
-        """What was done, and what was left out and why, in lines for the user."""
+        """Return what was done and what was skipped and why, as lines for the user."""
         parts = [f"{len(self.slides)} slides"] if self.slides else []
         parts += [f"plain tiles in {self.tiles.name}"] if self.tiles else []
-        head = f"embedded {' and '.join(parts) or 'nothing'} ({self.kept} stood already), skipped {len(self.skipped)}"
+        head = f"embedded {' and '.join(parts) or 'nothing'} ({self.kept} already done), skipped {len(self.skipped)}"
         return "\n".join(
             [head + (":" if self.skipped else ""), *(f"- {what}: {why}" for what, why in self.skipped.items())]
         )
 
 
 class CohortEmbedding(Dataset):
-    """Embeds the images of a manifest with a pretrained model and, where there is a classifier, classifies them.
+    """Embed the images of a manifest with a pretrained model and, with a classifier, classify them.
 
-    Both come from one pass: a tile is read and prepared once.
+    Both use one pass: each tile is read and prepared once.
 
-    A job is a slide, or all plain tiles of the manifest; it gives one file, whole or not at all, keyed by weights,
-    settings and the identity of its images. So an interrupted run, even a killed one, goes on with the first job whose
-    file is missing. Within a job a batch of tiles at a time is read and encoded: what grows with
-    the slide is its embeddings alone (4 S bytes a tile). Images that cannot be used are left out and named.
+    A job is a slide, or all plain tiles of the manifest. It writes one file, completely or not at all, whose key
+    depends on weights, settings and the identity of its images. So a run that was interrupted, or even killed, resumes
+    with the first job whose file is missing. A job reads and encodes one batch of tiles at a time; only the embeddings
+    grow with the slide (4 S bytes per tile). Images that cannot be used are skipped and named.
 
-    The manifest is read on first use.
-
-    As a data set it is the sequence of its jobs.
+    The manifest is read on first use. As a data set, this class is the sequence of its jobs.
 
     Args:
-        encoder: of :func:`~hmgdm_monai.saving.encoder_file.load_encoder`.
+        encoder: encoder of :func:`~hmgdm_monai.saving.encoder_file.load_encoder`.
         recipe: size, scale and choice of tiles; see :func:`hmgdm_monai.preparation.recipe.recipe_of`.
         manifest: the cohort, or the path of its CSV.
-        folder: of the files: ``<slide>.h5`` and ``embeddings.h5``; made where missing.
-        batch_tiles: tiles at a time.
-        num_workers: processes that read tiles ahead of the network.
+        folder: folder of the files ``<slide>.h5`` and ``embeddings.h5``; created if missing.
+        batch_tiles: number of tiles per batch.
+        num_workers: number of processes that read tiles in advance.
         strict_manifest: refuse a manifest with any faulty row.
-        progress: show a bar over the tiles of each job on stderr.
-        classifier: of the same tiles, its network on the encoder's device; None to embed alone.
+        progress: show a progress bar over the tiles of each job on stderr.
+        classifier: classifier of the same tiles, with its network on the encoder's device; None to embed only.
 
     Raises:
-        InputError: a number is out of range, or the classifier was trained on tiles made otherwise.
+        InputError: a number is out of range, or the classifier was trained on tiles that are made differently.
     """
 
     def __init__(
@@ -128,7 +126,7 @@ class CohortEmbedding(Dataset):
 
     @cached_property
     def jobs(self) -> list[tuple[GraphUnit, ...]]:
-        """A slide each, by the manifest's order; then all plain tiles in one."""
+        """One job per slide, sorted by name; then one job for all plain tiles."""
         units, _ = self._plan
         slides: list[tuple[GraphUnit, ...]] = [(unit,) for unit in units if _is_slide(unit)]
         tiles = tuple(unit for unit in units if not _is_slide(unit))
@@ -136,7 +134,7 @@ class CohortEmbedding(Dataset):
 
     @cached_property
     def result(self) -> Embedded:
-        """What has been done so far; grows with every job."""
+        """The results so far; each job adds to it."""
         rows = {row.id: row for row in self.manifest.rows}
         return Embedded(rows=rows, skipped=self.manifest.left_out | self._plan[1])
 
@@ -147,7 +145,12 @@ class CohortEmbedding(Dataset):
         return self.jobs[number]
 
     def iteration(self, engine: Any, job: tuple[GraphUnit, ...]) -> dict[str, Any]:
-        """One job as the ``iteration_update`` of a MONAI evaluator over this data set, through its inferer."""
+        """Run one job; the ``iteration_update`` of a MONAI evaluator over this data set.
+
+        Args:
+            engine: the evaluator; its inferer runs its network.
+            job: job to run.
+        """
         from monai.engines.utils import IterationEvents
         from monai.utils.enums import CommonKeys
 
@@ -158,14 +161,17 @@ class CohortEmbedding(Dataset):
         return engine.state.output
 
     def slide_name(self, row_id: str) -> str:
-        """What the files of a slide are called: its name without suffix; with its folder where two slides share it."""
+        """Return the base name of a slide's files: its name without suffix.
+
+        If two slides have the same name, the folder is part of it.
+        """
         stem = _stem(row_id)
         if self._stems[stem] == 1 and f"{stem}.h5" != TILES_FILE:
             return stem
         return row_id if "/" in row_id else f"./{row_id}"
 
     def slide_path(self, row_id: str) -> Path:
-        """Where the embeddings of a slide stand."""
+        """Return the path of a slide's embeddings."""
         return self.folder / f"{safe_name(self.slide_name(row_id))}.h5"
 
     @cached_property
@@ -173,15 +179,16 @@ class CohortEmbedding(Dataset):
         return Counter(_stem(row_id) for row_id in self.result.rows)
 
     def embed(self, job: tuple[GraphUnit, ...], network: Callable[[Batch], Tensor] | None = None) -> Tensor | None:
-        """Do one job and note what came of it in :attr:`result`.
+        """Run one job and record the result in :attr:`result`.
 
         Args:
-            job: of :attr:`jobs`.
-            network: on the device of :attr:`encoder`: batch of samples -> (B, S); with a classifier, batch of samples
-                that it has prepared -> logits (B, K). Encoder or classifier where None.
+            job: one of :attr:`jobs`.
+            network: network on the device of :attr:`encoder`. Without a classifier it maps a batch of samples to (B,
+                S); with a classifier it maps a batch of samples that the classifier has prepared to logits (B, K). None
+                uses the encoder or the classifier.
 
         Returns:
-            Mean embedding (1, S) of the job's tiles; None where its images cannot be used.
+            Mean embedding (1, S) of the job's tiles; None if its images cannot be used.
         """
         key = self._key(job)
         path = self.slide_path(job[0].name) if _is_slide(job[0]) else self.folder / TILES_FILE
@@ -200,17 +207,21 @@ class CohortEmbedding(Dataset):
             return torch.from_numpy(np.mean(file["features"][:], axis=0, keepdims=True))
 
     def run(self) -> Embedded:
-        """Do all jobs.
+        """Run all jobs.
 
         Raises:
-            InputError: no image could be used (all reasons in one message, a line each), or the disk is full.
+            InputError: no image can be used (one message with one line per reason), or the disk is full.
         """
         for job in self.jobs:
             self.embed(job)
         return self.finish()
 
     def finish(self) -> Embedded:
-        """The result after all jobs; raises as :meth:`run` where nothing could be used."""
+        """Return the result after all jobs.
+
+        Raises:
+            InputError: no image can be used.
+        """
         if not self.result.slides and self.result.tiles is None:
             raise InputError(f"{self.manifest.path}: none of its images could be used; {self.result.summary()}")
         return self.result
@@ -221,7 +232,7 @@ class CohortEmbedding(Dataset):
 
     @cached_property
     def _digests(self) -> list[str]:
-        """Of the encoder, and of the classifier where there is one."""
+        """Digest of the encoder, and of the classifier if there is one."""
         return [self.encoder.digest(), *([] if self.classifier is None else [self.classifier.digest()])]
 
     @property
@@ -233,7 +244,7 @@ class CohortEmbedding(Dataset):
         return self.classifier is not None and self.encoder.prepares_as(self.classifier.network.encoder)
 
     def _stands(self, job: tuple[GraphUnit, ...], path: Path, key: str) -> bool:
-        """Whether a job's file is whole, under this key, and lacks only images that still cannot be used."""
+        """Return whether a job's file is complete, has this key, and lacks only images that still cannot be used."""
         stored = stored_ids(path, key)
         if stored is None:
             return False
@@ -279,7 +290,7 @@ class CohortEmbedding(Dataset):
             write_tile_embeddings(path, features, ids, where, common, scores)
 
     def _run(self, network: Callable[[Batch], Tensor], samples: Batch) -> tuple[np.ndarray, np.ndarray | None]:
-        """Embeddings (B, S) and, with a classifier, probabilities (B, K)."""
+        """Return embeddings (B, S) and, with a classifier, probabilities (B, K)."""
         self.encoder.eval()
         samples = samples.to(next(self.encoder.parameters()).device)
         with torch.inference_mode():
@@ -293,7 +304,7 @@ class CohortEmbedding(Dataset):
     def _batches(
         self, rows: list[ManifestRow], single: bool
     ) -> Iterator[tuple[Batch, list[str], np.ndarray, dict[str, Any]]]:
-        """Batches of samples with the row id and place of each tile; notes in the result what cannot be used."""
+        """Yield batches of samples with row id and location of each tile; record images that cannot be used."""
         if single:
             yield from self._tile_batches(rows)
             return
@@ -304,7 +315,7 @@ class CohortEmbedding(Dataset):
                 yield graphs, [row.id] * len(locations), locations, about
         except InputError as error:
             self.result.skipped[row.id] = reason_of(error, row)
-            raise _NothingUsableError from error  # also half-way: no part of a slide may pass for the whole
+            raise _NothingUsableError from error  # also if a slide fails halfway: do not store a part of it
 
     def _tile_batches(self, rows: list[ManifestRow]) -> Iterator[tuple[Batch, list[str], np.ndarray, dict[str, Any]]]:
         dataset = PlainTiles(rows, self.recipe, self.encoder.to_sample, self.batch_tiles)
@@ -315,7 +326,7 @@ class CohortEmbedding(Dataset):
 
 
 class _NothingUsableError(Exception):
-    """Ends a job of which nothing, or only a part of a slide, could be read."""
+    """Ends a job if nothing, or only a part of a slide, could be read."""
 
 
 def embed_slides(
@@ -329,20 +340,20 @@ def embed_slides(
     num_workers: int = 0,
     progress: bool = True,
 ) -> Embedded:
-    """Embed all slides of a manifest, each to ``<slide>.h5``, and its plain tiles to ``embeddings.h5``.
+    """Embed each slide of a manifest to ``<slide>.h5``, and all plain tiles to ``embeddings.h5``.
 
-    Tiles are made as in the model's training. See :class:`CohortEmbedding` for what is bounded and resumed.
+    Tiles are made as in the model's training. :class:`CohortEmbedding` describes memory use and resuming.
 
     Args:
-        encoder: of :func:`~hmgdm_monai.saving.encoder_file.load_encoder`; it is moved to ``device``.
+        encoder: encoder of :func:`~hmgdm_monai.saving.encoder_file.load_encoder`; it is moved to ``device``.
         manifest: the cohort, or the path of its CSV.
-        folder: of the files.
-        batch_tiles: tiles at a time.
-        max_tiles_per_slide: draws that many tiles of a slide that has more; None takes all.
-        seed: of that draw.
-        device: of the network.
-        num_workers: processes that read tiles ahead of the network.
-        progress: show a bar on stderr.
+        folder: folder of the files.
+        batch_tiles: number of tiles per batch.
+        max_tiles_per_slide: draws this many tiles of a slide that has more; None takes all.
+        seed: seed of this draw.
+        device: device of the network.
+        num_workers: number of processes that read tiles in advance.
+        progress: show a progress bar on stderr.
 
     Raises:
         InputError: the manifest or all of its images cannot be used, a setting is out of range, or the disk is full.

@@ -1,4 +1,4 @@
-"""The embeddings of a cohort by one call."""
+"""Embeddings of a cohort with one function call."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ def embed_cohort(
     seed: int = 0,
     progress: bool = True,
 ) -> Embedded:
-    """Embed all slides and tiles of a manifest, slide by slide in bounded memory.
+    """Embed all slides and tiles of a manifest, one slide after the other in limited memory.
 
-    Slides that stand already are kept, so an interrupted run is resumed by the same call. Images that cannot be used
-    are left out and named in the result.
+    Slides that are already embedded are kept, so the same call resumes an interrupted run. Images that cannot be used
+    are skipped and named in the result.
 
     Args:
         manifest: CSV of slides or tiles with the columns ``image`` and ``patient``.
-        output_dir: of the files: ``<slide>.h5``, which :func:`~hmgdm_monai.data.files.features_file.read_features`
-            reads, and ``embeddings.h5`` of all plain tiles, which
-            :func:`~hmgdm_monai.data.files.tile_embeddings_file.read_tile_embeddings` reads.
-        encoder: a loaded one, which is moved to ``device``, or the path of a ``model.pt``; None is the one that the
-            bundle ships.
-        max_tiles_per_slide: draws that many tiles of a slide that has more; None takes all.
-        batch_tiles: tiles at a time.
-        num_workers: processes that read tiles ahead of the network.
-        device: of the network; None is the first GPU, or the CPU without one.
-        seed: of the draw of tiles.
-        progress: show a bar on stderr.
+        output_dir: folder of the files: ``<slide>.h5``, which
+            :func:`~hmgdm_monai.data.files.features_file.read_features` reads, and ``embeddings.h5`` of all plain tiles,
+            which :func:`~hmgdm_monai.data.files.tile_embeddings_file.read_tile_embeddings` reads.
+        encoder: a loaded encoder, which is moved to ``device``, or the path of a ``model.pt``; None uses the encoder of
+            the bundle.
+        max_tiles_per_slide: draws this many tiles of a slide that has more; None takes all.
+        batch_tiles: number of tiles per batch.
+        num_workers: number of processes that read tiles in advance.
+        device: device of the network; None uses the first GPU, or the CPU if there is none.
+        seed: seed of the draw of tiles.
+        progress: show a progress bar on stderr.
 
     Returns:
-        Which files there are, by the id of each row of the manifest, and what was left out and why.
+        The files by row id of the manifest, and what was skipped and why.
 
     Raises:
         InputError: the manifest or all of its images cannot be used, a setting is out of range, or the disk is full.

@@ -1,4 +1,4 @@
-"""Embeddings of graphs that another program made."""
+"""Embeddings of graphs that another program has made."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def embed_given_graphs(
     device: torch.device | str = "cpu",
     progress: bool = True,
 ) -> tuple[np.ndarray, list[str]]:
-    """Embeddings of all graphs of a manifest by an encoder that was trained on such graphs.
+    """Embed all graphs of a manifest with an encoder that was trained on such graphs.
 
     Args:
-        encoder: of :func:`~hmgdm_monai.saving.encoder_file.load_encoder`.
+        encoder: encoder of :func:`~hmgdm_monai.saving.encoder_file.load_encoder`.
         manifest: the cohort, or the path of its CSV, with a column ``graphs``.
-        folder: of the stores.
-        batch_size: graphs at a time.
-        device: of the network.
-        progress: show a bar over files on stderr.
+        folder: folder of the stores.
+        batch_size: number of graphs per batch.
+        device: device of the network.
+        progress: show a progress bar over files on stderr.
 
     Returns:
-        Embeddings (N, S) float32, and the id of the row (N) that each graph belongs to.
+        Embeddings (N, S) float32, and the row id (N) of each graph.
 
     Raises:
-        InputError: the encoder was trained on tiles, or on graphs of other size; or no file can be used.
+        InputError: the encoder was trained on tiles, or on graphs with latents of another size; or no file can be used.
     """
     if encoder.kind != GraphTileEncoder.kind or not isinstance(encoder.entities, GivenEntities):
         raise InputError("the model was trained on tiles, not on graphs; embed images with inference.json")

@@ -1,4 +1,4 @@
-"""The embedding of one tile by one call."""
+"""Embedding of one tile with one function call."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def embed_tile(image: ArrayLike, encoder: TileEncoder | Path | str | None = None
 
     Args:
         image: (H, W, 3) uint8 RGB, of the size and at the scale that the encoder was trained on:
-            ``encoder.tile_size_px`` and ``encoder.tile_mpp``; 256 px at 1 um a pixel by default.
-        encoder: a loaded one, which runs where it is, or the path of a ``model.pt``, which is read at each call; None
-            is the encoder that the bundle ships, read once.
+            ``encoder.tile_size_px`` and ``encoder.tile_mpp``; 256 px at 1 um per pixel by default.
+        encoder: a loaded encoder, which stays on its device, or the path of a ``model.pt``, which is read at each call.
+            None uses the encoder of the bundle, which is read once.
 
     Returns:
-        (S,) float32, the embedding.
+        The embedding (S,), float32.
 
     Raises:
-        InputError: the image is of another shape, type or size; or there is no such encoder.
+        InputError: the image has another shape, type or size; or the encoder does not exist.
 
     Example:
         >>> import numpy as np
@@ -45,7 +45,7 @@ def embed_tile(image: ArrayLike, encoder: TileEncoder | Path | str | None = None
 
 
 def encoder_of(encoder: TileEncoder | Path | str | None) -> TileEncoder:
-    """A loaded encoder, in evaluation mode, from what :func:`embed_tile` takes as one."""
+    """Return a loaded encoder in evaluation mode from the argument ``encoder`` of :func:`embed_tile`."""
     if isinstance(encoder, TileEncoder):
         return encoder.eval()
     if encoder is not None:

@@ -1,4 +1,4 @@
-"""Maps: values of tiles over a slide, or of superpixels or patches over a tile, as PNG, GeoJSON and NIfTI."""
+"""Maps as PNG, GeoJSON and NIfTI: values of tiles over a slide, or of superpixels or patches over a tile."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ THUMBNAIL_PX = 1200
 
 @dataclass(frozen=True)
 class Quantity:
-    """What is painted.
+    """The values that a map shows.
 
     Attributes:
-        name: of the files and of the measurement in QuPath, e.g. "attention".
-        label: for the color bar, with unit.
+        name: name in the file names and of the measurement in QuPath, e.g. "attention".
+        label: label of the color bar, with unit.
         values: (M,) of tiles, or (N,) of superpixels or patches.
-        span: values at the ends of the colors, None for those of this map; the same for all slides of a cohort makes
-            them comparable.
+        span: values at both ends of the color scale; None uses the range of this map. The same span for all slides of a
+            cohort makes them comparable.
     """
 
     name: str
@@ -63,19 +63,22 @@ def write_slide_maps(
     classes: Sequence[str] | None = None,
     note: str | None = None,
 ) -> list[Path]:
-    """Write the maps of one slide: one GeoJSON with all quantities, a PNG and a NIfTI for each.
+    """Write the maps of one slide: one GeoJSON with all quantities, and a PNG and a NIfTI per quantity.
 
-    In the GeoJSON a tile's name says which row of the slide's features it is.
+    In the GeoJSON, the name of a tile contains its row number in the slide's features.
 
     Args:
-        row: names the slide.
+        row: row of the slide.
         coords: (M, 2) level-0 upper left corners of the tiles.
         about: attributes of the slide's file of embeddings.
-        quantities: what to paint; the first one colors the GeoJSON.
-        folder: of the files.
-        stem: how their names begin; any text.
-        classes: class name of each tile, where there are any.
+        quantities: values to show; the first quantity colors the GeoJSON.
+        folder: output folder.
+        stem: start of the file names; any text.
+        classes: class name of each tile; None without classes.
         note: small print of the figures.
+
+    Returns:
+        Paths of the files.
 
     Raises:
         InputError: the slide cannot be read, or the disk is full.
@@ -85,7 +88,7 @@ def write_slide_maps(
         thumbnail, downsample = slide.thumbnail(THUMBNAIL_PX)
     side = float(about["tile_size_level0"])
     step = side * (1 - json.loads(about["settings"])["tile"]["overlap_px"] / float(about["tile_size_px"]))
-    # A plain image that does not know its scale counts as being at the tiles'.
+    # A plain image of unknown scale is assumed to have the scale of the tiles.
     mpp = float(about["mpp"] if math.isnan(about["level0_mpp"]) else about["level0_mpp"])
     first = quantities[0]
     collection = feature_collection(
@@ -113,13 +116,13 @@ def write_slide_maps(
 
 @dataclass(frozen=True)
 class TileView:
-    """A tile as an encoder takes it, and its place (S = side in px).
+    """A tile as an encoder reads it, and its location (S = side in px).
 
     Attributes:
-        row: names the slide or plain image.
+        row: row of the slide or plain image.
         image: (3, S, S) uint8, as read.
-        sample: of the encoder, with the ``label_map`` of its entities.
-        location_px: upper left corner, level-0 pixels.
+        sample: sample of the encoder, with the ``label_map`` of its entities.
+        location_px: upper left corner in level-0 pixels.
         pixel_px: side of a pixel of the tile in level-0 pixels.
         mpp: microns per level-0 pixel.
     """
@@ -133,30 +136,36 @@ class TileView:
 
 
 def read_tile(row: ManifestRow, location_px: Sequence[int], spec: TileSpec, to_sample: Callable[..., Data]) -> TileView:
-    """Read one tile, with its entities.
+    """Read one tile and its entities.
+
+    Args:
+        row: row of the slide or plain image.
+        location_px: upper left corner in level-0 pixels.
+        spec: size and scale of the tile.
+        to_sample: turns a tile into a sample; :attr:`TileEncoder.to_sample`.
 
     Raises:
-        InputError: the image cannot be read, or its file of cells; or the tile shows no entity.
+        InputError: the image or its file of cells cannot be read, or the tile has no entity.
     """
     x, y = (int(part) for part in location_px)
     with closing(open_slide(row.image, mpp=row.mpp)) as slide:
         image = slide.read_regions(np.array([[x, y]]), spec.size_px, spec.mpp)[0].transpose(2, 0, 1).copy()
         known = {}
-        if to_sample.reads_cells:
+        if getattr(to_sample, "reads_cells", False):
             known["outlines"] = RowCells(slide, row, spec.mpp).outlines((x, y), spec.size_px)
         sample = to_sample(image, keep_label_map=True, **known)
         return TileView(row, image, sample, (x, y), slide.downsample_at(spec.mpp), slide.mpp or spec.mpp)
 
 
 def entity_attention(classifier: GatedTileClassifier, tile: TileView) -> tuple[np.ndarray, np.ndarray]:
-    """Attention of a classifier's gate to the entities of one tile, and what the tile is taken for.
+    """Return the attention of a classifier's gate to the entities of one tile, and the class probabilities of the tile.
 
     Args:
-        classifier: fine-tuned; on the CPU.
-        tile: read with its encoder's ``to_sample``.
+        classifier: fine-tuned classifier, on the CPU.
+        tile: tile, read with the encoder's ``to_sample``.
 
     Returns:
-        (N,) attention times N, so that 1 is an even share; and class probabilities (K,).
+        Attention (N,) times N, so that 1 is an even share; and class probabilities (K,).
     """
     with torch.inference_mode():
         prepared = classifier.encoder.prepare(Batch.from_data_list([tile.sample]))
@@ -167,10 +176,21 @@ def entity_attention(classifier: GatedTileClassifier, tile: TileView) -> tuple[n
 def write_entity_map(
     tile: TileView, quantity: Quantity, folder: Path | str, stem: str, title: str, note: str | None = None
 ) -> list[Path]:
-    """Write the map of one tile, superpixels or patches painted with their values (N,): PNG, GeoJSON and NIfTI.
+    """Write the map of one tile as PNG, GeoJSON and NIfTI: superpixels or patches, colored by their values (N,).
+
+    Args:
+        tile: the tile.
+        quantity: values of its entities.
+        folder: output folder.
+        stem: start of the file names; any text.
+        title: title of the figure.
+        note: small print of the figure.
+
+    Returns:
+        Paths of the files.
 
     Raises:
-        InputError: the disk is full.
+        InputError: the number of values differs from the number of entities, or the disk is full.
     """
     folder, labels = Path(folder), tile.sample.label_map[0].numpy()
     if len(quantity.values) != labels.max() + 1:
@@ -185,7 +205,7 @@ def write_entity_map(
         ids=object_ids(tile.row.id, [(*tile.location_px, side, number) for number in range(len(quantity.values))]),
     )
     name = f"{stem}_x{tile.location_px[0]}_y{tile.location_px[1]}_{quantity.name}"
-    pixels = np.where(labels >= 0, quantity.values[labels], np.nan)  # between cells there is no entity
+    pixels = np.where(labels >= 0, quantity.values[labels], np.nan)  # pixels between cells belong to no entity
     painted = Placed(pixels, tile.location_px, tile.pixel_px)
     tissue = Placed(tile.image.transpose(1, 2, 0), tile.location_px, tile.pixel_px)
     figure = draw_heatmap(tissue, painted, quantity.label, tile.mpp, title, span, note)
@@ -199,9 +219,12 @@ def write_entity_map(
 
 
 def class_colors(classes: Sequence[str]) -> dict[str, tuple[int, int, int]]:
-    """A color for each class name, by alphabetical order."""
+    """Return a color for each class name, in alphabetical order."""
     from matplotlib import colormaps
 
     palette = colormaps["tab10"]
-    names = sorted(set(classes))
-    return {name: tuple(round(255 * part) for part in palette(i % 10)[:3]) for i, name in enumerate(names)}
+    colors = {}
+    for number, name in enumerate(sorted(set(classes))):
+        red, green, blue, _ = palette(number % 10)
+        colors[name] = (round(255 * red), round(255 * green), round(255 * blue))
+    return colors

@@ -1,4 +1,4 @@
-"""What inference leaves behind beside embeddings: maps, the projection, the denoising of a tile, and a summary."""
+"""The output of inference in addition to embeddings: maps, a projection, the denoising of a tile, a summary."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import copy
 import logging
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch_geometric.data import Batch, Data
 from tqdm import tqdm
 
-from hmgdm_monai.data.files.features_file import Features, read_features
+from hmgdm_monai.data.files.features_file import read_features
 from hmgdm_monai.data.files.tile_embeddings_file import read_tile_embeddings
 from hmgdm_monai.data.manifest.columns import read_columns
 from hmgdm_monai.data.manifest.manifest import ManifestRow
 from hmgdm_monai.entities.nearest_superpixels import NearestSuperpixels
-from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.classifiers.tile_classifier import GatedTileClassifier
 from hmgdm_monai.networks.encoders.graph_tile_encoder import GraphTileEncoder
 from hmgdm_monai.networks.methods.hmgdm import HMGDM
@@ -28,38 +27,38 @@ from hmgdm_monai.tasks.denoising_figure import denoising_figure
 from hmgdm_monai.tasks.figure_note import synthetic_note
 from hmgdm_monai.tasks.inference.embed import CohortEmbedding
 from hmgdm_monai.tasks.inference.maps import Quantity, entity_attention, read_tile, write_entity_map, write_slide_maps
+from hmgdm_monai.tasks.inference.quantities import present, principal_axis, survival_quantities
 from hmgdm_monai.tasks.run_folder import write_json
-from hmgdm_monai.transforms.tile_graph import TileGraph
 from hmgdm_monai.visualize.heatmap import value_range
 
 logger = logging.getLogger(__name__)
 
-TILES_FOR_AXIS = 1000  # of each slide, that the principal axis is fitted to
-# What a map's name goes on with after the name of its image: a_x1_y2 could be an image, or a tile of the image a.
+# Ending of a map's name after the name of its image: a_x1_y2 could be an image, or a tile of the image a.
 _LIKE_A_MAP = re.compile(r"_(probability|x-?\d+)(_|$)")
 
 
 class InferenceReport:
-    """Write ``maps/``, ``figures/`` and ``summary.json`` for embeddings that stand on disk.
+    """Write ``maps/``, ``figures/`` and ``summary.json`` for embeddings on disk.
 
-    Over every slide: the first principal component of the embeddings; with a survival model attention and risk of its
-    tiles; with a classifier the probability of each class. Colors span the whole cohort, so that slides compare. Over
-    some tiles: the attention of the classifier's gate to their superpixels or patches.
+    Each slide gets a map of the first principal component of the embeddings. With a survival model, it gets maps of
+    attention and risk of its tiles. With a classifier, it gets a map of the probability of each class. The color scales
+    span the whole cohort, so slides can be compared. Some tiles get a map of the attention of the classifier's gate to
+    their superpixels or patches.
 
     Args:
-        embedding: whose jobs are done.
-        output_dir: of the run.
+        embedding: embedding whose jobs are completed.
+        output_dir: output folder of the run.
         survival_model: a ``fold_*.pt`` of survival.json, or None.
-        superpixels: index of a pretraining run (superpixels.pt), whose superpixels paint the denoising of a tile; None,
-            or a path where there is none, for no such figure.
+        superpixels: superpixel index of a pretraining run (superpixels.pt); its superpixels draw the denoising of a
+            tile. No such figure is made if this is None or the file does not exist.
         projection_method: "tsne" or "umap".
-        projection_column: of the manifest, that colors the projection; None for the label where there are any, else
-            the patient.
-        projection_tiles: most tiles in it, drawn evenly from the slides.
-        superpixel_tiles: how many tiles get a map of their superpixels, and of how many slides.
-        device: of the networks.
-        seed: of projection, draw and denoising.
-        progress: show a bar over slides on stderr.
+        projection_column: column of the manifest that colors the projection; None uses the label if there are labels,
+            and the patient otherwise.
+        projection_tiles: maximum number of tiles in the projection, drawn evenly from the slides.
+        superpixel_tiles: number of tiles that get a map of their superpixels, each from another slide.
+        device: device of the networks.
+        seed: seed of projection, draw and denoising.
+        progress: show a progress bar over slides on stderr.
     """
 
     def __init__(
@@ -86,11 +85,11 @@ class InferenceReport:
 
     @property
     def note(self) -> str | None:
-        """What figures must say of their data."""
+        """Note for figures if the data are the synthetic demo cohort."""
         return synthetic_note(self.embedding.manifest.path)
 
     def write(self) -> None:
-        """Write everything, each file whole or not at all, and say where it is.
+        """Write all files, each completely or not at all, and log their paths.
 
         Raises:
             InputError: nothing was embedded, a column is missing, or the disk is full.
@@ -115,7 +114,7 @@ class InferenceReport:
             logger.info("%-11s %s", f"{name}:", path)
 
     def write_slide_maps(self, folder: Path) -> None:
-        """Maps of all slides."""
+        """Write the maps of all slides."""
         result = self.embedding.result
         found = {
             row_id: self._quantities(path)
@@ -140,13 +139,14 @@ class InferenceReport:
                 classes = [self.classifier.classes[place] for place in shares.argmax(0)]
             row = result.rows[row_id]
             stem = self._map_stem(row_id)
-            write_slide_maps(row, features.coords, features.attrs, spanned, folder, stem, classes, self.note)
+            coords = present(features.coords, path, "coords")
+            write_slide_maps(row, coords, features.attrs, spanned, folder, stem, classes, self.note)
 
     def write_entity_maps(self, folder: Path) -> None:
-        """The gate's attention to the superpixels or patches of a few tiles, each of another slide or plain image."""
+        """Write the gate's attention to the superpixels or patches of a few tiles, each from another image."""
         if self.classifier is None or not isinstance(self.classifier.network, GatedTileClassifier):
             logger.info(
-                "no maps of superpixels or patches: they need a fine-tuned classifier of classify.json (--classifier)"
+                "no maps of superpixels or patches: these need a fine-tuned classifier of classify.json (--classifier)"
             )
             return
         network, recipe = copy.deepcopy(self.classifier.network).cpu(), self.embedding.recipe
@@ -154,12 +154,12 @@ class InferenceReport:
             tile = read_tile(row, location, recipe.tile_spec, network.encoder.to_sample)
             values, shares = entity_attention(network, tile)
             best = int(shares.argmax())
-            title = f"{row.image.name}: taken for {self.classifier.classes[best]} ({float(shares[best]):.0%})"
+            title = f"{row.image.name}: predicted {self.classifier.classes[best]} ({float(shares[best]):.0%})"
             quantity = Quantity("attention", "attention of the gate (1 = even share)", values)
             write_entity_map(tile, quantity, folder, self._map_stem(row.id), title, self.note)
 
     def write_projection(self, path: Path) -> None:
-        """Embeddings of tiles in two dimensions, colored by the manifest's column."""
+        """Draw the embeddings of tiles in two dimensions, colored by a column of the manifest."""
         from hmgdm_monai.visualize.projection import draw_projection, project
         from hmgdm_monai.visualize.save import save_figure
 
@@ -178,7 +178,7 @@ class InferenceReport:
             parts.append(features[chosen])
             ids += [all_ids[place] for place in chosen]
         if len(ids) < 4:
-            logger.info("no projection: it needs four tiles or more, there are %d", len(ids))
+            logger.info("no projection: it needs at least four tiles, and there are %d", len(ids))
             return
         labeled = any(result.rows[row_id].label is not None for row_id in ids)
         column = self.projection_column or ("label" if labeled else "patient")
@@ -189,14 +189,14 @@ class InferenceReport:
         save_figure(figure, path)
 
     def write_denoising(self, path: Path) -> None:
-        """The denoising of one tile, by an encoder that was trained with it."""
+        """Draw the denoising of one tile, if the encoder was trained by denoising."""
         from hmgdm_monai.visualize.save import save_figure
 
         encoder, recipe = self.embedding.encoder, self.embedding.recipe
         if not isinstance(encoder, GraphTileEncoder) or not isinstance(encoder.hmgdm, HMGDM):
             return
         if self.superpixels is None or not self.superpixels.is_file():
-            logger.info("no picture of denoising: it needs superpixels.pt of the pretraining run, beside its model.pt")
+            logger.info("no figure of denoising: it needs superpixels.pt of the pretraining run, beside its model.pt")
             return
         row, location = self._some_tiles(1)[0]
         tile = read_tile(row, location, recipe.tile_spec, encoder.to_sample)
@@ -220,23 +220,33 @@ class InferenceReport:
         save_figure(figure, path)
 
     def _some_tiles(self, count: int) -> list[tuple[ManifestRow, Sequence[int]]]:
-        """The tile in the middle of each of ``count`` slides or plain images, spread evenly over the cohort."""
+        """Return the central tile of each of ``count`` slides or plain images, spread evenly over the cohort."""
         result = self.embedding.result
-        rows = list(result.slides) or sorted(set(read_tile_embeddings(result.tiles)[1]))
+        rows = list(result.slides)
+        if not rows and result.tiles is not None:
+            rows = sorted(set(read_tile_embeddings(result.tiles)[1]))
         chosen = [rows[len(rows) * number // count] for number in range(min(count, len(rows)))]
-        places = []
+        places: list[tuple[ManifestRow, Sequence[int]]] = []
         for row_id in chosen:
-            where = (0, 0)
+            where: Sequence[int] = (0, 0)
             if row_id in result.slides:
-                coords = read_features(result.slides[row_id]).coords
-                where = coords[np.abs(coords - np.median(coords, axis=0)).sum(1).argmin()]
+                path = result.slides[row_id]
+                coords = present(read_features(path).coords, path, "coords")
+                where = coords[np.abs(coords - np.median(coords, axis=0)).sum(1).argmin()].tolist()
             places.append((result.rows[row_id], where))
         return places
 
     def _map_stem(self, row_id: str) -> str:
-        """How the names of an image's maps begin: its name, or its id where the name reads like another one's map."""
+        """Return the start of the names of an image's maps.
+
+        It is the name of the image, or its id if the name looks like the name of another image's map.
+        """
         name = self.embedding.slide_name(row_id)
         return f"./{row_id}" if _LIKE_A_MAP.search(name) else name
+
+    @cached_property
+    def _axis(self) -> tuple[np.ndarray, np.ndarray]:
+        return principal_axis(list(self.embedding.result.slides.values()))
 
     def _quantities(self, path: Path) -> list[Quantity]:
         features = read_features(path)
@@ -245,45 +255,11 @@ class InferenceReport:
             Quantity("pc1", "first principal component of the embeddings (no unit)", (features.features - mean) @ axis)
         ]
         if self.survival is not None:
-            found += self._survival_quantities(features)
+            found += survival_quantities(self.survival, features, path, self.device)
         if self.classifier is not None:
+            scores = present(features.scores, path, "scores")
             found += [
-                Quantity(f"probability_{name}", f"probability of {name}", features.scores[:, place], (0.0, 1.0))
+                Quantity(f"probability_{name}", f"probability of {name}", scores[:, place], (0.0, 1.0))
                 for place, name in enumerate(self.classifier.classes)
             ]
         return found
-
-    @property
-    def _axis(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean (S,) and first principal axis (S,) of the cohort's embeddings, its largest entry positive."""
-        if not hasattr(self, "_fitted_axis"):
-            parts = []
-            for path in self.embedding.result.slides.values():
-                features = read_features(path).features
-                parts.append(features[:: -(-len(features) // TILES_FOR_AXIS)])
-            pooled = np.concatenate(parts)
-            mean = pooled.mean(0)
-            axis = np.linalg.eigh(np.atleast_2d(np.cov((pooled - mean).T)))[1][:, -1] if len(pooled) > 1 else 0 * mean
-            self._fitted_axis = mean, axis * (np.sign(axis[np.abs(axis).argmax()]) or 1.0)
-        return self._fitted_axis
-
-    def _survival_quantities(self, features: Features) -> list[Quantity]:
-        """Attention and risk of a slide's tiles, the slide taken for itself."""
-        network = self.survival.network.to(self.device)
-        if features.features.shape[1] != network.standardizer.mean.shape[0]:
-            raise InputError(
-                f"the survival model takes features of {network.standardizer.mean.shape[0]} channels, the embeddings "
-                f"have {features.features.shape[1]}; give the model that was trained on this encoder"
-            )
-        bag = Data(x=torch.from_numpy(features.features))
-        if network.uses_graph:
-            graph = TileGraph(**(self.survival.about.get("graph") or {}))
-            bag.edge_index = torch.from_numpy(graph(features.features, features.coords))
-        batch = Batch.from_data_list([bag]).to(self.device)
-        with torch.inference_mode():
-            weights = network.attention(batch).float().cpu().numpy()
-            risk = self.survival.loss.to(self.device).risk(network.tile_outputs(batch)).float().cpu().numpy()
-        return [
-            Quantity("attention", "attention (1 = even share)", weights * len(weights)),
-            Quantity("risk", "log risk of a tile on its own (higher = earlier death)", risk.reshape(-1)),
-        ]

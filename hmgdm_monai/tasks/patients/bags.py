@@ -1,4 +1,4 @@
-"""Patient bags: the tiles of all slides of a patient, as one graph whose vertices are tiles."""
+"""Patient bags: all tiles of all slides of a patient, as one graph whose vertices are tiles."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ class Patient:
     """One patient of a cohort.
 
     Attributes:
-        id: as the manifest names them.
-        time: to death or last sight. event: 1 = died, 0 = censored.
-        features: the features file of each of their slides.
-        fold: cross-validation fold of the manifest; None without.
-        columns: further cells of the manifest by name, of the patient's first row that fills them.
+        id: id in the manifest.
+        time: time to death or to the last observation.
+        event: 1 = died, 0 = censored.
+        features: features file of each of the patient's slides.
+        fold: cross-validation fold from the manifest; None without.
+        columns: further cells of the manifest by column name; each from the first row of the patient that has a value.
     """
 
     id: str
@@ -42,11 +43,11 @@ def group_patients(
     features: Mapping[str, Path],
     columns: Mapping[int, Mapping[str, str]] | None = None,
 ) -> list[Patient]:
-    """The patients of a manifest, in the order in which they first appear.
+    """Return the patients of a manifest, in the order in which they first appear.
 
     Args:
-        rows: with time and event, in which the rows of a patient agree (the manifest sees to it).
-        features: features file by row id; rows without one are left out.
+        rows: rows with time and event; all rows of a patient have the same values (the manifest checks this).
+        features: features file by row id; rows without one are skipped.
         columns: further cells by line of the CSV.
     """
     grouped: dict[str, list[ManifestRow]] = {}
@@ -72,21 +73,24 @@ def group_patients(
 class PatientBags(Dataset):
     """One :class:`torch_geometric.data.Data` for each patient.
 
-    ``x`` (M, D) features of all tiles, ``slide`` (M,) the number of the slide within the patient, ``time`` (1,) and
-    ``event`` (1,) float64, ``place`` (1,) the patient's number in the data set; with a tile graph also ``edge_index``
-    (2, E), which never joins two slides. PyG's loader collates bags of unequal size by concatenation, with a ``batch``
-    vector (N,); nothing is padded.
+    Its fields are ``x`` (M, D), the features of all tiles; ``slide`` (M,), the number of the slide within the patient;
+    ``time`` (1,) and ``event`` (1,), float64; and ``place`` (1,), the index of the patient in the data set. With a tile
+    graph there is also ``edge_index`` (2, E), whose edges never join two slides. PyG's loader collates bags of
+    different size by concatenation, with a ``batch`` vector (N,), without padding.
 
-    Bags are kept in memory up to ``cache_bytes``, edges with them; beyond, they are read, and their edges sought, anew.
+    Bags and their edges stay in memory up to ``cache_bytes``. Further bags are read, and their edges computed, each
+    time.
 
     Args:
-        patients: in order. graph: makes the edges; None for none. cache_bytes: 0 keeps nothing.
+        patients: patients in the order of the data set.
+        graph: makes the edges; None for no edges.
+        cache_bytes: maximum size of the cache; 0 disables it.
 
     Attributes:
         num_features: D.
 
     Raises:
-        InputError: no patients, a features file that can not be used, or one with another number of channels.
+        InputError: there are no patients, a features file cannot be used, or its number of channels differs.
     """
 
     def __init__(
@@ -95,7 +99,8 @@ class PatientBags(Dataset):
         if not patients:
             raise InputError("no patient has features; nothing to work on")
         self.patients, self.graph = tuple(patients), graph
-        self._room, self._kept = cache_bytes, {}
+        self._free_bytes = cache_bytes
+        self._cache: dict[int, Data] = {}
         first = self.patients[0].features[0]
         self.num_features = features_shape(first)[1]
         for patient in self.patients:
@@ -109,8 +114,8 @@ class PatientBags(Dataset):
         return len(self.patients)
 
     def __getitem__(self, place: int) -> Data:
-        if place in self._kept:
-            return self._kept[place]
+        if place in self._cache:
+            return self._cache[place]
         patient = self.patients[place]
         features, slides, edges, start = [], [], [], 0
         for number, path in enumerate(patient.features):
@@ -133,14 +138,14 @@ class PatientBags(Dataset):
         if edges:
             bag.edge_index = torch.from_numpy(np.concatenate(edges, 1))
         size = sum(value.nbytes for value in bag.to_dict().values())
-        if size <= self._room:
-            self._room -= size
-            self._kept[place] = bag
+        if size <= self._free_bytes:
+            self._free_bytes -= size
+            self._cache[place] = bag
         return bag
 
     @property
     def times(self) -> np.ndarray:
-        """(P,) float64."""
+        """(P,) float64, time of each patient."""
         return np.array([patient.time for patient in self.patients], np.float64)
 
     @property
@@ -150,15 +155,15 @@ class PatientBags(Dataset):
 
 
 class EventBatches(Sampler[list[int]]):
-    """Shuffled batches with the deaths dealt evenly among them: a Cox step without deaths would learn nothing.
+    """Shuffled batches with evenly distributed deaths: a Cox step without deaths would learn nothing.
 
     Args:
-        events: (P,) 1 = died, of the patients to draw from.
-        batch_size: patients a step, about: all batches of an epoch differ by one or two at most.
-        seed: with the epoch (see ``set_epoch``) it fixes the order.
+        events: (P,) 1 = died, for the patients to draw from.
+        batch_size: approximate number of patients per step; the sizes of the batches of an epoch differ by one or two.
+        seed: together with the epoch (see ``set_epoch``) it determines the order.
 
     Raises:
-        InputError: a batch of fewer than two patients, of which none could be compared.
+        InputError: the batch size is below two; a batch of one patient allows no comparison.
     """
 
     def __init__(self, events: np.ndarray, batch_size: int, seed: int = 0) -> None:
@@ -168,7 +173,7 @@ class EventBatches(Sampler[list[int]]):
         self.count = max(1, round(len(self.events) / batch_size))
 
     def set_epoch(self, epoch: int) -> None:
-        """Of the next iteration; so that a resumed run shuffles as an uninterrupted one."""
+        """Set the epoch of the next iteration, so that a resumed run shuffles like an uninterrupted run."""
         self.epoch = epoch
 
     def __len__(self) -> int:

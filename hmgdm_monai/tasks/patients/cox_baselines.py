@@ -1,4 +1,4 @@
-"""Baselines of a survival run: Cox models on clinical columns and on mean-pooled features."""
+"""Baselines of a survival run: Cox models of clinical columns and of mean features."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from hmgdm_monai.tasks.patients.bags import Patient, PatientBags
 
 @dataclass(frozen=True)
 class CoxPrediction:
-    """Log hazard ratios of both sides of a fold, and survival curves of the test side.
+    """Log hazard ratios of training and test split, and survival curves of the test split.
 
     Attributes:
-        train_risk: (Q,). risk: (P,) of the test patients. survival: (P, T) at the asked times.
+        train_risk: (Q,) log hazard ratios of the training patients.
+        risk: (P,) log hazard ratios of the test patients.
+        survival: (P, T) survival probabilities of the test patients at the given times.
     """
 
     train_risk: np.ndarray
@@ -26,7 +28,7 @@ class CoxPrediction:
 
 
 def mean_features(bags: PatientBags) -> np.ndarray:
-    """Mean over the tiles of each patient, (P, D)."""
+    """Return the mean over the tiles of each patient, (P, D)."""
     return np.stack([bags[place].x.double().mean(0).numpy() for place in range(len(bags))])
 
 
@@ -40,19 +42,21 @@ def cox_on_pca(
     components: int = 16,
     ridge: float = 1.0,
 ) -> CoxPrediction:
-    """Cox's model (Efron ties) on the first principal components of standardized mean features.
+    """Fit Cox's model (Efron ties) to the first principal components of standardized mean features.
 
-    Scaling and components come from the training side; there are no more components than patients there less one.
+    Scaling and components are fitted on the training split. The number of components is at most the number of training
+    patients minus one.
 
     Args:
         features: (N, D) of all patients, from :func:`mean_features`.
-        time: (N,).
-        event: (N,).
-        train: indices of the training side.
-        test: indices of the test side.
-        times: (T,) at which survival is asked for.
-        components: at most.
-        ridge: penalty ridge / 2 * sum of squared coefficients of standardized components, on the log likelihood's sum.
+        time: (N,) times.
+        event: (N,) 1 = died, 0 = censored.
+        train: indices of the training split.
+        test: indices of the test split.
+        times: (T,) times at which survival is predicted.
+        components: maximum number of components.
+        ridge: penalty ridge / 2 * sum of squared coefficients of standardized components, subtracted from the sum of
+            the log likelihood.
     """
     from sklearn.decomposition import PCA
     from sklearn.pipeline import make_pipeline
@@ -74,11 +78,21 @@ def cox_on_columns(
     times: np.ndarray,
     ridge: float = 1.0,
 ) -> CoxPrediction:
-    """Cox's model (Efron ties) on clinical columns; arguments as those of :func:`cox_on_pca`.
+    """Fit Cox's model (Efron ties) to clinical columns.
 
-    A column whose every filled cell is a number counts as one; others are categories, of which the training side's
-    commonest is the reference. Missing numbers become the training median, missing or unknown categories the reference.
-    Columns that do not vary on the training side are passed over.
+    If all filled cells of a column are numbers, the column is a number. Other columns are categories; the most frequent
+    category of the training split is the reference. Missing numbers become the training median; missing or unknown
+    categories become the reference. Columns that do not vary on the training split are skipped.
+
+    Args:
+        patients: all patients.
+        columns: names of the clinical columns.
+        time: (N,) times.
+        event: (N,) 1 = died, 0 = censored.
+        train: indices of the training split.
+        test: indices of the test split.
+        times: (T,) times at which survival is predicted.
+        ridge: penalty; see :func:`cox_on_pca`.
 
     Raises:
         InputError: no column varies.
@@ -92,7 +106,7 @@ def cox_on_columns(
 
 
 def _encode(cells: Sequence[str], train: np.ndarray) -> np.ndarray:
-    """Design columns (N, C) of one manifest column."""
+    """Return design columns (N, C) of one manifest column."""
     filled = {cell for cell in cells if cell}
     if any(number_of(cell) is None for cell in filled):
         return _one_hot(np.array(cells), train)
@@ -119,7 +133,7 @@ def _cox(
     try:
         model.fit(x_train, Surv.from_arrays(event.astype(bool), time))
     except (np.linalg.LinAlgError, ValueError) as error:
-        raise InputError(f"the Cox baseline can not be fitted ({error}); raise cox_ridge above {ridge:g}") from error
+        raise InputError(f"the Cox baseline cannot be fitted ({error}); raise cox_ridge above {ridge:g}") from error
     curves = model.predict_survival_function(x_test)
     first, last = curves[0].domain
     survival = np.stack([np.atleast_1d(curve(np.clip(times, first, last))) for curve in curves])

@@ -1,4 +1,4 @@
-"""Cross-validation of survival models: fold by fold, each kept as it is done, scored together at the end."""
+"""Cross-validation of survival models: each fold is stored when it is done, and all are scored at the end."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from hmgdm_monai.tasks.run_folder import write_json
 
 logger = logging.getLogger(__name__)
 BASELINES = ("cox_clinical", "cox_pca")
-_GRID = 30  # times at which survival curves are kept
+_GRID = 30  # number of times at which survival curves are stored
 
 
 @dataclass(frozen=True)
 class FoldPrediction:
-    """What one model said of the test patients of one fold.
+    """Predictions of one model for the test patients of one fold.
 
     Attributes:
-        fold: its number.
+        fold: number of the fold.
         patients: ids of the test patients.
         risk: (P,), higher = earlier death.
-        high: (P,) whether the risk is above the median of the fold's training side.
-        median_risk: that median.
+        high: (P,) whether the risk is above the median risk of the training patients.
+        median_risk: this median.
         outcome: risks and outcomes, for scoring.
     """
 
@@ -52,27 +52,27 @@ class FoldPrediction:
 
 
 class SurvivalCrossValidation:
-    """Train and test an aggregator, and the baselines beside it, on the same folds.
+    """Train and test an aggregator and the baselines on the same folds.
 
-    Of each fold there stay ``fold_<n>.pt`` (the model) and ``fold_<n>.json`` (its predictions); what is finished is not
-    run again while patients, outcomes, features and settings are what they were, and a fold that was interrupted goes
-    on from its last epoch.
+    Each fold keeps ``fold_<n>.pt`` (the model) and ``fold_<n>.json`` (its predictions). A completed fold is not run
+    again if patients, outcomes, features and settings are unchanged. An interrupted fold resumes after its last
+    complete epoch.
 
     Args:
         data: the cohort.
         config: trains the aggregator in each fold; see :func:`~hmgdm_monai.tasks.patients.fold.train_fold`.
-        name: of the aggregator, in the report.
-        folder: of the files.
-        n_folds: how many.
-        seed: of the folds.
-        use_manifest_folds: see :meth:`SurvivalData.folds`.
+        name: name of the aggregator in the report.
+        folder: output folder.
+        n_folds: number of folds.
+        seed: seed of the folds.
+        use_manifest_folds: use the folds of the manifest; see :meth:`SurvivalData.folds`.
         baselines: any of "cox_clinical" (needs clinical columns in ``data``) and "cox_pca".
-        pca_components: of the baseline "cox_pca", at most.
+        pca_components: maximum number of components of the baseline "cox_pca".
         cox_ridge: penalty of the baselines.
-        device: of the network.
+        device: device of the network.
 
     Raises:
-        InputError: an unknown baseline, or one whose columns are not named.
+        InputError: a baseline is unknown, or its columns are not named.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class SurvivalCrossValidation:
     ) -> None:
         if unknown := set(baselines) - set(BASELINES):
             raise InputError(
-                f"no baseline is called {', '.join(map(repr, sorted(unknown)))}; there are {', '.join(BASELINES)}"
+                f"no baseline is called {', '.join(map(repr, sorted(unknown)))}; choose from {', '.join(BASELINES)}"
             )
         if "cox_clinical" in baselines and not data.clinical_columns:
             raise InputError("baseline 'cox_clinical' needs columns of the manifest; name them in clinical_columns")
@@ -102,23 +102,23 @@ class SurvivalCrossValidation:
 
     @cached_property
     def folds(self) -> list[Fold]:
-        """The folds; the first use reads and checks the cohort, and embeds what is not yet."""
+        """The folds; the first use reads and checks the cohort, and embeds slides without features."""
         return self.data.folds(self.n_folds, self.seed, self.use_manifest_folds)
 
     def prepare(self) -> None:
-        """Read and check all that can be before training.
+        """Read and check everything that can be checked before training.
 
         Raises:
-            InputError: the data or the settings can not be used.
+            InputError: the data or the settings cannot be used.
         """
-        # Builds what the first fold trains with, so that a wrong setting is told before there is any work.
+        # Build the trainer of the first fold, so that a wrong setting is reported before any work.
         self.config.parts(fold=self.folds[0]).get_parsed_content("train#trainer")
 
     def run(self) -> dict[str, list[FoldPrediction]]:
-        """Predictions of each fold, by name of the model: the aggregator first, then the baselines.
+        """Return the predictions of each fold by name of the model: the aggregator first, then the baselines.
 
         Raises:
-            InputError: the data or the settings can not be used.
+            InputError: the data or the settings cannot be used.
         """
         folds = self.folds
         results = {self.name: [self._aggregate(fold) for fold in folds]}
@@ -130,7 +130,7 @@ class SurvivalCrossValidation:
         return results
 
     def model_path(self, fold: Fold) -> Path:
-        """The model of a fold."""
+        """Return the path of a fold's model."""
         return self.folder / f"fold_{fold.number}.pt"
 
     def _aggregate(self, fold: Fold) -> FoldPrediction:
@@ -142,12 +142,12 @@ class SurvivalCrossValidation:
             patients = [bags.patients[place].id for place in fold.development]
             graph = None if bags.graph is None else dataclasses.asdict(bags.graph)
             model.about |= {"fold": fold.number, "seed": self.seed, "patients": patients, "graph": graph}
-            # For scoring on new data: the distribution of censoring is the training side's.
+            # Scoring on new data needs the censoring distribution of the training patients.
             train = fold.development
             model.about |= {"train_time": bags.times[train].tolist(), "train_event": bags.events[train].tolist()}
             model.about["times"] = times.tolist()
             save_survival_model(self.model_path(fold), model)
-            # From the file: what is reported is what the checkpoint says.
+            # Load the stored model, so that the report describes the file.
             model = load_survival_model(self.model_path(fold))
             model.network.to(self.device)
             model.loss.to(self.device)
@@ -160,9 +160,8 @@ class SurvivalCrossValidation:
                 "survival": model.survival(output, times).tolist(),
             }
             write_json(result, found)
-            parts.get_parsed_content("checkpoint").path.unlink(
-                missing_ok=True
-            )  # the model stands; the optimizer's state is of no more use
+            # The model is stored, so the checkpoint with the optimizer's state is no longer needed.
+            parts.get_parsed_content("checkpoint").path.unlink(missing_ok=True)
         else:
             logger.info("fold %d is done", fold.number)
         return self._prediction(fold, np.array(found["risk"]), found["median_risk"], np.array(found["survival"]), times)
@@ -188,14 +187,14 @@ class SurvivalCrossValidation:
         return FoldPrediction(fold.number, ids, risk, risk > median, median, outcome)
 
     def _times(self, fold: Fold) -> np.ndarray:
-        """Times of survival curves: over the training side's deaths, to the horizon of follow-up."""
+        """Return the times of survival curves, from the deaths of the training split up to the follow-up horizon."""
         train = fold.development
         time, event = self.data.bags.times[train], self.data.bags.events[train]
         deaths = time[(event == 1) & (time <= follow_up_horizon(time))]
         return np.unique(np.quantile(deaths if len(deaths) else time, np.linspace(0, 1, _GRID)))
 
     def _key(self, fold: Fold) -> str:
-        """Digest of all that a fold's result rests on."""
+        """Return a digest of everything that determines the result of a fold."""
         bags = self.data.bags
 
         def side(places: np.ndarray) -> list[Any]:
@@ -219,7 +218,7 @@ class SurvivalCrossValidation:
 
 
 def _read_result(path: Path, key: str) -> dict[str, Any] | None:
-    """A fold's result; None where there is none, or one of other data or settings."""
+    """Return the stored result of a fold; None if there is none, or if data or settings have changed."""
     try:
         found = json.loads(path.read_text())
     except (FileNotFoundError, json.JSONDecodeError):

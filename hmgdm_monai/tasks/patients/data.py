@@ -1,4 +1,4 @@
-"""The cohort of a survival run: outcomes checked, slides embedded where need be, patients put into bags and folds."""
+"""The cohort of a survival run: check outcomes, embed slides without features, group patients into bags and folds."""
 
 from __future__ import annotations
 
@@ -25,18 +25,21 @@ logger = logging.getLogger(__name__)
 class SurvivalData:
     """Patients with outcomes and features.
 
-    Features are those of the manifest's `features` column; slides without are embedded by the pretrained model.
+    Features are read from the manifest's column `features`. Slides without features are embedded by the pretrained
+    model.
 
     Args:
         manifest: CSV with `time` and `event` (1 = died, 0 = censored).
-        pretrained: model file of the encoder; read only where a slide has no features.
-        features_dir: where embeddings of slides go; what stands there is used again.
+        pretrained: model file of the encoder; read only if a slide has no features.
+        features_dir: folder for the embeddings of slides; existing embeddings are used again.
         clinical_columns: further columns of the manifest, for the clinical baseline.
-        site_column: column whose values never stand on both sides of a fold (site-preserved folds); None for none.
-        graph: of the tiles; None for aggregators that need none.
-        check_event_coding: refuse a column that looks coded the other way round.
+        site_column: all patients with the same value in this column are on the same side of a fold (site-preserved
+            folds); None for no such column.
+        graph: makes the tile graph; None for aggregators that need none.
+        check_event_coding: refuse a column whose coding looks inverted.
         strict_manifest: refuse a manifest with any faulty row.
-        device: of the encoder. num_workers: of embedding.
+        device: device of the encoder.
+        num_workers: number of processes that read tiles for embedding.
     """
 
     def __init__(
@@ -60,13 +63,13 @@ class SurvivalData:
 
     @cached_property
     def cohort(self) -> Manifest:
-        """The table, checked; the first use reads it.
+        """The checked manifest; the first use reads it.
 
         Raises:
-            InputError: the manifest, its outcomes or its clinical columns can not be used, or there is no model to
-                embed the slides without features.
+            InputError: the manifest, its outcomes or its clinical columns cannot be used, or there is no model to embed
+                the slides without features.
         """
-        # The outcomes of all rows, before any row is left out for another fault.
+        # Check the outcomes of all rows, before any row is skipped because of another fault.
         check_outcomes(self.manifest, self.check_event_coding)
         manifest = read_manifest(self.manifest, ("time", "event"), self.strict_manifest)
         check_kinds(self.manifest, self._columns, self.clinical_columns)
@@ -80,19 +83,19 @@ class SurvivalData:
 
     @cached_property
     def bags(self) -> PatientBags:
-        """The bags of all patients; the first use embeds, and reads all features once.
+        """The bags of all patients; the first use embeds slides and reads all features once.
 
-        Slides whose features can not be used, and patients without any that can, are left out and named.
+        Slides whose features cannot be used, and patients without usable slides, are skipped and named.
 
         Raises:
-            InputError: see :attr:`cohort`; or none of the slides can be used.
+            InputError: see :attr:`cohort`; or no slide can be used.
         """
         manifest = self.cohort
         self.skipped = manifest.left_out
         features = {row.id: row.features for row in manifest.rows if row.features is not None}
         features, faults = usable_features(features | self._embed(manifest))
         self.skipped |= faults
-        # Sorted: folds and batches must not depend on the order of rows.
+        # Sorted, because folds and batches must not depend on the order of rows.
         rows = sorted(manifest.rows, key=lambda row: (row.patient, base_name(row.id), row.id))
         patients = group_patients(rows, features, self._columns)
         kept = {patient.id for patient in patients}
@@ -101,7 +104,7 @@ class SurvivalData:
                 self.skipped[f"patient {name}"] = "none of its slides can be used"
         if not patients:
             first = next(iter(self.skipped.items()), ("", ""))
-            raise InputError(f"{self.manifest}: no slide can be used; the first left out: {first[0]}: {first[1]}")
+            raise InputError(f"{self.manifest}: no slide can be used; the first skipped: {first[0]}: {first[1]}")
         deaths = sum(patient.event for patient in patients)
         logger.info(
             "%d patients, %d slides; event = 1 is read as died: %d died, %d censored",
@@ -111,24 +114,24 @@ class SurvivalData:
             len(patients) - deaths,
         )
         for what, reason in self.skipped.items():
-            logger.warning("left out: %s: %s", what, reason)
+            logger.warning("skipped: %s: %s", what, reason)
         return PatientBags(patients, self.graph)
 
     @property
     def patients(self) -> tuple[Patient, ...]:
-        """In the order of the bags."""
+        """The patients, in the order of the bags."""
         return self.bags.patients
 
     def folds(self, n_folds: int, seed: int, use_manifest_folds: bool = True) -> list[Fold]:
-        """Folds over the patients, stratified by event, whole sites apart where there is a site column.
+        """Return folds over the patients, stratified by event; with a site column, a site is never split.
 
         Args:
-            n_folds: how many.
-            seed: of the draw.
-            use_manifest_folds: take the manifest's `fold` where it has one.
+            n_folds: number of folds.
+            seed: seed of the draw.
+            use_manifest_folds: use the manifest's column `fold` if it exists.
 
         Raises:
-            InputError: a side of a fold has no events, or a patient has no site.
+            InputError: a split of a fold has no events, or a patient has no site.
         """
         ids = [patient.id for patient in self.patients]
         groups = ids
@@ -142,7 +145,7 @@ class SurvivalData:
         use = given is not None and any(fold is not None for fold in given)
         if use and self.site_column:
             raise InputError(
-                f"{self.manifest}: has a column fold, and folds by {self.site_column} are wanted too; "
+                f"{self.manifest}: has a column fold, but site_column {self.site_column} also defines folds; "
                 "set use_manifest_folds to false, or site_column to null"
             )
         events = self.bags.events
@@ -156,13 +159,13 @@ class SurvivalData:
                 if events[np.asarray(side)].sum() == 0:
                     raise InputError(
                         f"fold {fold.number} has no events among its {len(side)} {name} patients; use fewer folds, "
-                        "or mend the manifest's fold column"
+                        "or correct the manifest's column fold"
                     )
         return folds
 
     @cached_property
     def _columns(self) -> Mapping[int, dict[str, str]]:
-        """Cells of the clinical columns and of the sites, by line."""
+        """Cells of the clinical columns and of the site column, by line."""
         extra = [*self.clinical_columns, *([self.site_column] if self.site_column else [])]
         return read_columns(self.manifest, extra) if extra else {}
 
@@ -185,5 +188,5 @@ class SurvivalData:
         self.skipped |= embedded.skipped
         for row in rows:
             if row.id not in embedded.slides and row.id not in self.skipped:
-                self.skipped[row.id] = "a plain tile; survival takes slides, or the column `features`"
+                self.skipped[row.id] = "a plain tile; survival needs slides, or the column `features`"
         return dict(embedded.slides)

@@ -1,4 +1,4 @@
-"""A trained survival model on new data: the measures of its training's test folds, on a manifest of its own."""
+"""Evaluate a trained survival model on new data, with the metrics that its training reports for test folds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hmgdm_monai.transforms.tile_graph import TileGraph
 
 
 def tile_graph_of(model: SurvivalModel) -> TileGraph | None:
-    """The tile graph that a model was trained on; None for one that needs none."""
+    """Return the tile graph that a model was trained with; None if it needs none."""
     settings = model.about.get("graph")
     return None if settings is None else TileGraph(**settings)
 
@@ -25,16 +25,16 @@ def tile_graph_of(model: SurvivalModel) -> TileGraph | None:
 class SurvivalEvaluation:
     """Predictions for patients that a model has not seen, in the form of a single fold.
 
-    It stands in for :class:`~hmgdm_monai.tasks.patients.cross_validation.SurvivalCrossValidation` in
-    :class:`~hmgdm_monai.tasks.patients.report.SurvivalReport`, which scores and draws it likewise. High risk is above
-    the median of the model's training patients, and the censoring that Uno's C and the Brier score correct for is
-    theirs.
+    :class:`~hmgdm_monai.tasks.patients.report.SurvivalReport` accepts it in place of a
+    :class:`~hmgdm_monai.tasks.patients.cross_validation.SurvivalCrossValidation`, and scores and draws it in the same
+    way. High risk means above the median risk of the model's training patients. Uno's C and the Brier score correct for
+    the censoring of the training patients.
 
     Args:
         data: the cohort, with the model's tile graph.
-        model: of :func:`~hmgdm_monai.saving.survival_file.load_survival_model`.
-        device: of the network.
-        seed: of the bootstrap.
+        model: model of :func:`~hmgdm_monai.saving.survival_file.load_survival_model`.
+        device: device of the network.
+        seed: seed of the bootstrap.
     """
 
     def __init__(
@@ -43,7 +43,9 @@ class SurvivalEvaluation:
         self.data, self.model, self.device, self.seed = data, model, device, seed
 
     def prepare(self) -> None:
-        """Read and check all that can be before predicting; patients known to the model are left out, and named.
+        """Read and check everything that can be checked before predicting.
+
+        Patients that the model was trained on are skipped and named.
 
         Raises:
             InputError: see :meth:`run`.
@@ -52,14 +54,14 @@ class SurvivalEvaluation:
 
     @cached_property
     def _places(self) -> np.ndarray:
-        """Places of the patients that are new to the model."""
+        """Indices of the patients that are new to the model."""
         bags, about = self.data.bags, self.model.about
         if "train_time" not in about:
-            raise InputError("the survival model does not hold its training outcomes; train it again by survival.json")
+            raise InputError("the survival model lacks its training outcomes; train it again with survival.json")
         channels = int(self.model.network.standardizer.mean.numel())
         if bags.num_features != channels:
             raise InputError(
-                f"{self.data.manifest}: features have {bags.num_features} channels, the model knows {channels}; "
+                f"{self.data.manifest}: features have {bags.num_features} channels, but the model needs {channels}; "
                 "give features of the same encoder"
             )
         seen = set(about["patients"])
@@ -69,7 +71,8 @@ class SurvivalEvaluation:
                 self.data.skipped[f"patient {patient.id}"] = "the model was trained on it"
         if not len(places) or not bags.events[places].any():
             raise InputError(
-                f"{self.data.manifest}: {len(places)} patients are new to the model and nobody of them died: no score"
+                f"{self.data.manifest}: {len(places)} patients are new to the model and none of them died, so there is "
+                "no score; add patients"
             )
         return places
 
@@ -77,8 +80,8 @@ class SurvivalEvaluation:
         """Predict for all patients that the model was not trained on.
 
         Raises:
-            InputError: nobody is left, nobody of them died, the features are another encoder's, or the model is of an
-                earlier version and does not hold its training outcomes.
+            InputError: there is no such patient, none of them died, the features come from another encoder, or the
+                model was written by an earlier version and does not contain its training outcomes.
         """
         bags, about, places = self.data.bags, self.model.about, self._places
         self.model.network.to(self.device)

@@ -1,4 +1,4 @@
-"""Training an aggregator on one fold of patients."""
+"""Train an aggregator on one fold of patients."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from hmgdm_monai.tasks.folds import Fold
 from hmgdm_monai.tasks.patients.bags import PatientBags
 
 EPOCH_SELECTIONS = ("fixed", "validation")
-_TILES_TO_FIT = 256  # of each patient, for the standardizer
+_TILES_TO_FIT = 256  # tiles per patient that the standardizer is fitted to
 
 
 def training_side(fold: Fold, epoch_selection: str = "fixed") -> np.ndarray:
-    """Places of the patients that a fold trains on.
+    """Return the indices of the patients that a fold trains on.
 
     Args:
-        fold: of the cross-validation.
-        epoch_selection: "fixed" trains on all but the test patients, for all epochs; "validation" sets the inner
-            validation patients apart, and keeps the epoch of their lowest loss.
+        fold: fold of the cross-validation.
+        epoch_selection: "fixed" trains on all patients outside the test split, for all epochs. "validation" holds out
+            the inner validation patients and keeps the epoch with their lowest loss.
 
     Raises:
-        InputError: another word.
+        InputError: ``epoch_selection`` has another value.
     """
     if epoch_selection not in EPOCH_SELECTIONS:
         raise InputError(f"epoch_selection must be 'fixed' or 'validation', not {epoch_selection!r}")
@@ -38,21 +38,21 @@ def training_side(fold: Fold, epoch_selection: str = "fixed") -> np.ndarray:
 
 
 def train_fold(parts: ConfigParser, bags: PatientBags) -> SurvivalModel:
-    """Train on a fold's training side; nothing of its test patients is read.
+    """Train on the training side of a fold; the test patients are not read.
 
-    The standardizer, the cuts of discrete time, the baseline hazard and the median risk come from that side too. With
-    inner validation the epoch of its lowest loss is kept.
+    The standardizer and the cuts of discrete time are also fitted on this side. Baseline hazard and median risk come
+    from all patients outside the test split. With inner validation, the epoch with its lowest loss is kept.
 
     Args:
-        parts: of the config for this fold: ``fold``, ``fold_side`` (places of the patients that are trained on),
-            ``fold_seed``, ``loss``, ``network``, ``train#trainer`` and ``checkpoint``.
-        bags: of all patients.
+        parts: config of this fold: ``fold``, ``fold_side`` (indices of the patients to train on), ``fold_seed``,
+            ``loss``, ``network``, ``train#trainer`` and ``checkpoint``.
+        bags: bags of all patients.
 
     Returns:
-        The model, in evaluation mode; ``about`` holds ``epoch`` (whose weights these are) and ``history``.
+        The model, in evaluation mode; ``about`` contains ``epoch`` (of its weights) and ``history``.
 
     Raises:
-        InputError: no events to train or validate on, or settings that do not fit.
+        InputError: there are no events to train or validate on, or the settings do not fit the data.
     """
     get = parts.get_parsed_content
     fold, side, seed = get("fold"), get("fold_side"), get("fold_seed")
@@ -70,7 +70,7 @@ def train_fold(parts: ConfigParser, bags: PatientBags) -> SurvivalModel:
     network.standardizer.fit(_sample_tiles(bags, side, seed).to(next(network.parameters()).device))
     trainer, checkpoint = get("train#trainer"), get("checkpoint")
     for engine in (trainer, *([get("validate#evaluator")] if by_validation else [])):
-        engine.logger.setLevel(logging.WARNING)  # the bar says enough of short epochs
+        engine.logger.setLevel(logging.WARNING)  # the progress bar is enough for short epochs
     checkpoint.attach(trainer)
     if checkpoint.resume(trainer) < trainer.state.max_epochs:
         trainer.run()
@@ -98,7 +98,14 @@ def train_fold(parts: ConfigParser, bags: PatientBags) -> SurvivalModel:
 
 
 def predict(model: SurvivalModel, bags: PatientBags, places: np.ndarray, batch_size: int = 8) -> Tensor:
-    """Outputs (P, K) for some patients, on the device of the network."""
+    """Return outputs (P, K) for some patients, on the device of the network.
+
+    Args:
+        model: survival model.
+        bags: bags of all patients.
+        places: (P,) indices of the patients.
+        batch_size: number of patients per batch.
+    """
     device = next(model.network.parameters()).device
     loader = DataLoader(Subset(bags, np.asarray(places).tolist()), batch_size=batch_size)
     model.network.eval()
@@ -107,7 +114,7 @@ def predict(model: SurvivalModel, bags: PatientBags, places: np.ndarray, batch_s
 
 
 def _sample_tiles(bags: PatientBags, places: np.ndarray, seed: int) -> Tensor:
-    """Up to ``_TILES_TO_FIT`` tiles of each patient."""
+    """Return up to ``_TILES_TO_FIT`` tiles of each patient."""
     generator = torch.Generator().manual_seed(seed)
     tiles = []
     for place in places:

@@ -1,4 +1,4 @@
-"""Survival of patients by one call."""
+"""Survival models of patients with one function call."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ def predict_survival(
 ) -> dict[str, Any]:
     r"""Cross-validate survival models on the slides of patients.
 
-    Runs the bundle's ``survival.json``. A run that was interrupted is resumed by the same call.
+    This runs the bundle's ``survival.json``. The same call resumes an interrupted run.
 
     Args:
         manifest: CSV with the columns ``image``, ``patient``, ``time`` and ``event`` (1 = died, 0 = censored),
             optionally ``features`` (HDF5 of any encoder, as CLAM and TRIDENT write it) and ``fold``.
-        output_dir: of the run: ``metrics.json``, ``predictions.csv``, Kaplan-Meier curves, and a model per fold.
+        output_dir: output folder of the run: ``metrics.json``, ``predictions.csv``, Kaplan-Meier curves, and one model
+            per fold.
         config_file: one or several configs.
-        **settings: of the config, by the names of the command line: ``aggregator`` ("mean", "amil", "patch_gcn" or
-            "deep_graph_conv"), ``loss`` ("cox" or "discrete"), ``pretrained`` (path of the encoder of slides without
-            features; without it, the one that the bundle ships), ``n_folds`` and so on.
+        **settings: settings of the config, with the names of the command line: ``aggregator`` ("mean", "amil",
+            "patch_gcn" or "deep_graph_conv"), ``loss`` ("cox" or "discrete"), ``pretrained`` (path of the encoder for
+            slides without features; by default the encoder of the bundle), ``n_folds`` and so on.
 
     Returns:
         The content of ``metrics.json``: ``models`` with their C-indices, ``folds``, ``cohort`` and more.
 
     Raises:
-        InputError: no such config or setting, a manifest or slides that cannot be used, or a folder that holds a run
-            with other settings.
+        InputError: a config or setting does not exist, the manifest or its slides cannot be used, or the folder holds a
+            run with other settings.
 
     Example:
         >>> from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a survival run leaves behind: metrics.json, predictions.csv and Kaplan-Meier curves."""
+"""The output of a survival run: metrics.json, predictions.csv and Kaplan-Meier curves."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class SurvivalReport:
     """Run a cross-validation and write its metrics, predictions and figures.
 
     Args:
-        output_dir: of the run.
-        cross_validation: what to run, or the evaluation of a trained model.
-        num_bootstrap: resamples of patients behind the intervals.
-        time_label: of the time axis, with its unit.
-        tracking_uri: of MLflow; None for no tracking.
+        output_dir: output folder of the run.
+        cross_validation: cross-validation to run, or the evaluation of a trained model.
+        num_bootstrap: number of bootstrap samples of patients for the intervals.
+        time_label: label of the time axis, with unit.
+        tracking_uri: tracking URI of MLflow; None for no tracking.
     """
 
     def __init__(
@@ -47,14 +47,14 @@ class SurvivalReport:
 
     @property
     def note(self) -> str | None:
-        """What figures must say of their data: that the demo cohort is synthetic."""
+        """Note for figures if the data are the synthetic demo cohort."""
         return synthetic_note(self.cross_validation.data.manifest)
 
     def run(self) -> dict[str, Any]:
-        """Train, test, and write everything, each file whole or not at all.
+        """Train, test, and write all files, each completely or not at all.
 
         Returns:
-            What ``metrics.json`` holds.
+            The content of ``metrics.json``.
         """
         results = self.cross_validation.run()
         metrics = self._metrics(results)
@@ -124,7 +124,7 @@ class SurvivalReport:
         save_figure(draw_kaplan_meier(time, event, high, title, self.time_label, cut, self.note), path)
 
     def _track(self, metrics: dict[str, Any]) -> None:
-        """One MLflow run for each model of the table."""
+        """Log one MLflow run for each model of the table."""
         from mlflow.tracking import MlflowClient
 
         client = MlflowClient(self.tracking_uri)
@@ -142,7 +142,7 @@ class SurvivalReport:
 
 
 def summary_table(models: dict[str, dict[str, Any]]) -> list[str]:
-    """Lines of a table: one for each model, measures with their intervals."""
+    """Return the lines of a table: one per model, with metrics and their intervals."""
     lines = [f"{'model':<16}" + "".join(f"{_HEADINGS[name]:>24}" for name in METRICS)]
     for model, scores in models.items():
         lines.append(f"{model:<16}" + "".join(f"{_cell(scores[name]):>24}" for name in METRICS))
@@ -157,7 +157,7 @@ def _cell(score: dict[str, Any]) -> str:
 
 
 def _pooled(folds: Sequence[FoldPrediction]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Times, events and groups of all test patients."""
+    """Return times, events and risk groups of all test patients."""
     return (
         np.concatenate([fold.outcome.time for fold in folds]),
         np.concatenate([fold.outcome.event for fold in folds]),

@@ -1,4 +1,4 @@
-"""Latents that came with graphs of another program, as the entity encoder of a run."""
+"""Entity encoder of a run whose graphs come with latents from another program."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from hmgdm_monai.tasks.pretraining.graph_data import PretrainingData
 
 
 def given_entities(data: PretrainingData, edge_latents: bool) -> GivenEntities:
-    """What stands in place of an entity encoder where the cohort's graphs come with latents.
+    """Return the entity encoder of a cohort whose graphs come with latents.
 
     Args:
-        data: whose cohort is of graphs; it is read here.
-        edge_latents: whether edges are to carry latents, too.
+        data: data of a cohort of graphs; the cohort is read here.
+        edge_latents: whether edges have latents, too.
 
     Raises:
-        InputError: no file of the cohort can be used, or edges of one of them carry no latents.
+        InputError: no file of the cohort can be used, or the edges of a file have no latents.
     """
     cohort = data.cohort
     without = [unit.name for unit in cohort.store().units if not unit.settings["edge_latents"]]

@@ -34,24 +34,26 @@ SPLITS = ("training", "validation")
 
 
 class PretrainingData:
-    """What pretraining reads, made where it is missing.
+    """The data of pretraining; missing files are made on first use.
 
-    Nothing is read when this is built; the first call that needs graphs builds those that are not stored yet.
+    The constructor reads nothing. The first call that needs graphs builds the graphs that are not stored yet.
 
     Args:
         manifest: CSV of the cohort.
-        store_dir: folder of the stores; may be shared between runs, since every file is keyed by what shaped it.
-        recipe: how tiles are chosen, and what is made of each. Where it has no transforms, the manifest names graphs of
-            another program, which come with their latents and without tiles.
-        val_fraction: share of patients held out for validation, at least one.
-        strict_manifest: refuse a manifest with any faulty row, instead of leaving such rows out and naming them.
-        seed: of the split.
-        num_workers: processes that build graphs.
-        degraded_views: K, how many degraded views of each tile are encoded beside the tile as it is.
-        degrade: how tiles are degraded for them.
+        store_dir: folder of the stores. Several runs may share it, because the name of each file depends on everything
+            that determines its content.
+        recipe: how tiles are chosen and processed. If it has no transforms, the manifest names graphs of another
+            program, which have latents and no tiles.
+        val_fraction: fraction of the patients held out for validation; at least one patient.
+        strict_manifest: refuse a manifest with any faulty row, instead of skipping and naming such rows.
+        seed: seed of the split.
+        num_workers: number of processes that build graphs.
+        degraded_views: K, number of degraded views of each tile that are encoded in addition to the original tile.
+        degrade: makes the degraded views.
 
     Raises:
-        InputError: ``val_fraction`` or ``degraded_views`` out of range, or graphs without tiles are to be degraded.
+        InputError: ``val_fraction`` or ``degraded_views`` is out of range, or degraded views are set for graphs without
+            tiles.
     """
 
     def __init__(
@@ -71,23 +73,23 @@ class PretrainingData:
         if degraded_views < 0:
             raise InputError(f"degraded_views must not be negative, got {degraded_views}")
         if recipe.transforms is None and degraded_views:
-            raise InputError("entity_kind graphs: there is no image that could be degraded; set degraded_views 0")
+            raise InputError("entity_kind graphs: there are no images to degrade; set degraded_views 0")
         self.manifest, self.store_dir = Path(manifest), Path(store_dir)
         self.recipe, self.val_fraction = recipe, val_fraction
         self.strict_manifest, self.seed, self.num_workers = strict_manifest, seed, num_workers
         self.degraded_views, self.degrade = degraded_views, degrade or RandDegrade()
-        self.cpu_s = 0.0  # CPU time, in seconds, that encoding has taken in this process
+        self.cpu_s = 0.0  # CPU time of encoding in this process, in seconds
         self._cohort: CohortGraphs | None = None
-        self._latents: list[LatentStore] = []  # of the tiles as they are, and of each degraded view
+        self._latents: list[LatentStore] = []  # of the original tiles, and of each degraded view
 
     @property
     def has_tiles(self) -> bool:
-        """Whether there are images behind the graphs."""
+        """Whether the graphs have images."""
         return self.recipe.transforms is not None
 
     @property
     def cohort(self) -> CohortGraphs:
-        """Graph stores of the cohort, built where they are missing; what was left out is logged, once."""
+        """Graph stores of the cohort, built if missing; what was skipped is logged once."""
         if self._cohort is None:
             with first_rank_first():
                 self._cohort = self._build()
@@ -103,22 +105,25 @@ class PretrainingData:
         return build_graph_stores(manifest, folder, self.recipe, self.num_workers, progress=is_first_rank())
 
     def prepare(self) -> None:
-        """Build what is missing of the graph stores."""
+        """Build missing graph stores."""
         _ = self.cohort
 
     def patients(self, split: str) -> list[str]:
-        """Patients of "training" or "validation", drawn by the seed.
+        """Return the patients of a split, drawn by the seed.
+
+        Args:
+            split: "training" or "validation".
 
         Raises:
-            InputError: the cohort has a single patient, so that none can be held out.
+            InputError: the cohort has a single patient, so none can be held out.
         """
         if split not in SPLITS:
             raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
         everyone = sorted(self.cohort.indices_by_patient())
         if len(everyone) < 2:
             raise InputError(
-                f"{self.manifest}: has usable tiles of {len(everyone)} patient; validation holds patients out, so give "
-                "two or more (where one slide is all there is, name its parts as patients)"
+                f"{self.manifest}: has usable tiles of {len(everyone)} patient, but validation holds out patients; "
+                "give two or more (if there is only one slide, enter its parts as patients)"
             )
         held_out = max(1, round(self.val_fraction * len(everyone)))
         order = np.random.default_rng(self.seed).permutation(len(everyone))
@@ -126,27 +131,31 @@ class PretrainingData:
         return [everyone[i] for i in sorted(chosen)]
 
     def fingerprint(self) -> str:
-        """Which tiles there are and whose are held out, in a few words: what a run that is taken up again must share.
+        """Return a short text that identifies tiles and validation patients; it must be the same in a resumed run.
 
-        A patient added to the manifest would otherwise redraw the split, and validate on what was trained on.
+        Otherwise a patient added to the manifest would change the split, and validation would use training tiles.
         """
         lines = [f"{row.id}\t{row.patient}" for row in self.cohort.tile_rows] + self.patients("validation")
         digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8]
         return f"{len(self.cohort.indices_by_patient())} patients, {len(self.cohort.tile_rows)} tiles ({digest})"
 
     def tile_indices(self, split: str) -> list[int]:
-        """Indices, in the stores, of the tiles of a split."""
+        """Return the indices, in the stores, of the tiles of a split."""
         by_patient = self.cohort.indices_by_patient()
         return sorted(index for patient in self.patients(split) for index in by_patient[patient])
 
     def tile_graphs(self, split: str) -> Dataset:
-        """Entity graphs with their tiles, for the training of a window autoencoder."""
+        """Return entity graphs with their tiles, for the training of a window autoencoder."""
         return Subset(self.cohort.store(), self.tile_indices(split))
 
     def encode(self, entities: EntityEncoder, device: Any = "cpu") -> None:
-        """Encode all graphs with the frozen entity encoder, into latent stores keyed by its digest.
+        """Encode all graphs with the frozen entity encoder; the names of the latent stores contain its digest.
 
-        Degraded views go into a folder of their own. Graphs that came with their latents are not encoded.
+        Degraded views have a separate folder. Graphs that come with latents are not encoded.
+
+        Args:
+            entities: entity encoder.
+            device: device of the entity encoder.
         """
         cohort = self.cohort
         if not self.has_tiles:
@@ -170,36 +179,45 @@ class PretrainingData:
         return range(1, self.degraded_views + 1)
 
     def latents(self, view: int = 0) -> LatentStore:
-        """Latent graphs of all tiles, in the order of the graph stores: as they are, or of a degraded view from 1 on.
+        """Return the latent graphs of all tiles, in the order of the graph stores.
+
+        Args:
+            view: 0 for the original tiles, 1 to K for a degraded view.
 
         Raises:
-            InputError: they have not been encoded yet.
+            InputError: the graphs have not been encoded yet.
         """
         if not self._latents:
-            raise InputError("the latent graphs are not there yet: encode the cohort first")
+            raise InputError("there are no latent graphs yet: encode the cohort first")
         return self._latents[view]
 
-    def latent_graphs(self, split: str | None = None, views: bool = False) -> Dataset:
-        """Latent entity graphs of a split, or of all tiles. They may be encoded after this call.
+    def latent_graphs(self, split: str | None = None, views: bool = False) -> _LatentGraphs:
+        """Return the latent graphs of a split; they may be encoded after this call.
 
-        With ``views`` they carry the latents of the K degraded ones, too: ``vertex_views`` (V, K, Z) and, where edges
-        have latents, ``edge_views`` (E, K, Z).
+        Args:
+            split: "training" or "validation"; None for all tiles.
+            views: add the latents of the K degraded views: ``vertex_views`` (V, K, Z) and, if edges have latents,
+                ``edge_views`` (E, K, Z).
         """
         indices = range(len(self.cohort.tile_rows)) if split is None else self.tile_indices(split)
         return _LatentGraphs(self, indices, self.degraded_views if views else 0)
 
     def sample_latents(self, tiles: int = 512) -> Tensor:
-        """Latents (N, Z) of vertices, and of edges where they have any, of training tiles drawn by the seed."""
+        """Return latents (N, Z) of vertices, and of edges if they have latents, of training tiles drawn by the seed.
+
+        Args:
+            tiles: maximum number of tiles.
+        """
         graphs = self.latent_graphs("training")
         chosen = np.random.default_rng(self.seed).permutation(len(graphs))[:tiles]
         parts = [graphs[int(i)] for i in chosen]
         return torch.cat([entity_latents(graph) for graph in parts])
 
     def superpixel_index(self, superpixels: int = 4096, window_px: int = 48) -> NearestSuperpixels:
-        """Latents and windows of superpixels of training tiles, drawn by the seed.
+        """Return latents and windows of superpixels of training tiles, drawn by the seed.
 
         Args:
-            superpixels: N, at most.
+            superpixels: N, maximum number of superpixels.
             window_px: side of the windows.
         """
         store, indices, rng = self.cohort.store(), self.tile_indices("training"), np.random.default_rng(self.seed)
@@ -217,7 +235,7 @@ class PretrainingData:
         return NearestSuperpixels(torch.cat(latents)[:superpixels], torch.cat(windows)[:superpixels])
 
     def labeled_tiles(self, most: int = 2000) -> tuple[list[int], list[ManifestRow]]:
-        """Tiles whose row has a label, at most ``most`` of them drawn by the seed: their indices and rows."""
+        """Return indices and rows of tiles whose row has a label, at most ``most`` tiles drawn by the seed."""
         rows = self.cohort.tile_rows
         labeled = np.array([i for i, row in enumerate(rows) if row.label is not None], dtype=int)
         if len(labeled) > most:
@@ -226,7 +244,7 @@ class PretrainingData:
 
 
 class _LatentGraphs(Dataset):
-    """Latent graphs of some tiles, read when asked for: a config builds its data sets before graphs are encoded."""
+    """Latent graphs of some tiles, read on access: a config builds its data sets before graphs are encoded."""
 
     def __init__(self, data: PretrainingData, indices: Sequence[int], views: int) -> None:
         self.data, self.indices, self.views = data, indices, views

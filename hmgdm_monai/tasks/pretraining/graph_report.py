@@ -1,4 +1,4 @@
-"""What a pretraining run leaves behind: the model, its numbers and its figures."""
+"""The output of a pretraining run: model, metrics and figures."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ logger = logging.getLogger(__name__)
 class GraphReport:
     """Write ``model.pt``, ``superpixels.pt``, ``metrics.json`` and the figures of a run.
 
-    Figures are drawn from the first validation tile with five vertices or more; where graphs came without tiles, there
-    are curves alone, and no ``superpixels.pt``.
+    Figures show the first validation tile with at least five vertices. If graphs have no tiles, only curves are drawn,
+    and there is no ``superpixels.pt``.
 
     Args:
-        output_dir: of the run.
-        data: what it was trained on.
-        noising: the forward process; None for a method without, which has no figure of denoising.
-        entities: the frozen entity encoder.
-        hmgdm: the trained network; of one that is no H-MGDM only encoder and readout are kept.
-        checkpoint: of the training, for its history.
-        run_settings: kept in the model file.
-        sampling_steps: of the denoising figure.
-        name: of the method, in ``metrics.json``.
-        title: the same, on its figure.
+        output_dir: output folder of the run.
+        data: training data.
+        noising: forward process; None for a method without noise, which has no figure of denoising.
+        entities: frozen entity encoder.
+        hmgdm: trained network; if it is not H-MGDM, only encoder and readout are kept.
+        checkpoint: checkpoint of the training, for its history.
+        run_settings: settings that are stored in the model file.
+        sampling_steps: number of steps of the denoising figure.
+        name: name of the method in ``metrics.json``.
+        title: name of the method in its figure.
     """
 
     def __init__(
@@ -65,11 +65,11 @@ class GraphReport:
 
     @property
     def note(self) -> str | None:
-        """What figures must say of their data: that the demo cohort is synthetic."""
+        """Note for figures if the data are the synthetic demo cohort."""
         return synthetic_note(self.data.manifest)
 
     def write(self) -> None:
-        """Write everything, each file whole or not at all, and say where it is; of several ranks, the first does."""
+        """Write all files, each completely or not at all, and log their paths; only the first rank writes."""
         if not is_first_rank():
             return
         model, metrics, figures = (self.output_dir / name for name in ("model.pt", "metrics.json", "figures"))
@@ -87,14 +87,14 @@ class GraphReport:
         logger.info("figures:    %s", figures)
 
     def encoder(self) -> GraphTileEncoder:
-        """The trained encoder, as downstream takes it."""
+        """Return the trained encoder for downstream tasks."""
         whole = isinstance(self.hmgdm, HMGDM)
         kept = self.hmgdm if whole else self.hmgdm.without_pretext()
         settings = {"hmgdm" if whole else "graph_embedder": kept.settings}
         return GraphTileEncoder(self.entities, kept, settings, self.run_settings)
 
     def metrics(self) -> dict[str, Any]:
-        """History and best epoch, the cohort with what was left out, and the noise schedule's end."""
+        """Return history and best epoch, the cohort with what was skipped, and the end of the noise schedule."""
         return {
             "data": self.note or str(self.data.manifest),
             "cohort": cohort_metrics(self.data),
@@ -142,7 +142,7 @@ class GraphReport:
 
 
 def cohort_metrics(data: PretrainingData) -> dict[str, Any]:
-    """Sizes of the cohort, and what was left out and why."""
+    """Return the sizes of the cohort, and what was skipped and why."""
     return {
         "units": len(data.cohort.done),
         "tiles": {name: len(data.tile_indices(name)) for name in SPLITS},
@@ -153,15 +153,15 @@ def cohort_metrics(data: PretrainingData) -> dict[str, Any]:
 
 
 def probe_chance(data: PretrainingData) -> float | None:
-    """Balanced accuracy of guessing the labels; None without any."""
+    """Return the balanced accuracy of guessing the labels; None without labels."""
     labels = {row.label for row in data.labeled_tiles()[1]}
     return 1.0 / len(labels) if labels else None
 
 
 def stage_metrics(checkpoint: StageCheckpoint) -> dict[str, Any]:
-    """History and best epoch of a stage."""
+    """Return history and best epoch of a stage."""
     epoch = checkpoint.best["epoch"]
-    best = {"epoch": epoch, "value": checkpoint.best["value"] if epoch else None}  # infinity is no JSON
+    best = {"epoch": epoch, "value": checkpoint.best["value"] if epoch else None}  # JSON cannot store infinity
     return {
         "epochs": len(checkpoint.history),
         "stopped_early": checkpoint.stopped_early,

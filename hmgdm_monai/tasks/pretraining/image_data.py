@@ -19,23 +19,23 @@ logger = logging.getLogger(__name__)
 
 
 class ImageData:
-    """Tiles and regions, made where they are missing; the tiles stand in the graph stores that H-MGDM reads, too.
+    """Tiles and regions, made if missing; the tiles are in the graph stores that H-MGDM uses, too.
 
     Args:
         tiles: the cohort.
-        prior: cuts tiles into regions.
+        prior: divides tiles into regions.
     """
 
     def __init__(self, tiles: PretrainingData, prior: RegionPrior) -> None:
         self.tiles, self.prior = tiles, prior
 
     def prepare(self) -> None:
-        """Build what is missing of graph and region stores."""
+        """Build missing graph stores and region stores."""
         _ = self.regions
 
     @cached_property
     def regions(self) -> RegionStore:
-        """Region maps of all tiles, in the order of the graph stores; built where they are missing."""
+        """Region maps of all tiles, in the order of the graph stores; built if missing."""
         folder = self.tiles.store_dir / "regions"
         return RegionStore(
             build_region_stores(self.tiles.cohort, folder, self.prior, num_workers=self.tiles.num_workers)
@@ -46,10 +46,13 @@ class ImageData:
         """Images of all tiles."""
         return StoredImages(self.tiles.cohort.store(tiles=False))
 
-    def with_regions(self, split: str) -> Dataset:
-        """Tiles of "training" or "validation" with ``image`` (1, 3, S, S) and ``regions`` (1, 1, S, S), uint8.
+    def with_regions(self, split: str) -> _TilesWithRegions:
+        """Return tiles of a split with ``image`` (1, 3, S, S) and ``regions`` (1, 1, S, S), uint8.
 
-        They are read when asked for: a config builds its data sets before the stores are there.
+        They are read on access: a config builds its data sets before the stores exist.
+
+        Args:
+            split: "training" or "validation".
         """
         return _TilesWithRegions(self, self.tiles.tile_indices(split))
 

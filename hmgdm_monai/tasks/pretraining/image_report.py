@@ -1,4 +1,4 @@
-"""What a run on images leaves behind: the encoder, its numbers and its figures."""
+"""The output of a run on images: encoder, metrics and figures."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class ImageReport:
     """Write ``model.pt``, ``metrics.json`` and the figures of a run, drawn from validation tiles.
 
     Args:
-        output_dir: of the run.
-        data: what it was trained on.
-        network: trained.
-        views: those of training.
-        checkpoint: of the training, for its history.
-        run_settings: kept in the model file.
-        name: of the method, in ``metrics.json``.
-        title: the same, on figures.
+        output_dir: output folder of the run.
+        data: training data.
+        network: trained network.
+        views: views of the training.
+        checkpoint: checkpoint of the training, for its history.
+        run_settings: settings that are stored in the model file.
+        name: name of the method in ``metrics.json``.
+        title: name of the method in figures.
     """
 
     def __init__(
@@ -57,17 +57,17 @@ class ImageReport:
 
     @property
     def note(self) -> str | None:
-        """What figures must say of their data: that the demo cohort is synthetic."""
+        """Note for figures if the data are the synthetic demo cohort."""
         return synthetic_note(self.data.tiles.manifest)
 
     def encoder(self) -> ViTTileEncoder:
-        """The trained encoder, as downstream takes it."""
+        """Return the trained encoder for downstream tasks."""
         vit = self.network.encoder
         settings = {"vit": vit.settings, "readout": self.network.readout}
         return ViTTileEncoder(vit, settings, self.run_settings)
 
     def write(self) -> None:
-        """Write everything, each file whole or not at all, and say where it is."""
+        """Write all files, each completely or not at all, and log their paths."""
         model, metrics, figures = (self.output_dir / name for name in ("model.pt", "metrics.json", "figures"))
         save_encoder(model, self.encoder())
         write_json(metrics, self.metrics())
@@ -78,7 +78,7 @@ class ImageReport:
         logger.info("figures:    %s", figures)
 
     def metrics(self) -> dict[str, Any]:
-        """History and kept epoch, the cohort with what was left out, and what regions there are."""
+        """Return history and kept epoch, the cohort with what was skipped, and the regions."""
         return {
             "data": self.note or str(self.data.tiles.manifest),
             "cohort": cohort_metrics(self.data.tiles),

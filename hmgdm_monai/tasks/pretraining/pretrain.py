@@ -1,4 +1,4 @@
-"""Pretraining by one call."""
+"""Pretraining with one function call."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ def pretrain(
 ) -> TileEncoder:
     """Train an encoder on the tiles of a cohort, without labels.
 
-    Runs the bundle's ``train.json``. A run that was interrupted is resumed by the same call.
+    This runs the bundle's ``train.json``. The same call resumes an interrupted run.
 
     Args:
         manifest: CSV of slides or tiles with the columns ``image`` and ``patient``; see ``docs/own_data.md``.
-        output_dir: of the run: ``model.pt``, ``metrics.json``, ``figures/``, checkpoints and stores.
+        output_dir: output folder of the run: ``model.pt``, ``metrics.json``, ``figures/``, checkpoints and stores.
         config_file: one or several configs, e.g. ``["train.json", "paper.json"]`` or ``["train.json", "dirl.json"]``.
-        **settings: of the config, by the names of the command line, e.g. ``max_epochs=20`` or
+        **settings: settings of the config, with the names of the command line, e.g. ``max_epochs=20`` or
             ``**{"network_def#hidden_dim": 128}``; see ``docs/settings.md``.
 
     Returns:
-        The trained encoder, on the CPU, in evaluation mode; ``model.pt`` holds the same.
+        The trained encoder, on the CPU, in evaluation mode; ``model.pt`` contains the same encoder.
 
     Raises:
-        InputError: no such config or setting, a manifest or images that cannot be used, or a folder that holds a run
-            with other settings.
+        InputError: a config or setting does not exist, the manifest or its images cannot be used, or the folder holds a
+            run with other settings.
 
     Example:
         >>> from hmgdm_monai import make_demo_cohort, pretrain

@@ -1,8 +1,9 @@
-"""Running a training: fit the scale of latents, resume, train, keep the best."""
+"""Run a training: fit the scale of latents, resume, train, keep the best weights."""
 
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from monai.engines import Trainer
 
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 def train_window_autoencoder(
     data: PretrainingData, network: WindowAutoencoder, trainer: Trainer, checkpoint: StageCheckpoint
 ) -> None:
-    """Stage 1 of the paper: train, or resume, and freeze."""
+    """Stage 1 of the paper: train or resume, then freeze the network."""
     _take_up(data, trainer, checkpoint)
     copy_from_first(network)
     run_stage(trainer, checkpoint)
@@ -32,7 +33,7 @@ def train_window_autoencoder(
 def train_on_graphs(
     data: PretrainingData, network: GraphEmbedder, trainer: Trainer, checkpoint: StageCheckpoint
 ) -> None:
-    """H-MGDM or another network of graphs: fit the scale of the latents, then train, or resume."""
+    """Train H-MGDM or another network of graphs: fit the scale of the latents, then train or resume."""
     if not _take_up(data, trainer, checkpoint):
         network.standardizer.fit(data.sample_latents().to(next(network.parameters()).device))
     copy_from_first(network)
@@ -43,13 +44,20 @@ def train_on_graphs(
 def train_on_images(
     data: ImageData, network: DiRL | MaskedAutoencoder, trainer: Trainer, checkpoint: StageCheckpoint
 ) -> None:
-    """DiRL, or another method on images: train, or go on training.
+    """Train DiRL or another method on images, or resume the training.
+
+    Args:
+        data: tiles and regions.
+        network: network to train.
+        trainer: trainer of this stage.
+        checkpoint: checkpoint of this stage.
 
     Raises:
-        InputError: there are too few tiles for a single batch.
+        InputError: there are too few tiles for one batch.
     """
-    if len(trainer.data_loader) == 0:  # the last batch is left out where it is not whole
-        tiles, size = len(trainer.data_loader.dataset), trainer.data_loader.batch_size
+    loader: Any = trainer.data_loader  # a PyTorch data loader, though MONAI also takes other iterables
+    if len(loader) == 0:  # the loader drops an incomplete last batch
+        tiles, size = len(loader.dataset), loader.batch_size
         raise InputError(f"training has {tiles} tiles, fewer than a batch of {size}; set batch_size to {tiles} or less")
     _take_up(data.tiles, trainer, checkpoint)
     run_stage(trainer, checkpoint)
@@ -57,25 +65,25 @@ def train_on_images(
 
 
 def run_stage(trainer: Trainer, checkpoint: StageCheckpoint) -> None:
-    """Train a stage, resumed or fresh, to its end, and put the weights that are kept into the network.
+    """Train a stage to its end, from the start or resumed, and load the kept weights into the network.
 
-    A stage that has done its epochs is not run again; given more epochs, it goes on. One that early stopping ended
-    stays ended.
+    A stage with all epochs completed is not run again; if the number of epochs is increased, it continues. A stage that
+    early stopping has ended is not continued.
 
     Args:
-        trainer: of this stage.
-        checkpoint: of this stage, attached to ``trainer`` and resumed.
+        trainer: trainer of this stage.
+        checkpoint: checkpoint of this stage, attached to ``trainer`` and resumed.
     """
     if checkpoint.stopped_early or trainer.state.epoch >= trainer.state.max_epochs:
-        logger.info("%s: %d epochs are done, nothing to train", checkpoint.path.name, trainer.state.epoch)
+        logger.info("%s: %d epochs are completed, nothing to train", checkpoint.path.name, trainer.state.epoch)
     else:
         trainer.run()
     checkpoint.keep_best()
 
 
 def _take_up(data: PretrainingData, trainer: Trainer, checkpoint: StageCheckpoint) -> int:
-    """Attach the checkpoint, behind the config's handlers, and resume; the number of epochs that are done."""
-    # Here and not in the config: MONAI's check_properties wants every handler of a config to be a plain definition.
+    """Attach the checkpoint after the config's handlers, and resume; return the number of completed epochs."""
+    # Not in the config, because MONAI's check_properties needs every handler of a config to be a plain definition.
     checkpoint.settings["cohort"] = data.fingerprint()
     checkpoint.attach(trainer)
     return checkpoint.resume(trainer)

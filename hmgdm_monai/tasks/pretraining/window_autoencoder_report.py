@@ -1,4 +1,4 @@
-"""What a run of train_entities.json leaves behind: the entity encoder, its numbers and its figures."""
+"""The output of a run of train_entities.json: entity encoder, metrics and figures."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class WindowAutoencoderReport:
     """Write ``entities.pt``, ``metrics.json`` and the figures of a run.
 
     Args:
-        output_dir: of the run.
-        data: what it was trained on.
-        network: trained.
-        checkpoint: of the training, for its history.
+        output_dir: output folder of the run.
+        data: training data.
+        network: trained network.
+        checkpoint: checkpoint of the training, for its history.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class WindowAutoencoderReport:
         self.network, self.checkpoint = network, checkpoint
 
     def write(self) -> None:
-        """Write everything, each file whole or not at all, and say where it is; of several ranks, the first does."""
+        """Write all files, each completely or not at all, and log their paths; only the first rank writes."""
         if not is_first_rank():
             return
         model, metrics, figures = (self.output_dir / name for name in ("entities.pt", "metrics.json", "figures"))
@@ -51,7 +51,7 @@ class WindowAutoencoderReport:
         logger.info("figures:        %s", figures)
 
     def metrics(self) -> dict[str, Any]:
-        """History and best epoch, and the cohort with what was left out."""
+        """Return history and best epoch, and the cohort with what was skipped."""
         return {
             "data": synthetic_note(self.data.manifest) or str(self.data.manifest),
             "cohort": cohort_metrics(self.data),

@@ -1,4 +1,4 @@
-"""Classification of tiles by one call."""
+"""Classification of tiles with one function call."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ def classify(
 ) -> dict[str, Any]:
     """Cross-validate classifiers of tiles in folds that share no patient.
 
-    Runs the bundle's ``classify.json``. A run that was interrupted is resumed by the same call.
+    This runs the bundle's ``classify.json``. The same call resumes an interrupted run.
 
     Args:
         manifest: CSV with the columns ``image``, ``patient`` and ``label``, optionally ``fold``.
-        output_dir: of the run: ``metrics.json``, ``predictions.csv``, the confusion matrix, and a classifier per fold
-            in ``checkpoints/``, which :func:`~hmgdm_monai.saving.classifier_file.load_classifier` reads.
+        output_dir: output folder of the run: ``metrics.json``, ``predictions.csv``, the confusion matrix, and one
+            classifier per fold in ``checkpoints/``, which :func:`~hmgdm_monai.saving.classifier_file.load_classifier`
+            loads.
         config_file: one or several configs.
-        **settings: of the config, by the names of the command line: ``mode`` ("linear", "knn" or "finetune"), ``model``
-            (path of the encoder; without it, the one that the bundle ships), ``n_folds`` and so on.
+        **settings: settings of the config, with the names of the command line: ``mode`` ("linear", "knn" or
+            "finetune"), ``model`` (path of the encoder; by default the encoder of the bundle), ``n_folds`` and so on.
 
     Returns:
         The content of ``metrics.json``: ``overall``, ``folds``, ``classes`` and more.
 
     Raises:
-        InputError: no such config or setting, a manifest or images that cannot be used, or a folder that holds a run
-            with other settings.
+        InputError: a config or setting does not exist, the manifest or its images cannot be used, or the folder holds a
+            run with other settings.
 
     Example:
         >>> from hmgdm_monai import classify, make_demo_cohort

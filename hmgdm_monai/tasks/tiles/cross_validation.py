@@ -1,4 +1,4 @@
-"""Cross-validated classification: fold by fold, resumable, reported over all."""
+"""Cross-validated classification: one fold after the other, resumable, with one report."""
 
 from __future__ import annotations
 
@@ -27,23 +27,22 @@ logger = logging.getLogger(__name__)
 
 
 class CrossValidation:
-    """Fit and test a classifier in every fold, and report.
+    """Fit and test a classifier in every fold, and write a report.
 
-    A fold that is done is not done again by the next call: it is told by ``folds/fold_<number>.json``, written last,
-    which names what the fold was made from. Where tiles, labels, folds or the model have changed since, it is done
-    anew.
+    A completed fold is not run again. It is marked by ``folds/fold_<number>.json``, which is written last and contains
+    a key of the fold's input. If tiles, labels, folds or the model have changed since, the fold is run again.
 
     Args:
         data: labeled tiles.
-        methods: by mode. Only the wanted one is used.
+        methods: methods by mode; only the chosen one is used.
         mode: "linear", "knn" or "finetune".
-        run_folder: where all goes; other settings in the same folder are refused.
-        n_folds: where the manifest gives no folds.
-        val_fraction: share of the patients outside the test side that choose epoch and settings, about.
-        seed: of the folds.
+        run_folder: output folder; it refuses other settings.
+        n_folds: number of folds if the manifest contains no folds.
+        val_fraction: approximate fraction of the patients outside the test split that choose epoch and settings.
+        seed: seed of the folds.
 
     Raises:
-        InputError: an unknown mode.
+        InputError: the mode is unknown.
     """
 
     def __init__(
@@ -69,7 +68,7 @@ class CrossValidation:
         return make_folds(self.data.labels, self.data.patients, self.n_folds, self.seed, given, self.val_fraction)
 
     def run(self) -> list[FoldResult]:
-        """Do what is not done, and write the report.
+        """Run the folds that are not completed, and write the report.
 
         Raises:
             InputError: the cohort cannot be split or used, or the folder holds a run with other settings.
@@ -86,7 +85,7 @@ class CrossValidation:
         return results
 
     def checkpoint_path(self, fold: Fold) -> Path:
-        """File of a fold's classifier."""
+        """Return the path of a fold's classifier."""
         return self.folder / "checkpoints" / f"classifier_fold{fold.number}.pt"
 
     def _fit(self, fold: Fold) -> FoldResult:
@@ -118,29 +117,29 @@ class CrossValidation:
         return result
 
     def _stored(self, fold: Fold) -> FoldResult | None:
-        """The result of a fold that is done and whose data are as they were; None where it has to be done."""
+        """Return the result of a completed fold whose input has not changed; None if the fold must be run."""
         path = self._fold_path(fold)
         try:
             saved = json.loads(path.read_text())
             if saved["key"] != self._key(fold):
-                logger.info("fold %d: its tiles, labels or the model have changed; done anew", fold.number)
+                logger.info("fold %d: its tiles, its labels or the model have changed; run again", fold.number)
                 return None
             read_checkpoint(self.checkpoint_path(fold))
             probabilities = np.array(saved["probabilities"])
             chosen, history = saved["chosen"], saved["history"]
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError) as error:  # InputError of a damaged checkpoint among them
-            logger.warning("fold %d: what is stored of it cannot be used (%s); done anew", fold.number, error)
+        except (ValueError, KeyError, TypeError) as error:  # includes the InputError of a damaged checkpoint
+            logger.warning("fold %d: its stored result cannot be used (%s); run again", fold.number, error)
             return None
-        logger.info("fold %d: done before", fold.number)
+        logger.info("fold %d: completed earlier", fold.number)
         return FoldResult(fold, probabilities, chosen, history)
 
     def _fold_path(self, fold: Fold) -> Path:
         return self.folder / "folds" / f"fold_{fold.number}.json"
 
     def _key(self, fold: Fold) -> str:
-        """All that a fold's result comes from, but for the settings, which the folder vouches for."""
+        """Return a digest of the fold's input, without the settings, which the run folder compares."""
         tiles = self.data.tiles
         sides = [
             [
@@ -149,7 +148,7 @@ class CrossValidation:
             ]
             for side in (fold.train, fold.val, fold.test)
         ]
-        graphs = [path.name for path in self.data.cohort.paths]  # the name holds the digest of what shaped the unit
+        graphs = [path.name for path in self.data.cohort.paths]  # the name contains a digest of the unit's input
         content = json.dumps([self.data.pretrained.digest, self.method.mode, sides, graphs])
         return hashlib.sha256(content.encode()).hexdigest()
 
@@ -166,4 +165,4 @@ class CrossValidation:
             "of the manifest" if given else "drawn, stratified and grouped by patient",
         )
         if not given and len(folds) < self.n_folds:
-            logger.warning("n_folds is %d, but patients of the rarest class allow %d only", self.n_folds, len(folds))
+            logger.warning("n_folds is %d, but the rarest class has patients for only %d", self.n_folds, len(folds))

@@ -1,4 +1,4 @@
-"""A trained classifier on new data: the metrics of its training's test folds, on a manifest of its own."""
+"""Evaluate a trained classifier on new data, with the metrics that its training reports for test folds."""
 
 from __future__ import annotations
 
@@ -27,20 +27,21 @@ logger = logging.getLogger(__name__)
 
 
 class ClassifierEvaluation(Dataset):
-    """Labeled images of a manifest, classified tile by tile and scored.
+    """Classify and score the labeled images of a manifest, tile by tile.
 
-    As a data set it is the sequence of images that are judged. Left out, and named: patients whose tiles the classifier
-    was fitted to or chosen by, rows without a label or with one that the classifier does not know, and images that
-    cannot be used. The manifest is read on first use.
+    As a data set it is the sequence of evaluated images. The following are skipped and named: patients whose tiles were
+    used to train the classifier or to choose its settings, rows without a label or with a label that the classifier
+    does not know, and images that cannot be used. The manifest is read on first use.
 
     Args:
-        classifier: of :func:`~hmgdm_monai.saving.classifier_file.load_classifier`.
+        classifier: classifier of :func:`~hmgdm_monai.saving.classifier_file.load_classifier`.
         manifest: CSV with a column ``label``.
-        output_dir: of ``metrics.json``, ``predictions.csv`` and ``confusion.png``.
-        batch_tiles: tiles at a time.
-        max_tiles_per_slide: draws that many tiles of a slide that has more; None takes all.
+        output_dir: folder of ``metrics.json``, ``predictions.csv`` and ``confusion.png``.
+        batch_tiles: number of tiles per batch.
+        max_tiles_per_slide: draws this many tiles of a slide that has more; None takes all.
         strict_manifest: refuse a manifest with any faulty row.
-        device: of the networks. seed: of that draw.
+        device: device of the network.
+        seed: seed of the draw of tiles.
     """
 
     def __init__(
@@ -62,12 +63,12 @@ class ClassifierEvaluation(Dataset):
 
     @cached_property
     def manifest(self) -> Manifest:
-        """As read."""
+        """The cohort as read."""
         return read_manifest(self.path, strict=self.strict_manifest)
 
     @cached_property
     def rows(self) -> list[ManifestRow]:
-        """The images that are judged.
+        """The evaluated images.
 
         Raises:
             InputError: there is none.
@@ -95,7 +96,15 @@ class ClassifierEvaluation(Dataset):
         return self.rows[number]
 
     def iteration(self, engine: Any, row: ManifestRow) -> dict[str, Any]:
-        """One image as the ``iteration_update`` of a MONAI evaluator: probabilities (M, K) and labels (M,)."""
+        """Classify one image; the ``iteration_update`` of a MONAI evaluator.
+
+        Args:
+            engine: the evaluator; its inferer runs its network.
+            row: row of the image.
+
+        Returns:
+            Probabilities (M, K) and labels (M,) of the image's tiles.
+        """
         from monai.engines.utils import IterationEvents
         from monai.utils.enums import CommonKeys
 
@@ -108,7 +117,14 @@ class ClassifierEvaluation(Dataset):
         return engine.state.output
 
     def classify(self, row: ManifestRow, network: Any) -> torch.Tensor:
-        """Probabilities (M, K) of an image's tiles, kept for the report; none where it cannot be used."""
+        """Return probabilities (M, K) of an image's tiles and keep them for the report.
+
+        M is 0 if the image cannot be used.
+
+        Args:
+            row: row of the image.
+            network: maps prepared samples to logits (B, K).
+        """
         encoder = self.classifier.network.encoder
         shares, places = [np.empty((0, len(self.classifier.classes)))], [np.empty((0, 2), np.int64)]
         try:
@@ -125,10 +141,10 @@ class ClassifierEvaluation(Dataset):
         return torch.from_numpy(self._found[-1][2])
 
     def write(self) -> dict[str, Any]:
-        """Write metrics, predictions and the confusion matrix, each whole or not at all, and say where they are.
+        """Write metrics, predictions and the confusion matrix, each completely or not at all, and log their paths.
 
         Raises:
-            InputError: no image could be used.
+            InputError: no image can be used.
         """
         from hmgdm_monai.visualize.confusion import draw_confusion
         from hmgdm_monai.visualize.save import save_figure
@@ -139,7 +155,7 @@ class ClassifierEvaluation(Dataset):
         labels = np.concatenate([np.full(len(where), classes.index(str(row.label))) for row, where, _ in self._found])
         probabilities = np.concatenate([shares for *_, shares in self._found])
         note = synthetic_note(self.path)
-        metrics = {
+        metrics: dict[str, Any] = {
             "data": note or str(self.path),
             "mode": self.classifier.mode,
             "classes": list(classes),
@@ -167,7 +183,7 @@ class ClassifierEvaluation(Dataset):
         return metrics
 
     def _predictions(self) -> str:
-        """CSV with a row for each tile; ``x_px``, ``y_px`` place it at level 0."""
+        """Return a CSV with one row per tile; ``x_px`` and ``y_px`` are its level-0 location."""
         classes = self.classifier.classes
         names = [f"probability_{name}" for name in classes]
         rows: list[list[Any]] = [["id", "x_px", "y_px", "patient", "label", "predicted", *names]]

@@ -1,4 +1,4 @@
-"""Fine-tuning of the encoder with gate and head, fold by fold, by the training of the config."""
+"""Fine-tune the encoder with gate and head, fold by fold, with the training of the config."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ SCORES: dict[str, Callable[[Mapping[str, float]], tuple[float, ...]]] = {
 
 
 def validation_score(choose_by: str = "balanced_accuracy") -> Callable[[Mapping[str, float]], tuple[float, ...]]:
-    """What an epoch is chosen by, higher is better.
+    """Return the function that scores an epoch from its validation metrics; higher is better.
 
-    Balanced accuracy is what the other modes choose their settings by; among equals the loss decides. The loss alone is
-    the other choice: with noisy labels it can rise from the first epochs on, by a few confident errors, while more and
-    more tiles are told right.
+    "balanced_accuracy" is also what the other modes choose their settings by; if two epochs are equal, the loss
+    decides. With "loss", noisy labels can be a problem: a few confident errors can raise the loss from the first epochs
+    on, while more and more tiles are classified correctly.
 
     Args:
-        choose_by: "balanced_accuracy" or "loss", of the validation side.
+        choose_by: "balanced_accuracy" or "loss" of the validation split.
 
     Raises:
-        InputError: another name.
+        InputError: ``choose_by`` has another value.
     """
     if choose_by not in SCORES:
         raise InputError(f"choose_by must be one of {', '.join(SCORES)}, not {choose_by!r}")
@@ -41,13 +41,13 @@ def validation_score(choose_by: str = "balanced_accuracy") -> Callable[[Mapping[
 
 
 class FineTuning:
-    """Encoder, gate and head, trained as the config says; the validation side chooses the epoch.
+    """Train encoder, gate and head with the training of the config; the validation split chooses the epoch.
 
-    Same seed, same numbers: whatever a fold draws comes from its own seed, so that it does not matter which folds were
-    trained before, in this process or in another.
+    The same seed gives the same numbers: all random numbers of a fold come from the fold's own seed. So it does not
+    matter which folds were trained before, in this process or in another.
 
     Args:
-        config: of the training; its parts ``fold_seed``, ``network``, ``best`` and ``train#trainer`` are used.
+        config: config of the training; its parts ``fold_seed``, ``network``, ``best`` and ``train#trainer`` are used.
     """
 
     mode = "finetune"
@@ -56,13 +56,13 @@ class FineTuning:
         self.config = config
 
     def check(self, fold: Fold) -> None:
-        """Build what can be built without training, so that a wrong setting is told before there is any work.
+        """Build the parts that need no training, so that a wrong setting is reported before any work.
 
         Args:
-            fold: any.
+            fold: any fold.
 
         Raises:
-            InputError: there is no epoch to train, or nothing to choose it by.
+            InputError: ``max_epochs`` or ``choose_by`` is invalid.
         """
         get = self.config.parts(fold=fold).get_parsed_content
         for part in ("best::score", "loss", "lr_scheduler"):
@@ -71,14 +71,14 @@ class FineTuning:
             raise InputError(f"finetune: max_epochs must be at least 1, not {get('max_epochs')}")
 
     def fit(self, data: ClassificationData, fold: Fold) -> FittedFold:
-        """Train one fold, with progress on stderr and curves in MLflow; the network has its best epoch's weights.
+        """Train one fold, with a progress bar on stderr and curves in MLflow, and return the network of the best epoch.
 
         Args:
             data: labeled tiles.
-            fold: their sides.
+            fold: splits of the fold.
 
         Raises:
-            InputError: the loss becomes no number.
+            InputError: the loss is not finite.
         """
         get = self.config.parts(fold=fold).get_parsed_content
         torch.manual_seed(get("fold_seed"))
@@ -91,9 +91,9 @@ class FineTuning:
 
 
 class PrepareLabeledSamples(PrepareBatch):
-    """A PyG batch as MONAI's engines want it: input and target.
+    """Turn a PyG batch into input and target for MONAI's engines.
 
-    Their outputs must not be decollated: MONAI takes a PyG batch for a mapping and cuts it up wrongly.
+    The output must not be decollated: MONAI treats a PyG batch as a mapping and splits it wrongly.
     """
 
     def __call__(
@@ -103,6 +103,6 @@ class PrepareLabeledSamples(PrepareBatch):
         non_blocking: bool = False,
         **kwargs: Any,
     ) -> tuple[Data, Tensor]:
-        """The batch on its device, and its labels (B,)."""
+        """Return the batch on its device, and its labels (B,)."""
         batch = batchdata.to(device, non_blocking=non_blocking)
         return batch, batch.y

@@ -1,4 +1,4 @@
-"""What a fold of classification leaves."""
+"""The result of one fold of classification."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from hmgdm_monai.tasks.folds import Fold
 
 @dataclass(frozen=True)
 class FoldResult:
-    """What a fold left.
+    """The result of one fold.
 
     Attributes:
-        fold: its indices.
+        fold: indices of the fold.
         probabilities: (n, K) of its test tiles, in the order of ``fold.test``.
-        chosen: what the inner validation chose, by name.
-        history: one dictionary of numbers per epoch; empty where there are no epochs.
+        chosen: settings that the inner validation chose, by name.
+        history: one dictionary of numbers per epoch; empty for methods without epochs.
     """
 
     fold: Fold

@@ -1,11 +1,11 @@
-"""How one fold of classification is fitted: linear probe, nearest neighbors, or fine-tuning."""
+"""Methods that fit one fold of classification: linear probe, nearest neighbors, fine-tuning."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from hmgdm_monai.errors import InputError
 from hmgdm_monai.losses.class_weights import class_weights
 from hmgdm_monai.metrics.classification import classification_metrics
 from hmgdm_monai.metrics.linear_probe import STRENGTHS, fit_probe
+from hmgdm_monai.networks.classifiers.embedding_heads import LinearHead, NearestNeighborHead
 from hmgdm_monai.networks.classifiers.tile_classifier import TileClassifier
 from hmgdm_monai.saving.classifier_file import build_classifier
 from hmgdm_monai.tasks.folds import Fold
@@ -22,13 +23,13 @@ from hmgdm_monai.tasks.tiles.data import ClassificationData
 
 @dataclass(frozen=True)
 class FittedFold:
-    """What fitting a fold gives.
+    """The result of fitting a fold.
 
     Attributes:
-        network: prepared samples to logits.
-        settings: what its head was built from.
-        chosen: what the inner validation chose, by name.
-        history: one dictionary of numbers per epoch; empty where there are no epochs.
+        network: maps prepared samples to logits.
+        settings: settings of its head.
+        chosen: settings that the inner validation chose, by name.
+        history: one dictionary of numbers per epoch; empty for methods without epochs.
     """
 
     network: TileClassifier
@@ -38,12 +39,15 @@ class FittedFold:
 
 
 class Method(Protocol):
-    """Fits a classifier to a fold's training side and chooses on its validation side; never asks for its test side."""
+    """Fits a classifier on the training split of a fold and chooses settings on its validation split.
+
+    It never reads the test split.
+    """
 
     mode: str
 
     def check(self, fold: Fold) -> None:
-        """Refuse wrong settings before there is any work."""
+        """Refuse wrong settings before any work."""
         ...
 
     def fit(self, data: ClassificationData, fold: Fold) -> FittedFold:
@@ -54,7 +58,7 @@ class Method(Protocol):
 class LinearProbe:
     """Logistic regression with balanced class weights on frozen embeddings.
 
-    The inverse regularization C is chosen on the validation side; the model is then fitted to training and validation.
+    The inverse regularization C is chosen on the validation split. The model is then fitted to training and validation.
 
     Args:
         strengths: values of C to choose from.
@@ -66,30 +70,30 @@ class LinearProbe:
         self.strengths = tuple(strengths)
 
     def check(self, fold: Fold) -> None:
-        """Nothing is left to refuse here."""
+        """Do nothing: the constructor has checked the settings."""
 
     def fit(self, data: ClassificationData, fold: Fold) -> FittedFold:
         """Fit one fold."""
         both = np.concatenate((fold.train, fold.val))
         inner = (np.arange(len(fold.train)), np.arange(len(fold.train), len(both)))
         with warnings.catch_warnings():
-            # A probe that has not converged in its steps is still a probe.
+            # A probe that has not converged is still valid.
             warnings.filterwarnings("ignore", module="sklearn")
             pipeline, strength = fit_probe(data.embeddings[both], data.labels[both], [inner], self.strengths)
         settings = {"num_features": data.embeddings.shape[1], "num_classes": len(data.classes)}
         network = build_classifier(data.pretrained.encoder, self.mode, settings)
-        network.head.set(*_one_linear_map(pipeline))
+        cast(LinearHead, network.head).set(*_one_linear_map(pipeline))
         return FittedFold(network, settings, {"strength": strength})
 
 
 class NearestNeighbors:
-    """k nearest neighbors among frozen embeddings; classes weigh alike.
+    """k nearest neighbors of frozen embeddings; all classes have the same weight.
 
-    The number of neighbors is chosen on the validation side; training and validation are then remembered.
+    The number of neighbors is chosen on the validation split. The classifier then stores training and validation.
 
     Args:
-        neighbors: numbers to choose from.
-        temperature: of the votes.
+        neighbors: numbers of neighbors to choose from.
+        temperature: temperature of the votes.
     """
 
     mode = "knn"
@@ -102,7 +106,7 @@ class NearestNeighbors:
         self.neighbors, self.temperature = tuple(neighbors), temperature
 
     def check(self, fold: Fold) -> None:
-        """Nothing is left to refuse here."""
+        """Do nothing: the constructor has checked the settings."""
 
     def fit(self, data: ClassificationData, fold: Fold) -> FittedFold:
         """Fit one fold."""
@@ -112,7 +116,7 @@ class NearestNeighbors:
             logits = network.head(torch.from_numpy(data.embeddings[fold.val])).softmax(1).numpy()
             return classification_metrics(data.labels[fold.val], logits, data.classes)["balanced_accuracy"]
 
-        # More neighbors win a draw: they vary less.
+        # If two numbers score the same, take the larger one, because its predictions vary less.
         best = max(self.neighbors, key=lambda count: (scored(count), count))
         network, settings = self._remember(data, np.concatenate((fold.train, fold.val)), best)
         return FittedFold(network, settings, {"neighbors": best})
@@ -130,15 +134,16 @@ class NearestNeighbors:
         network = build_classifier(data.pretrained.encoder, self.mode, settings)
         labels = data.labels[indices]
         weights = class_weights(labels, len(data.classes))
-        network.head.set(torch.from_numpy(data.embeddings[indices]), torch.from_numpy(labels), weights)
+        head = cast(NearestNeighborHead, network.head)
+        head.set(torch.from_numpy(data.embeddings[indices]), torch.from_numpy(labels), weights)
         return network, settings
 
 
 def _one_linear_map(pipeline: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weight (K, S) and bias (K,) of standardization and logistic regression in one."""
+    """Return weight (K, S) and bias (K,) of standardization and logistic regression combined."""
     scaler, regression = pipeline[0], pipeline[-1]
     weight, bias = regression.coef_ / scaler.scale_, regression.intercept_
     bias = bias - weight @ scaler.mean_
-    if len(weight) == 1:  # of two classes scikit-learn keeps the second's logit alone
+    if len(weight) == 1:  # for two classes, scikit-learn stores only the logit of the second
         weight, bias = np.concatenate((0 * weight, weight)), np.concatenate((0 * bias, bias))
     return torch.from_numpy(weight).float(), torch.from_numpy(bias).float()

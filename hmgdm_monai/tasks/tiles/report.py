@@ -1,4 +1,4 @@
-"""What a cross-validated classification leaves behind: numbers, predictions, a figure."""
+"""The output of a cross-validated classification: metrics, predictions, a figure."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ TITLES = {"linear": "linear probe", "knn": "nearest neighbors", "finetune": "fin
 
 
 class ClassificationReport:
-    """Write ``metrics.json``, ``predictions.csv`` and ``confusion.png``, each whole or not at all.
+    """Write ``metrics.json``, ``predictions.csv`` and ``confusion.png``, each completely or not at all.
 
     Args:
-        folder: where to.
-        data: what was classified.
-        mode: how.
+        folder: output folder.
+        data: classified tiles.
+        mode: mode of the classification.
     """
 
     def __init__(self, folder: Path | str, data: ClassificationData, mode: str) -> None:
         self.folder, self.data, self.mode = Path(folder), data, mode
 
     def write(self, results: Sequence[FoldResult]) -> None:
-        """Write everything and say where it is."""
+        """Write all files and log their paths."""
         from hmgdm_monai.visualize.confusion import draw_confusion
         from hmgdm_monai.visualize.save import save_figure
 
@@ -52,16 +52,22 @@ class ClassificationReport:
         spread = metrics["over_folds"]
         for name in SCORES:
             if spread[name] is not None:
-                mean, sd = spread[name]["mean"], spread[name]["sd"]
-                logger.info("%-18s %.3f over all tiles; %.3f ± %.3f over folds", name, overall[name], mean, sd)
+                sd = "" if spread[name]["sd"] is None else f" ± {spread[name]['sd']:.3f}"
+                pooled = f"; {overall[name]:.3f} over all tiles" if name in overall else ""
+                logger.info("%-18s %.3f%s over folds%s", name, spread[name]["mean"], sd, pooled)
         logger.info("metrics:     %s", self.folder / "metrics.json")
         logger.info("predictions: %s", self.folder / "predictions.csv")
         logger.info("figure:      %s", self.folder / "confusion.png")
         logger.info("classifiers: %s", self.folder / "checkpoints")
 
     def metrics(self, results: Sequence[FoldResult]) -> dict[str, Any]:
-        """Scores of each fold, their spread, and the scores of all tiles pooled, each by the model of its fold."""
-        data, folds = self.data, []
+        """Return the scores of each fold (``folds``), their mean and deviation (``over_folds``), and ``overall``.
+
+        ``overall`` counts the predicted classes of all tiles, each predicted by the model of its fold. It has no AUC:
+        probabilities of different models have no common scale, so the AUC is computed per fold and averaged.
+        """
+        data = self.data
+        folds: list[dict[str, Any]] = []
         for result in results:
             fold = result.fold
             weights = class_weights(data.labels[fold.train], len(data.classes))
@@ -79,20 +85,22 @@ class ClassificationReport:
             )
         tested = np.concatenate([result.fold.test for result in results])
         probabilities = np.concatenate([result.probabilities for result in results])
+        overall = classification_metrics(data.labels[tested], probabilities, data.classes)
+        del overall["macro_auc"]
         return {
             "data": data.note or str(data.manifest),
             "model": str(data.pretrained.path),
             "mode": self.mode,
             "classes": list(data.classes),
             "chance_balanced_accuracy": 1 / len(data.classes),
-            "overall": classification_metrics(data.labels[tested], probabilities, data.classes),
+            "overall": overall,
             "over_folds": spread_over_folds(folds),
             "folds": folds,
             "skipped": [{"what": what, "reason": reason} for what, reason in data.cohort.skipped],
         }
 
     def predictions(self, results: Sequence[FoldResult]) -> str:
-        """CSV with a row for each tile, in the order of the cohort; ``x_px``, ``y_px`` place it at level 0."""
+        """Return a CSV with one row per tile in the order of the cohort; ``x_px``, ``y_px`` is its level-0 location."""
         rows: dict[int, list[Any]] = {}
         for result in results:
             for index, probabilities in zip(result.fold.test.tolist(), result.probabilities, strict=True):
