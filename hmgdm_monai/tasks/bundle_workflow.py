@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from monai.bundle import ConfigWorkflow
 
 from hmgdm_monai.errors import input_error_in
 from hmgdm_monai.saving.bundle_files import bundle_file
+from hmgdm_monai.tasks.run_lock import let_go
 
 ConfigFiles = str | Path | Sequence[str | Path]
 
@@ -21,7 +24,8 @@ def run_bundle(
 ) -> Path:
     """Run a config of the bundle to its end.
 
-    The threads of PyTorch and ``sys.excepthook``, which a config may set for its own process, are put back.
+    The threads of PyTorch, ``sys.excepthook`` and what SIGTERM does, which a config may set for its own process, are
+    put back, and the run folder is free again.
 
     Args:
         config_file: one or several, the later ones laid over the first: a path, or a name in the bundle's ``configs``.
@@ -41,7 +45,7 @@ def run_bundle(
     meta_file = bundle_file("configs/metadata.json", root)
     names = [config_file] if isinstance(config_file, str | Path) else config_file
     files = [str(name if Path(name).is_file() else bundle_file(f"configs/{name}", root)) for name in names]
-    hook, threads = sys.excepthook, torch.get_num_threads()
+    hook, threads, terminated = sys.excepthook, torch.get_num_threads(), signal.getsignal(signal.SIGTERM)
     try:
         workflow = ConfigWorkflow(
             workflow_type="train",
@@ -60,7 +64,10 @@ def run_bundle(
             raise
         raise found from None  # the config parser wraps it, and its words would hide ours
     finally:
+        let_go(output_dir)
         sys.excepthook = hook
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, terminated)
         torch.set_num_threads(threads)
     return Path(output_dir)
 
