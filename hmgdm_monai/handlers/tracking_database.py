@@ -6,7 +6,8 @@ import logging
 import os
 import re
 import sqlite3
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from hmgdm_monai.data.files.whole_file import temporary_path
@@ -76,10 +77,17 @@ def _uri(path: Path) -> str:
 
 def _make(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_path(path)
-    try:
+    with _temporary(path) as temporary:
         _open(temporary)
         _move(temporary, path)
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """A name beside a database, of one that is gone in the end."""
+    temporary = temporary_path(path)
+    try:
+        yield temporary
     finally:
         for leftover in (temporary, temporary.with_name(f"{temporary.name}-journal")):
             leftover.unlink(missing_ok=True)
@@ -106,31 +114,36 @@ def _open(path: Path) -> None:
 def _fault(path: Path) -> str | None:
     """Why a database cannot be used; None where it can.
 
+    MLflow opens a copy: it would change what it finds unfinished, and keeps a file open that it has failed on.
+
     Raises:
-        sqlite3.OperationalError: another program has locked it.
+        sqlite3.OperationalError: another program has locked it, or there is no room for the copy.
     """
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        # MLflow tries for minutes to open what is no database.
-        with closing(sqlite3.connect(path)) as database:
-            (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
-            if found != "ok":
-                return str(found)
-            if database.execute("SELECT count(*) FROM alembic_version").fetchone() == (0,):
+    with _temporary(path) as copy:
+        try:
+            # Read here first: MLflow tries for minutes to open what is no database.
+            with closing(sqlite3.connect(path)) as database, closing(sqlite3.connect(copy)) as target:
+                (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
+                if found != "ok":
+                    return str(found)
+                if database.execute("SELECT count(*) FROM alembic_version").fetchone() == (0,):
+                    return "its tables are not complete"
+                database.backup(target)
+        except sqlite3.DatabaseError as error:
+            if "no such table" in str(error):
                 return "its tables are not complete"
-    except sqlite3.DatabaseError as error:
-        if "locked" in str(error):
-            raise
-        return "its tables are not complete" if "no such table" in str(error) else str(error)
-    from mlflow.exceptions import MlflowException
+            if isinstance(error, sqlite3.OperationalError):
+                raise
+            return str(error)
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
 
-    try:
-        _open(path)
-    except (MlflowException, SQLAlchemyError) as error:
-        if "locked" in str(error):
-            raise
-        return str(error).splitlines()[0]
+        try:
+            _open(copy)
+        except (MlflowException, SQLAlchemyError) as error:
+            if "disk is full" in str(error):
+                raise
+            return str(error).splitlines()[0]
     return None
 
 
