@@ -19,5 +19,5 @@ def class_weights(labels: np.ndarray, num_classes: int) -> Tensor:
     """
     counts = np.bincount(np.asarray(labels), minlength=num_classes)
     if (counts == 0).any():
-        raise ValueError(f"no label of class {int(np.argmin(counts))}: the classes count {counts.tolist()}")
+        raise ValueError(f"no label of class {int(np.argmin(counts))}: the label counts are {counts.tolist()}")
     return torch.from_numpy(counts.sum() / (num_classes * counts)).float()

@@ -117,7 +117,7 @@ def auc_against(labels: Sequence[str] | np.ndarray, predictions: ProbePrediction
 
     if negative not in predictions.classes:
         raise InputError(
-            f"{negative!r} is no class of the labels; there are {', '.join(map(str, predictions.classes))}"
+            f"{negative!r} is not a class of the labels; there are {', '.join(map(str, predictions.classes))}"
         )
     column = int(np.searchsorted(predictions.classes, negative))
     return float(roc_auc_score(np.asarray(labels) != negative, 1.0 - predictions.probabilities[:, column]))

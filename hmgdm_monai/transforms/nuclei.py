@@ -196,7 +196,7 @@ def check_mpp(mpp: float | None) -> float:
     """
     if mpp is None or not (math.isfinite(mpp) and 0 < mpp <= COARSEST_MPP):
         raise InputError(
-            f"nuclei: the tile is at {mpp} um a pixel; give its scale, above 0 and not above {COARSEST_MPP:g}, "
+            f"nuclei: the tile is at {mpp} um per pixel; give its scale, above 0 and not above {COARSEST_MPP:g}, "
             "or choose another prior"
         )
     return mpp

@@ -54,7 +54,7 @@ class TileGraph:
             if coords is None:
                 raise InputError(
                     "these features have no coords, which spatial neighbors need; set spatial_k to 0 for a graph of "
-                    "feature neighbors alone"
+                    "only feature neighbors"
                 )
             pairs.append(nearest_others(np.asarray(coords, np.float64), self.spatial_k))
         if self.feature_k:

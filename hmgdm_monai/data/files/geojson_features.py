@@ -57,7 +57,7 @@ def read_geojson_features(path: Path) -> Iterator[Feature]:
     while waiting:
         found = waiting.pop()
         if not isinstance(found, dict):
-            raise InputError(f"{path}: not GeoJSON (feature {number} is no object); export it again")
+            raise InputError(f"{path}: not GeoJSON (feature {number} is not an object); export it again")
         if found.get("type") == "FeatureCollection":
             waiting += _listed(found.get("features"), path, "no FeatureCollection with a list of features")[::-1]
             continue

@@ -170,9 +170,9 @@ def _polygon(rings: Any, where: str) -> Polygon | None:
         try:
             points = np.array([point[:2] for point in _listed(ring, where)], float)
         except (KeyError, OverflowError, TypeError, ValueError) as error:
-            raise InputError(f"{where} has coordinates that are no pairs of numbers; export the file again") from error
+            raise InputError(f"{where} has coordinates that are not pairs of numbers; export the file again") from error
         if points.size and (points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all()):
-            raise InputError(f"{where} has coordinates that are no pairs of numbers; export the file again")
+            raise InputError(f"{where} has coordinates that are not pairs of numbers; export the file again")
         if len(points) >= 3 and (points[0] != points[-1]).any():
             points = np.concatenate([points, points[:1]])
         if len(points) >= 4:
@@ -184,7 +184,7 @@ def _polygon(rings: Any, where: str) -> Polygon | None:
 
 def _listed(value: Any, where: str) -> list[Any]:
     if not isinstance(value, list):
-        raise InputError(f"{where} has coordinates that are no lists of points; export the file again")
+        raise InputError(f"{where} has coordinates that are not lists of points; export the file again")
     return value
 
 

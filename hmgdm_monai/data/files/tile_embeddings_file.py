@@ -37,7 +37,7 @@ def read_tile_embeddings(path: Path | str) -> tuple[np.ndarray, list[str]]:
     with opened_hdf5(path, "file of tile embeddings", "run inference.json to make one") as file:
         features, ids = (checked_dataset(file, name) for name in ("features", "ids"))
         if features is None or ids is None:
-            raise InputError(f"{path}: no file of tile embeddings; run inference.json to make one")
+            raise InputError(f"{path}: is not a file of tile embeddings; run inference.json to make one")
         check_declared(ids, "ids")
         return read_numbers(features, "features").astype(np.float32), list(ids.asstr()[:])
 

@@ -43,7 +43,7 @@ def check_image_size(path: Path, width_px: int, height_px: int, limit_px: int, w
     if width_px * height_px > limit_px:
         raise InputError(
             f"{path}: its {what} of {width_px} x {height_px} px is decoded at once, and more than {limit_px} px are "
-            f"taken for a decompression bomb; if it is not one, tile it or set {MAX_IMAGE_VARIABLE}"
+            f"treated as a decompression bomb; if it is not one, tile it or set {MAX_IMAGE_VARIABLE}"
         )
 
 

@@ -81,7 +81,7 @@ class TiffSegments:
         if not offset or not count:
             return None
         if count > 2 * self._bytes + _OVERHEAD_BYTES:
-            raise self.damaged(row, column, f"its {count} bytes are more than its pixels take")
+            raise self.damaged(row, column, f"its {count} bytes are more than its pixels need")
         data = os.pread(self._descriptor, count, offset)  # thread-safe: does not move the file position
         fault = "the file ends within it" if len(data) < count else self._fault(data)
         if fault is not None:

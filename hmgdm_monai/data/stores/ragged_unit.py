@@ -141,14 +141,16 @@ def _as_stored(value: np.ndarray, field: Field) -> np.ndarray:
     with np.errstate(over="ignore"):  # overflow raises below
         stored = value.astype(field.dtype)
     if not (np.isfinite(stored).all() if stored.dtype.kind == "f" else np.array_equal(stored, value)):
-        raise ValueError(f"{field.name} holds what {field.dtype} cannot: NaN, infinity, or a number too large for it")
+        raise ValueError(
+            f"{field.name} holds values that {field.dtype} cannot represent: NaN, infinity, or too large numbers"
+        )
     return stored
 
 
 def _append(file: h5py.File, field: Field, value: np.ndarray, count: int) -> None:
     axis = field.axis
     if value.shape[axis] != count:
-        raise ValueError(f"{field.name} has shape {value.shape}, and {count} were expected along axis {axis}")
+        raise ValueError(f"{field.name} has shape {value.shape}, but {count} were expected along axis {axis}")
     if field.name not in file:
         _create(file, field, value.shape)
     dataset = file[field.name]

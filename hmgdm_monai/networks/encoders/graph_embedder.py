@@ -89,6 +89,6 @@ class GraphEmbedder(nn.Module):
 
     def _latents(self, graph: EntityGraph) -> tuple[Tensor, Tensor | None]:
         if self.encoder.edge_latents and "edge_latents" not in graph:
-            raise ValueError("this encoder reads edge latents, and the graph has none; encode with edge_latents true")
+            raise ValueError("this encoder reads edge latents, but the graph has none; encode with edge_latents true")
         edges = self.standardizer(graph.edge_latents) if self.encoder.edge_latents else None
         return self.standardizer(graph.vertex_latents), edges

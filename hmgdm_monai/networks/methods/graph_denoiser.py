@@ -168,7 +168,7 @@ class GraphDenoiser(nn.Module):
         skips = encoding.vertex_states
         if self.edge_in is not None:
             if noisy_edges is None or encoding.edge_states is None:
-                raise ValueError("this denoiser needs edge latents, and got none; build it with edge_latents=False")
+                raise ValueError("this denoiser needs edge latents, but got none; build it with edge_latents=False")
             edges = torch.where(edge_visible.unsqueeze(-1), encoding.edge_states[-1], self.edge_in(noisy_edges))
             states = torch.cat((states, edges))
             batch = torch.cat((batch, vertex_batch[edge_index[0]]))

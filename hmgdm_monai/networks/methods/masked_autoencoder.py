@@ -157,7 +157,7 @@ class MaskedAutoencoder(nn.Module):
         queries = self.hidden_token + _rows(positions, hidden)
         if self.noisy_in is not None and self.time is not None and self.timesteps is not None:
             if noisy is None or timesteps is None:
-                raise ValueError("this network restores noisy patches, and got none")
+                raise ValueError("this network needs noisy patches, but got none")
             queries = queries + self.noisy_in(noisy) + self.time(self.timesteps(timesteps).to(known)).unsqueeze(1)
         states = torch.cat((known, queries.to(known)), 1)
         for block in self.blocks:

@@ -108,7 +108,7 @@ def test_the_graph_of_a_list_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="graph 1: lacks edge_index"):
         read_graphs(tmp_path / "a.pt")
     torch.save([Data(**graph()), Data(**graph(x=torch.ones(4, 5)))], tmp_path / "b.pt")
-    with pytest.raises(InputError, match="3 numbers a vertex in one graph and 5 in another"):
+    with pytest.raises(InputError, match="3 numbers per vertex in one graph and 5 in another"):
         read_graphs(tmp_path / "b.pt")
 
 
