@@ -47,7 +47,13 @@ class DiscreteTimeNLL(nn.Module):
         return len(self.cuts) + 1
 
     def forward(self, output: Tensor, time: Tensor, event: Tensor) -> Tensor:
-        """Compute the loss of B patients from logits (B, K), times (B,) and events (B,), 1 = died, 0 = censored."""
+        """Compute the loss of B patients from logits (B, K), times (B,) and events (B,), 1 = died, 0 = censored.
+
+        Args:
+            output: (B, K) logits.
+            time: (B,) time to death or to the last follow-up.
+            event: (B,) 1 = died, 0 = censored.
+        """
         if output.shape != (len(time), self.num_outputs) or len(time) != len(event):
             raise ValueError(
                 f"logits of shape {tuple(output.shape)} for {len(time)} times, {len(event)} events and "

@@ -116,7 +116,11 @@ def merge_similar_neighbors(image: np.ndarray, label_map: np.ndarray, threshold:
 
 
 def number_by_first_pixel(label_map: np.ndarray) -> np.ndarray:
-    """Relabel any label map (H, W) to int32 0 to V - 1, in the order of first pixels row by row."""
+    """Relabel any label map (H, W) to int32 0 to V - 1, in the order of first pixels row by row.
+
+    Args:
+        label_map: (H, W), any labels.
+    """
     _, first, inverse = np.unique(label_map, return_index=True, return_inverse=True)
     names = np.empty(len(first), np.int32)
     names[np.argsort(first)] = np.arange(len(first), dtype=np.int32)

@@ -90,7 +90,12 @@ def value_range(values: np.ndarray) -> tuple[float, float]:
 
 
 def colors_of(values: np.ndarray, span: tuple[float, float]) -> np.ndarray:
-    """RGB colors (M, 3) uint8 of values (M,), as in the color bar of a figure with range ``span``."""
+    """RGB colors (M, 3) uint8 of values (M,), as in the color bar of a figure with range ``span``.
+
+    Args:
+        values: (M,); NaN gets the lowest color.
+        span: values at both ends of the color scale.
+    """
     from matplotlib import colormaps
 
     share = np.clip((np.asarray(values, float) - span[0]) / (span[1] - span[0]), 0, 1)

@@ -159,7 +159,15 @@ def rasterize(
     pixel_px: float,
     size_px: int | tuple[int, int],
 ) -> np.ndarray:
-    """Draw one window with :meth:`ShapeIndex.rasterize`; for many windows, build the index only once."""
+    """Draw one window with :meth:`ShapeIndex.rasterize`; for many windows, build the index only once.
+
+    Args:
+        shapes: shapes in drawing order.
+        values: (M,) integers, the value to draw for each shape.
+        origin_px: upper left corner of the window, (x, y) in level-0 pixels.
+        pixel_px: size of a window pixel in level-0 pixels.
+        size_px: size of the window in its own pixels: one number, or (height, width).
+    """
     return ShapeIndex(shapes).rasterize(values, origin_px, pixel_px, size_px)
 
 

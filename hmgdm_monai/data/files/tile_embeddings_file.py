@@ -73,7 +73,12 @@ def write_tile_embeddings(
 
 
 def stored_ids(path: Path, key: str) -> set[str] | None:
-    """Row ids in a file that was written with this key; None if it does not exist, is damaged or has another key."""
+    """Row ids in a file that was written with this key; None if it does not exist, is damaged or has another key.
+
+    Args:
+        path: path of the file.
+        key: key that identifies the settings of the embeddings.
+    """
     try:
         with h5py.File(path, "r") as file:
             if file.attrs.get("key") != key:

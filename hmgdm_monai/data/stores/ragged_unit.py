@@ -72,7 +72,13 @@ def settings_key(settings: Mapping[str, Any]) -> str:
 
 
 def unit_path(folder: Path | str, name: str, settings: Mapping[str, Any]) -> Path:
-    """Path of the unit ``name`` with these settings: ``folder/<safe name>.<key>.h5``."""
+    """Path of the unit ``name`` with these settings: ``folder/<safe name>.<key>.h5``.
+
+    Args:
+        folder: folder of the store.
+        name: name of the unit.
+        settings: the settings that produced its tiles.
+    """
     return Path(folder) / f"{safe_name(name)}.{settings_key(settings)}.h5"
 
 

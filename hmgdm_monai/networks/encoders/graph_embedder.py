@@ -50,7 +50,13 @@ class GraphEmbedder(nn.Module):
     def encode(
         self, graph: EntityGraph, vertex_visible: Tensor | None = None, edge_visible: Tensor | None = None
     ) -> GraphEncoding:
-        """Encode a latent graph, or a batch of them, completely or only its visible half."""
+        """Encode a latent graph, or a batch of them, completely or only its visible half.
+
+        Args:
+            graph: latent graph, or a batch of them.
+            vertex_visible: (V,) bool; None for all.
+            edge_visible: (E,) bool; None for all.
+        """
         vertices, edges = self._latents(graph)
         return self.encoder(vertices, edges, graph.edge_index, graph.pos, vertex_visible, edge_visible)
 

@@ -42,6 +42,14 @@ class StatisticsReadout(nn.Module):
 
         A graph without entities of a kind gives zeros.
 
+        Args:
+            states: (V, D) vertex states.
+            batch: (V,) index of the graph of each vertex.
+            num_graphs: number of graphs B.
+            edge_states: (E, D) edge states; None if edges have no states.
+            edge_batch: (E,) index of the graph of each edge; None if edges have no states.
+            latents: (V, Z) latents of the vertices; None if no statistic needs them.
+
         Returns:
             (B, S): D numbers for each statistic of states, Z for each statistic of latents.
 
