@@ -19,7 +19,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="same seed, same pixels (default: %(default)s)")
     parser.add_argument("--patients", type=int, default=24, help="slides to draw, one a patient (default: %(default)s)")
     parser.add_argument("--slide-px", type=int, default=2048, help="side of a slide, px (default: %(default)s)")
-    parser.add_argument("--mpp", type=float, default=0.5, help="micrometres a px (default: %(default)s)")
+    parser.add_argument("--mpp", type=float, default=0.5, help="microns per px (default: %(default)s)")
     given = parser.parse_args()
     try:
         cohort = make_demo_cohort(given.output, given.seed, given.patients, given.slide_px, given.mpp)
