@@ -16,6 +16,10 @@ def class_weights(labels: np.ndarray, num_classes: int) -> Tensor:
 
     Raises:
         ValueError: a class has no label, so that no weight can balance it.
+
+    Example:
+        >>> class_weights(np.array([0, 0, 0, 1]), 2)
+        tensor([0.6667, 2.0000])
     """
     counts = np.bincount(np.asarray(labels), minlength=num_classes)
     if (counts == 0).any():

@@ -162,7 +162,12 @@ def draw_heatmap(
 
 
 def bar_length_um(width_um: float) -> float:
-    """Length of a scale bar in um: 1, 2 or 5 times a power of ten, at most a quarter of the width."""
+    """Length of a scale bar in um: 1, 2 or 5 times a power of ten, at most a quarter of the width.
+
+    Example:
+        >>> bar_length_um(1000.0)
+        200.0
+    """
     most = width_um / 4
     power = 10.0 ** math.floor(math.log10(most))
     return max(step * power for step in (1, 2, 5) if step * power <= most)

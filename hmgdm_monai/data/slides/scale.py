@@ -30,6 +30,10 @@ def plausible_mpp(value: Any, factor: float = 1.0) -> float | None:
     Args:
         value: number, or text of a number.
         factor: factor to um.
+
+    Example:
+        >>> plausible_mpp("0.25"), plausible_mpp(40)  # 40 is a magnification
+        (0.25, None)
     """
     try:
         mpp = float(value) * factor
