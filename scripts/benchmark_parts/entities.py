@@ -18,7 +18,7 @@ AIM = 0.5  # target: fraction of the backbone's tiles per second
 
 
 def configured_encoder(**changes: Any) -> GraphTileEncoder:
-    """The encoder of train.json with an untrained graph network.
+    """Return the encoder of train.json with an untrained graph network.
 
     Args:
         changes: settings of the config, by name or by path, ``**{"network_def::hidden_dim": 8}``.

@@ -51,8 +51,8 @@ def _budget(work: Work) -> list[str]:
     if left <= 0:
         spent = work.budget_cpu_min - left
         raise InputError(
-            f"--budget-cpu-min {work.budget_cpu_min:g}: encoding the tiles of {work.name} alone took {spent:.1f}; set a "
-            "larger budget"
+            f"--budget-cpu-min {work.budget_cpu_min:g}: encoding the tiles of {work.name} alone took {spent:.1f}; "
+            "set a larger budget"
         )
     return [f"budget_cpu_min={left:.4f}"]
 
