@@ -119,7 +119,7 @@ def main() -> None:
     with one_thread():  # onnxruntime sessions use the number of threads at their creation
         measured = measure_entities(configured_encoder(), configured_encoder(**window_view()), images)
     print("\n".join(report(measured)))
-    print(f"{len(images)} tiles of {images.shape[-1]} px in memory, {ROUNDS} rounds by turns, one thread; CPU time")
+    print(f"{len(images)} tiles of {images.shape[-1]} px in memory, {ROUNDS} alternating rounds, one thread; CPU time")
 
 
 def _resized(backbone: Any, images: Any) -> Any:
