@@ -1,1 +1,1 @@
-"""Subgraph split, noising and sampling around the schedulers of diffusers."""
+"""Split into a visible and a hidden half, random draws, and noise, with the schedulers of diffusers."""

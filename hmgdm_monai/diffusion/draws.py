@@ -1,4 +1,4 @@
-"""Random draws for the entities of a batch, of which several processes may each hold a part."""
+"""Random draws for the entities of a batch that may be distributed over several processes."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from hmgdm_monai.ranks import gather, num_ranks, rank
 
 
 class BatchDraws:
-    """Draws for the vertices, edges and graphs of a batch.
+    """Random draws for the vertices, edges and graphs of a batch.
 
-    Where W ranks share one batch, each draws what a single process would draw for all of it, and keeps the rows of its
-    own graphs. So the number of ranks changes no draw. For that every rank hears from the others how many vertices and
-    edges their graphs have.
+    If W ranks share one batch, each draws what a single process would draw for the whole batch, and keeps the rows of
+    its own graphs. So the draws do not depend on the number of ranks. For this, the ranks exchange the numbers of
+    vertices and edges of their graphs.
 
     Args:
-        graph: the graphs of this rank, b of B = W b. Its j-th graph is the (j W + rank)-th of the shared batch, which
-            is how ``torch.utils.data.DistributedSampler`` deals them out.
-        generator: on the CPU; in the same state on all ranks.
-        shared: whether the ranks hold parts of one batch (training), or each the whole one (validation).
+        graph: the graphs of this rank, b of B = W b. Its j-th graph is number j W + rank of the shared batch, which is
+            how ``torch.utils.data.DistributedSampler`` distributes them.
+        generator: random generator on the CPU, in the same state on all ranks.
+        shared: whether the ranks hold parts of one batch (training), or each the whole batch (validation).
 
     Attributes:
-        generator: as given.
-        num_graphs: B.
-        vertex_batch: (V,) int64, graph of each vertex of the whole batch.
-        edge_batch: (E,) int64, graph of each edge of the whole batch.
+        generator: the given generator.
+        num_graphs: number of graphs B of the whole batch.
+        vertex_batch: (V,) int64, graph index of each vertex of the whole batch.
+        edge_batch: (E,) int64, graph index of each edge of the whole batch.
     """
 
     def __init__(self, graph: EntityGraph, generator: torch.Generator | None = None, shared: bool = False) -> None:
@@ -54,27 +54,27 @@ class BatchDraws:
         self._edges = own[self.edge_batch].nonzero().flatten()
 
     def of_graphs(self, draw: Callable[[int], Tensor]) -> Tensor:
-        """Own rows of what ``draw`` makes for B graphs."""
+        """Call ``draw`` with the number of graphs B, and return the rows of this rank."""
         return _rows(draw(self.num_graphs), self._graphs)
 
     def of_vertices(self, draw: Callable[[Tensor], Tensor]) -> Tensor:
-        """Own rows of what ``draw`` makes for the vertices of these graphs, (V,)."""
+        """Call ``draw`` with the graph index (V,) of each vertex, and return the rows of this rank."""
         return _rows(draw(self.vertex_batch), self._vertices)
 
     def of_edges(self, draw: Callable[[Tensor], Tensor]) -> Tensor:
-        """Own rows of what ``draw`` makes for the edges of these graphs, (E,)."""
+        """Call ``draw`` with the graph index (E,) of each edge, and return the rows of this rank."""
         return _rows(draw(self.edge_batch), self._edges)
 
     def choose(self, count: int, edges: bool = True) -> tuple[Tensor, Tensor]:
-        """Draw ``count`` entities of the whole batch, at most all, without return.
+        """Draw ``count`` entities of the whole batch without replacement, at most all of them.
 
         Args:
-            count: how many.
-            edges: draw vertices and edges alike; vertices alone without.
+            count: number of entities.
+            edges: whether to draw from vertices and edges; False draws only from vertices.
 
         Returns:
-            (M,) int64, which of the own entities, vertices first, are among them, in the order of the draw; and
-            (count,) bool, which of the drawn ones these are.
+            (M,) int64, indices of this rank's drawn entities (vertices first), in the order of the draw; and (count,)
+            bool, which of all drawn entities these are.
         """
         vertices = len(self.vertex_batch)
         total = len(self) if edges else vertices

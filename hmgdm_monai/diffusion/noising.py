@@ -1,4 +1,4 @@
-"""Noise on the hidden half of latent graphs, through a scheduler of diffusers."""
+"""Add noise to the hidden half of latent graphs, with a scheduler of diffusers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ NOISE_INTENSITIES = ("dynamic", "fixed")
 def noise_scheduler(
     num_timesteps: int = 1000, beta_start: float = 1e-7, beta_end: float = 0.02, prediction_type: str = "sample"
 ) -> DDPMScheduler:
-    """A scheduler for latents: betas rise as a sigmoid, and nothing is clipped.
+    """Build a scheduler for latents: betas rise as a sigmoid, and samples are not clipped.
 
     Args:
-        num_timesteps: T, steps of the schedule.
-        beta_start: variance of the noise that the first step adds.
-        beta_end: the same of the last step; the paper has 0.002.
-        prediction_type: what the denoiser predicts, "sample" (x0), "epsilon" or "v_prediction".
+        num_timesteps: number of timesteps T.
+        beta_start: variance of the noise added at the first step.
+        beta_end: variance of the noise added at the last step; 0.002 in the paper.
+        prediction_type: what the denoiser predicts: "sample" (x0), "epsilon" or "v_prediction".
     """
     return DDPMScheduler(
         num_timesteps, beta_start, beta_end, "sigmoid", prediction_type=prediction_type, clip_sample=False
@@ -29,15 +29,15 @@ class Noising:
     """Forward process z(t) = sqrt(abar_t) z + sqrt(1 - abar_t) eps with one timestep per graph.
 
     Args:
-        scheduler: a ``DDPMScheduler``; None is ``noise_scheduler()``. Its ``prediction_type`` is the target of the
-            denoiser: "sample" (x0, the paper's choice), "epsilon" or "v_prediction". ``clip_sample`` must be off:
+        scheduler: a ``DDPMScheduler``; None uses ``noise_scheduler()``. Its ``prediction_type`` is the target of the
+            denoiser: "sample" (x0, as in the paper), "epsilon" or "v_prediction". ``clip_sample`` must be off, because
             latents are not bounded like pixels.
-        noise_intensity: "dynamic" draws a new timestep per graph and step; "fixed" uses ``fixed_timestep`` throughout
-            (the paper's ablation "noise intensity fixed").
-        fixed_timestep: timestep of the fixed intensity; the middle of the schedule where None.
+        noise_intensity: "dynamic" draws a new timestep per graph and step; "fixed" always uses ``fixed_timestep`` (the
+            paper's ablation "noise intensity fixed").
+        fixed_timestep: timestep of the fixed intensity; None uses the middle of the schedule.
 
     Raises:
-        ValueError: for an unknown intensity, a timestep outside the schedule, or a scheduler that clips.
+        ValueError: the intensity is unknown, the timestep is outside the schedule, or the scheduler clips.
 
     Example:
         >>> import torch
@@ -47,7 +47,7 @@ class Noising:
         1000
         >>> latents, timesteps = torch.ones(5, 8), torch.full((5,), 999)  # five entities, the strongest noise
         >>> noisy = noising.add_noise(latents, torch.zeros(5, 8), timesteps)
-        >>> bool(noisy.max() < 0.01)  # next to nothing is left of the latents
+        >>> bool(noisy.max() < 0.01)  # almost nothing is left of the latents
         True
     """
 
@@ -70,19 +70,19 @@ class Noising:
 
     @property
     def num_timesteps(self) -> int:
-        """T, the number of timesteps of the schedule."""
+        """Number of timesteps T of the schedule."""
         return int(self.scheduler.config.num_train_timesteps)
 
     @property
     def signal_at_end(self) -> float:
-        """Signal left at the last timestep, abar_T: how much of the target the strongest noise leaves (0: nothing)."""
+        """Signal at the last timestep, abar_T: the share of the latents left in the strongest noise (0: nothing)."""
         return float(self.scheduler.alphas_cumprod[-1])
 
     def draw_timesteps(self, num_graphs: int, generator: torch.Generator | None = None) -> Tensor:
-        """One timestep per graph, (B,) int64 on the CPU.
+        """Draw one timestep per graph, (B,) int64 on the CPU.
 
         Dynamic timesteps are antithetic: half are drawn uniformly as t, the other half are T - 1 - t, so that every
-        batch covers weak and strong noise alike and the loss varies less from step to step.
+        batch contains weak and strong noise equally, and the loss varies less from step to step.
         """
         if self.noise_intensity == "fixed":
             return torch.full((num_graphs,), self.fixed_timestep, dtype=torch.long)
@@ -90,12 +90,12 @@ class Noising:
         return torch.stack((first, self.num_timesteps - 1 - first), dim=1).reshape(-1)[:num_graphs]
 
     def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """Noisy latents (N, D) from clean ones (N, D), noise (N, D) and the timestep of each entity (N,)."""
+        """Compute noisy latents (N, D) from clean ones (N, D), noise (N, D) and the timestep of each entity (N,)."""
         noisy: Tensor = self.scheduler.add_noise(latents, noise, timesteps)
         return noisy
 
     def target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """What the denoiser must predict, (N, D), by the scheduler's ``prediction_type``."""
+        """Target of the denoiser, (N, D), for the scheduler's ``prediction_type``."""
         kind = self.scheduler.config.prediction_type
         if kind == "sample":
             return latents
@@ -105,7 +105,7 @@ class Noising:
         return velocity
 
     def predicted_latents(self, prediction: Tensor, noisy: Tensor, timesteps: Tensor) -> Tensor:
-        """Clean latents (N, D) implied by a prediction (N, D) of whatever type, made on ``noisy`` (N, D)."""
+        """Compute clean latents (N, D) from a prediction (N, D) of any type for noisy latents ``noisy`` (N, D)."""
         kind = self.scheduler.config.prediction_type
         if kind == "sample":
             return prediction

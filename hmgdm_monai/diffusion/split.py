@@ -1,4 +1,4 @@
-"""Random complementary split of every graph into a visible and a hidden half."""
+"""Random split of every graph into a visible and a hidden half."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from torch import Tensor
 
 
 def split_visible(batch: Tensor, mask_ratio: float, generator: torch.Generator | None = None) -> Tensor:
-    """Draw, graph by graph, which entities stay visible.
+    """Draw for each graph which entities stay visible.
 
-    Exactly ``round(mask_ratio * n)`` of the n entities of each graph are hidden, but always at least one is hidden and
-    one left visible where n > 1; a graph of one entity keeps it visible, since a condition without content teaches
-    nothing.
+    Exactly ``round(mask_ratio * n)`` of the n entities of each graph are hidden, but at least one is hidden and at
+    least one visible if n > 1. A graph with a single entity keeps it visible, because nothing can be learned without a
+    visible entity.
 
-    Departs from the published code, which draws once over the whole batch, so that a graph may be hidden entirely.
+    The published code draws once over the whole batch instead, so a graph may be hidden completely.
 
     Args:
-        batch: (N,) int64, graph of each entity (vertices or edges), in any order.
+        batch: (N,) int64, graph index of each entity (vertices or edges), in any order.
         mask_ratio: share to hide, between 0 and 1 exclusive.
-        generator: source of randomness, on the CPU; the draw is the same whatever device ``batch`` is on.
+        generator: random generator on the CPU; the draw does not depend on the device of ``batch``.
 
     Returns:
-        (N,) bool, True where visible. Its complement is the hidden half.
+        (N,) bool, True for visible entities; the others are the hidden half.
 
     Raises:
-        ValueError: if ``mask_ratio`` does not lie between 0 and 1.
+        ValueError: ``mask_ratio`` is not between 0 and 1.
     """
     if not 0.0 < mask_ratio < 1.0:
         raise ValueError(f"mask_ratio must lie between 0 and 1, exclusive, got {mask_ratio}")

@@ -1,1 +1,1 @@
-"""Entity encoders: frozen, from a tile with its entities to one latent for each vertex and each edge."""
+"""Entity encoders: frozen networks that compute a latent for each vertex and edge of a tile's entity graph."""

@@ -1,4 +1,4 @@
-"""Latents of entities from the feature maps of pretrained backbones."""
+"""Compute latents of entities from the feature maps of pretrained backbones."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ _WINDOWS_AT_ONCE = 256
 
 
 class BackboneEntities(EntityEncoder):
-    """Feature maps of one or several frozen backbones, averaged over superpixels and over the seams between them.
+    """Average feature maps of one or several frozen backbones over superpixels and over the seams between them.
 
-    Channels of all maps of all backbones stand side by side. They are neither rotated nor whitened: a linear probe
-    scales each channel to unit variance, and would give the noise of whitened components the weight of signal.
+    The channels of all maps of all backbones are concatenated. They are neither rotated nor whitened: a linear probe
+    scales each channel to unit variance, so the noise of whitened components would get the weight of signal.
 
     Args:
         backbones: one or several, by name or by settings; see :func:`hmgdm_monai.entities.backbones.build_backbone`.
-        edge_latents: whether edges get latents, too.
-        view: "tile" runs a backbone over the tile and pools its maps. Its receptive field reaches beyond a superpixel,
-            so entities that a method hides are not hidden altogether. "window" runs it over a window around each
-            entity, and averages over the window: entities share nothing but pixels, at a higher cost.
-        window_px: side of those windows.
-        seam_px: half the width of the band along the border of two superpixels that their edge is pooled over.
-        shape_channels: whether size, shape and stain of each entity follow the channels of the backbones, and the mean
-            of both ends those of an edge; see :mod:`hmgdm_monai.entities.cell_channels`. They cannot be exported.
-        published: load the weights that a backbone was published with; False leaves that to a checkpoint.
+        edge_latents: whether edges get latents too.
+        view: "tile" runs a backbone on the tile and pools its maps. Its receptive field extends beyond a superpixel, so
+            entities that a method hides are not completely hidden. "window" runs it on a window around each entity and
+            averages over the window: entities share only pixels, at a higher cost.
+        window_px: side of these windows in px.
+        seam_px: half the width of the band along the border of two superpixels over which their edge is pooled, in px.
+        shape_channels: whether to append size, shape and stain of each entity to the channels of the backbones; edges
+            get the mean of both ends. See :mod:`hmgdm_monai.entities.cell_channels`. They cannot be exported.
+        published: whether to load the published weights of a backbone; False leaves this to a checkpoint.
 
     Raises:
-        InputError: an unknown view, a number out of range, or a backbone that cannot be had.
+        InputError: the view is unknown, a number is out of range, or a backbone is not available.
 
     Example:
         >>> import numpy as np
@@ -83,7 +83,7 @@ class BackboneEntities(EntityEncoder):
 
     @property
     def latent_dim(self) -> int:
-        """D, channels of all backbones together, and those of shape."""
+        """Size D of a latent: channels of all backbones, and those of shape."""
         return self._channels + (len(SHAPE_CHANNELS) if self.shape_channels else 0)
 
     @property
@@ -92,7 +92,7 @@ class BackboneEntities(EntityEncoder):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Arguments of the constructor."""
+        """The constructor arguments, as JSON values."""
         return {
             "backbones": [dict(backbone.settings) for backbone in self._all()],
             "edge_latents": self.edge_latents,
@@ -104,7 +104,7 @@ class BackboneEntities(EntityEncoder):
 
     def digest(self) -> str:
         """SHA-256 of settings and weights."""
-        # Shape channels count by their names, where there are any: what they are made of may change.
+        # Shape channels enter by their names, if they are used, because their list may change.
         settings = {name: value for name, value in self.settings.items() if name != "shape_channels"}
         parts = [self.kind, settings, [backbone.digest() for backbone in self._all()]]
         parts += [list(SHAPE_CHANNELS)] if self.shape_channels else []
@@ -114,8 +114,8 @@ class BackboneEntities(EntityEncoder):
         """See the base class.
 
         Raises:
-            InputError: a backbone gives what is no feature map, or not finite; or shapes are asked for in an export, or
-                of tiles of unknown scale.
+            InputError: a backbone does not return a feature map, or its values are not finite; or shape channels are
+                used in an export or on tiles of unknown scale.
         """
         vertices, edges = self._of_windows(graph) if self.view == "window" else self._of_tiles(graph)
         if not self.shape_channels:

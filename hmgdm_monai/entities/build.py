@@ -1,4 +1,4 @@
-"""Entity encoders from what was saved of them."""
+"""Build entity encoders from saved settings."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from hmgdm_monai.errors import InputError
 
 
 def build_entities(kind: str, settings: Mapping[str, Any]) -> EntityEncoder:
-    """An entity encoder without weights, for those of a checkpoint.
+    """Build an entity encoder without weights, which are then loaded from a checkpoint.
 
     Args:
         kind: "backbone", "window_autoencoder" or "graphs".
-        settings: arguments of its class.
+        settings: constructor arguments of its class.
 
     Raises:
-        InputError: no such kind, or a backbone that is not embedded and cannot be had.
+        InputError: the kind does not exist, or a backbone that is not embedded is not available.
     """
     if kind == BackboneEntities.kind:
         return BackboneEntities(**settings, published=False)

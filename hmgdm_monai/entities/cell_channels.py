@@ -1,4 +1,4 @@
-"""Size, shape and stain of entities: what a cell is beside the feature maps of a backbone."""
+"""Size, shape and stain of entities: properties of a cell in addition to the feature maps of a backbone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.transforms.nuclei import eosin, hematoxylin
 
-# Area as a diameter: latents are stored in half precision, which cannot hold the um^2 of a whole tile.
+# Area is given as a diameter: latents are stored in half precision, which cannot represent the um^2 of a whole tile.
 SHAPE_CHANNELS = (
     "diameter_um",
     "perimeter_um",
@@ -27,22 +27,23 @@ SHAPE_CHANNELS = (
 
 
 def graph_shape_channels(graph: EntityGraph) -> tuple[Tensor, Tensor]:
-    """Shape channels of the entities of a batch of B graphs, computed on the CPU.
+    """Compute shape channels of the entities of a batch of B graphs, on the CPU.
 
     Args:
-        graph: with ``image`` (B, 3, S, S), ``label_map`` (B, S, S), ``mpp`` (B,), ``pos`` and ``edge_index``.
+        graph: graph with ``image`` (B, 3, S, S), ``label_map`` (B, S, S), ``mpp`` (B,), ``pos`` and ``edge_index``.
 
     Returns:
-        Vertices (V, 8), see :func:`shape_channels`; and edges (E, 8), the mean of both ends; on the graph's device.
+        Channels of vertices (V, 8), see :func:`shape_channels`, and of edges (E, 8), the mean of both ends; on the
+        graph's device.
 
     Raises:
-        InputError: a tile of unknown scale.
+        InputError: the scale of a tile is unknown.
     """
     mpp = graph.get("mpp")
     if mpp is None or not bool(torch.isfinite(mpp).all()):
         raise InputError(
-            "shape_channels are measured in um, and a tile does not tell its microns per pixel; fill in the manifest's "
-            "column mpp, or set shape_channels false"
+            "shape_channels are measured in um, but the microns per pixel of a tile are unknown; fill in the "
+            "manifest's column mpp, or set shape_channels false"
         )
     images = graph.image.round().clamp(0, 255).to(torch.uint8).cpu().numpy().transpose(0, 2, 3, 1)
     maps = graph.label_map.cpu().numpy()
@@ -53,21 +54,21 @@ def graph_shape_channels(graph: EntityGraph) -> tuple[Tensor, Tensor]:
 
 
 def shape_channels(label_map: np.ndarray, image: np.ndarray, mpp: float, count: int | None = None) -> np.ndarray:
-    """Size, shape and stain of each entity of a tile.
+    """Compute size, shape and stain of each entity of a tile.
 
-    An entity that the tile's border cuts counts with its visible part, the cut as a part of its outline.
+    For an entity that crosses the tile's border, the visible part is measured, with the border as part of its outline.
 
     Args:
-        label_map: (H, W) integer, labels 0 to V - 1, each of them present; -1 where there is no entity.
+        label_map: (H, W) integer, labels 0 to V - 1, all present; -1 for no entity.
         image: (H, W, 3) uint8.
         mpp: microns per pixel.
-        count: V, where it is known.
+        count: number of entities V; None computes it from the label map.
 
     Returns:
-        (V, 8) float32: diameter of the disc of the same area (um); perimeter by Crofton's formula in four directions
-        (um); ratio of the minor to the major axis of the ellipse of the same second moments, 1 for a disc; solidity,
-        the area's share of its convex hull, 1 where it is convex; mean and deviation of hematoxylin, then of eosin
-        (natural units of optical density, by the reference stain vectors).
+        (V, 8) float32: diameter of the disc of equal area (um); perimeter by Crofton's formula in four directions
+        (um); ratio of the minor to the major axis of the ellipse with equal second moments, 1 for a disc; solidity,
+        the area divided by the area of the convex hull, 1 for a convex shape; mean and standard deviation of
+        hematoxylin, then of eosin (natural units of optical density, by the reference stain vectors).
     """
     labels = np.ascontiguousarray(label_map, np.int32)
     count = int(labels.max()) + 1 if count is None else count
@@ -96,7 +97,7 @@ def shape_channels(label_map: np.ndarray, image: np.ndarray, mpp: float, count: 
 
 
 def _perimeters_px(labels: np.ndarray, count: int) -> np.ndarray:
-    """(V,) px: pi / 8 times the crossings of the outline by rows and columns, and by diagonals, which lie denser."""
+    """(V,) px: pi / 8 times the crossings of the outline with rows, columns and diagonals, which are denser."""
     padded = np.pad(labels, 1, constant_values=-1)
     total = np.zeros(count)
     pairs = (
@@ -114,7 +115,7 @@ def _perimeters_px(labels: np.ndarray, count: int) -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 def _hull_areas(labels, count):
-    """(V,) float64, px: area of the convex hull of each label's pixels, taken as squares."""
+    """(V,) float64, px: area of the convex hull of each label's pixels, which count as squares."""
     height, width = labels.shape
     tops, bottoms = np.full(count, height, np.int64), np.full(count, -1, np.int64)
     for y in range(height):
@@ -134,7 +135,7 @@ def _hull_areas(labels, count):
     areas = np.empty(count)
     for label in range(count):
         rows = starts[label + 1] - starts[label]
-        # The outermost x on each line between two rows, on the right with its sign turned.
+        # The outermost x on each line between two rows; on the right with the opposite sign.
         west, east = np.full(rows + 1, width, np.int64), np.full(rows + 1, 1, np.int64)
         for row in range(rows):
             k = starts[label] + row
@@ -146,7 +147,7 @@ def _hull_areas(labels, count):
 
 @njit(cache=True, nogil=True)
 def _under_hull(values, missing):
-    """Integral of the largest convex function below the points (i, values[i]); those that are ``missing`` are none."""
+    """Integral of the largest convex function below the points (i, values[i]); ``missing`` values are skipped."""
     chain, size = np.empty(len(values), np.int64), 0
     for i in range(len(values)):
         if values[i] == missing:

@@ -1,4 +1,4 @@
-"""What everything else asks of an entity encoder, whichever kind it is."""
+"""Interface of entity encoders."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from hmgdm_monai.data.entity_graph import EntityGraph
 
 
 class EntityEncoder(nn.Module, ABC):
-    """From a batch of tiles with their entities to one latent for each vertex and, where wanted, for each edge.
+    """Compute one latent for each vertex and, optionally, each edge of a batch of entity graphs with their tiles.
 
-    It is frozen once graphs are encoded by it, and deterministic.
+    It is deterministic, and frozen once graphs are encoded with it.
 
     Attributes:
-        edge_latents: whether edges get latents, too.
+        edge_latents: whether edges get latents too.
     """
 
     kind: ClassVar[str]
@@ -26,31 +26,31 @@ class EntityEncoder(nn.Module, ABC):
     @property
     @abstractmethod
     def latent_dim(self) -> int:
-        """D, size of a latent."""
+        """Size D of a latent."""
 
     @property
     @abstractmethod
     def settings(self) -> Mapping[str, Any]:
-        """What it is built from, as JSON knows it: arguments of its constructor."""
+        """The constructor arguments, as JSON values."""
 
     @abstractmethod
     def forward(self, graph: EntityGraph) -> tuple[Tensor, Tensor | None]:
-        """Latents of the entities of a batch of B graphs.
+        """Compute the latents of the entities of a batch of B graphs.
 
         Args:
-            graph: with ``image`` (B, 3, S, S) uint8, ``label_map`` (B, S, S), ``pos`` (V, 2) and ``edge_index`` (2, E),
-                on the encoder's device.
+            graph: graph with ``image`` (B, 3, S, S) uint8, ``label_map`` (B, S, S), ``pos`` (V, 2) and ``edge_index``
+                (2, E), on the encoder's device.
 
         Returns:
-            Vertices (V, D) and edges (E, D), or None without edge latents.
+            Latents of vertices (V, D) and of edges (E, D), or None without edge latents.
         """
 
     @abstractmethod
     def digest(self) -> str:
-        """SHA-256 of all that latents depend on."""
+        """SHA-256 of everything that influences the latents."""
 
     def latent_graph(self, graph: EntityGraph) -> EntityGraph:
-        """The same (batch of) graph(s) with ``vertex_latents`` and ``edge_latents`` in place of ``image``."""
+        """Copy the graph (or batch), with ``vertex_latents`` and ``edge_latents`` instead of ``image``."""
         vertices, edges = self(graph)
         latents = graph.clone()
         latents.pop("image", None)

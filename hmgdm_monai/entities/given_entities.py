@@ -1,4 +1,4 @@
-"""Latents that came with the graphs of another program: there is nothing to encode."""
+"""Latents from graphs of another program, which need no encoding."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from hmgdm_monai.errors import InputError
 
 
 class GivenEntities(EntityEncoder):
-    """Hands on the latents that graphs carry; stands where an entity encoder is asked for, and reads no image.
+    """Return the latents that graphs already have; used as an entity encoder that reads no image.
 
     Args:
-        latent_dim: D, numbers of each vertex.
-        edge_latents: whether edges carry as many.
+        latent_dim: size D of the vertex latents.
+        edge_latents: whether edges have latents of the same size.
     """
 
     kind = "graphs"
@@ -29,12 +29,12 @@ class GivenEntities(EntityEncoder):
 
     @property
     def latent_dim(self) -> int:
-        """D."""
+        """Size D of a latent."""
         return self._latent_dim
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Arguments of the constructor."""
+        """The constructor arguments, as JSON values."""
         return {"latent_dim": self.latent_dim, "edge_latents": self.edge_latents}
 
     def digest(self) -> str:
@@ -42,10 +42,10 @@ class GivenEntities(EntityEncoder):
         return hashlib.sha256(f"{self.kind} {self.latent_dim} {self.edge_latents}".encode()).hexdigest()
 
     def forward(self, graph: EntityGraph) -> tuple[Tensor, Tensor | None]:
-        """The graph's own ``vertex_latents`` and, where they are wanted, ``edge_latents``.
+        """Return the graph's own ``vertex_latents`` and, with ``edge_latents``, its ``edge_latents``.
 
         Raises:
-            InputError: it carries none, or of another size.
+            InputError: the graph has no latents, or latents of another size.
         """
         names = ("vertex_latents", "edge_latents") if self.edge_latents else ("vertex_latents",)
         for name in names:

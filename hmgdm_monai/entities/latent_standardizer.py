@@ -1,4 +1,4 @@
-"""Latents to unit scale, by mean and scale per channel."""
+"""Standardize latents by mean and scale of each channel."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from torch import Tensor, nn
 
 
 class LatentStandardizer(nn.Module):
-    """Mean and scale per latent channel, fitted once on training latents and kept in the checkpoint.
+    """Mean and scale of each latent channel, fitted once on training latents and stored in the checkpoint.
 
-    Diffusion mixes latents with unit noise, so they must have unit scale; a KL-regularized code seldom has.
+    Diffusion adds noise of unit variance to latents, so they must have unit scale; the codes of a KL-regularized
+    autoencoder usually do not.
+
+    Args:
+        latent_dim: number of latent channels Z.
     """
 
     def __init__(self, latent_dim: int) -> None:
@@ -21,10 +25,10 @@ class LatentStandardizer(nn.Module):
 
     @torch.no_grad()
     def fit(self, latents: Tensor) -> None:
-        """Fit on latents (N, Z); channels that never vary are only centered, as no scale is known for them.
+        """Fit to latents (N, Z); constant channels are only centered, because their scale is unknown.
 
         Raises:
-            ValueError: if there are no latents, or not all are finite.
+            ValueError: there are no latents, or not all are finite.
         """
         if len(latents) == 0 or not latents.isfinite().all():
             raise ValueError("latents to standardize must be finite, and there must be at least one row")
@@ -33,7 +37,7 @@ class LatentStandardizer(nn.Module):
         self.std.copy_(torch.where(std > 1e-6, std, 1.0))
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Standardize latents (N, Z): mean 0 and variance 1 on the data it was fitted to."""
+        """Standardize latents (N, Z): mean 0 and variance 1 on the data of the fit."""
         return (latents - self.mean) / self.std
 
     def inverse(self, latents: Tensor) -> Tensor:

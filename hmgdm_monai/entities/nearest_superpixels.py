@@ -1,4 +1,4 @@
-"""Pictures of latents: the real superpixels of training tiles whose latents lie nearest."""
+"""Show latents as images: the real superpixels of training tiles with the nearest latents."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class NearestSuperpixels:
     """An index of superpixels: their latents, and windows of the tiles around them.
 
     Latents of a backbone have no decoder. The window of the nearest real superpixel shows which tissue a restored
-    latent stands for; it is a picture of another place, not a reconstruction.
+    latent represents; it is an image of another place, not a reconstruction.
 
     Args:
-        latents: (N, D), as an entity encoder gives them.
+        latents: (N, D), from an entity encoder.
         windows: (N, 3, w, w) uint8, around the centroids of the same superpixels.
 
     Raises:
-        InputError: none are given, or their numbers differ.
+        InputError: there are no superpixels, or the numbers of latents and windows differ.
     """
 
     def __init__(self, latents: Tensor, windows: Tensor) -> None:
@@ -37,7 +37,7 @@ class NearestSuperpixels:
         self._scaled = (self.latents - self._mean) / self._std
 
     def nearest(self, latents: Tensor) -> Tensor:
-        """Indices (M,) of the superpixels nearest to latents (M, D), by Euclidean distance of standardized channels."""
+        """Indices (M,) of the superpixels nearest to latents (M, D): Euclidean distance of standardized channels."""
         scaled = (latents.float() - self._mean) / self._std
         return torch.cat([torch.cdist(some, self._scaled).argmin(1) for some in scaled.split(_AT_ONCE)])
 
@@ -46,7 +46,7 @@ class NearestSuperpixels:
         return self.windows_uint8[self.nearest(latents)].float() / 255.0
 
     def save(self, path: Path | str) -> None:
-        """Write the index, whole or not at all."""
+        """Write the index, completely or not at all."""
         write_checkpoint(path, {"latents": self.latents.half(), "windows": self.windows_uint8})
 
     @classmethod
@@ -54,7 +54,7 @@ class NearestSuperpixels:
         """Read an index.
 
         Raises:
-            InputError: no such file, or another one.
+            InputError: the file does not exist or is of another kind.
         """
         saved = read_checkpoint(path)
         if not isinstance(saved, dict) or saved.keys() != {"latents", "windows"}:

@@ -19,7 +19,7 @@ _WINDOWS_AT_ONCE = 1024
 
 
 class WindowAutoencoderOutput(NamedTuple):
-    """reconstruction (N, 3, w, w); kl, summed over latent channels and averaged over windows; latents (N, D), means."""
+    """Reconstruction (N, 3, w, w); KL, summed over latent channels, averaged over windows; mean latents (N, D)."""
 
     reconstruction: Tensor
     kl: Tensor
@@ -27,18 +27,18 @@ class WindowAutoencoderOutput(NamedTuple):
 
 
 class WindowAutoencoder(EntityEncoder):
-    """diffusers' ``AutoencoderKL`` on windows of the tile: one around each vertex, one midway along each edge.
+    """diffusers' ``AutoencoderKL`` on windows of the tile: one around each vertex, one at the midpoint of each edge.
 
-    Stage 1 trains it (train_entities.json); then it is frozen. The latent is the posterior's mean, flattened.
+    Stage 1 trains it (train_entities.json); then it is frozen. The latent is the flattened mean of the posterior.
 
     Args:
-        window_px: side w of a window.
-        widths: channels of the blocks; each after the first halves the side.
-        latent_channels: channels of the latent image, at the side that the blocks leave.
-        edge_latents: whether edges get windows and latents, too.
+        window_px: side w of a window in px.
+        widths: channels of the blocks; each block after the first halves the side.
+        latent_channels: channels of the latent image, whose side is that after the last block.
+        edge_latents: whether edges get windows and latents too.
 
     Raises:
-        InputError: w does not divide by the halvings, or a width is no multiple of 8.
+        InputError: w cannot be halved that often, or a width is not a multiple of 8.
     """
 
     kind = "window_autoencoder"
@@ -72,12 +72,12 @@ class WindowAutoencoder(EntityEncoder):
 
     @property
     def latent_dim(self) -> int:
-        """D, numbers of the latent image."""
+        """Size D of a latent: number of values of the latent image."""
         return self.latent_shape[0] * self.latent_shape[1] * self.latent_shape[2]
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Arguments of the constructor."""
+        """The constructor arguments, as JSON values."""
         return {
             "window_px": self.window_px,
             "widths": list(self.widths),
@@ -86,7 +86,7 @@ class WindowAutoencoder(EntityEncoder):
         }
 
     def digest(self) -> str:
-        """SHA-256 of the weights and of what they do not tell."""
+        """SHA-256 of the weights, and the settings that do not change them."""
         return f"{weights_digest(self)}-{self.window_px}-{int(self.edge_latents)}"
 
     def forward(self, graph: EntityGraph) -> tuple[Tensor, Tensor | None]:
@@ -96,10 +96,10 @@ class WindowAutoencoder(EntityEncoder):
         return vertices, None if edge_windows is None else self.encode(edge_windows.to(graph.pos.device))
 
     def encode(self, windows: Tensor) -> Tensor:
-        """Latents (N, D) of windows (N, 3, w, w) uint8: the posterior's mean, without noise.
+        """Compute latents (N, D) of windows (N, 3, w, w) uint8: the posterior's mean, without noise.
 
         Raises:
-            ValueError: windows of another size.
+            ValueError: the windows have another size.
         """
         if windows.shape[-3:] != (3, self.window_px, self.window_px):
             raise ValueError(
@@ -109,19 +109,19 @@ class WindowAutoencoder(EntityEncoder):
         return torch.cat(parts).flatten(1)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Windows (N, 3, w, w) in [0, 1] from latents (N, D)."""
+        """Compute windows (N, 3, w, w) in [0, 1] from latents (N, D)."""
         return (0.5 + 0.5 * self.network.decode(latents.unflatten(1, self.latent_shape)).sample).clamp(0.0, 1.0)
 
     def reconstruct(
         self, windows: Tensor, generator: torch.Generator | None = None, among: Tensor | None = None
     ) -> WindowAutoencoderOutput:
-        """Encode, sample the posterior (in training), decode: what the loss needs.
+        """Encode, sample the posterior (only in training) and decode, as input of the loss.
 
         Args:
             windows: (N, 3, w, w) uint8.
-            generator: CPU source of the posterior's noise.
-            among: (M,) bool, True for the N of M windows that are here where ranks share a draw; noise is then drawn
-                for all M, so that each window gets the same whoever has it.
+            generator: random generator of the posterior's noise, on the CPU.
+            among: (M,) bool, True for the N of M windows on this rank if ranks share a draw. Noise is then drawn for
+                all M, so that each window gets the same noise on any rank. None for a single process.
         """
         posterior = self.network.encode(_as_input(windows)).latent_dist
         mean, latents = posterior.mean, posterior.mean

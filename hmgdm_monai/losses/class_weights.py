@@ -1,4 +1,4 @@
-"""Weights that make every class count alike."""
+"""Class weights that give all classes equal weight."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ def class_weights(labels: np.ndarray, num_classes: int) -> Tensor:
 
     Args:
         labels: (N,) integers from 0 to K - 1.
-        num_classes: K.
+        num_classes: number of classes K.
 
     Raises:
-        ValueError: a class without any label: no weight would make it count.
+        ValueError: a class has no label, so that no weight can balance it.
     """
     counts = np.bincount(np.asarray(labels), minlength=num_classes)
     if (counts == 0).any():

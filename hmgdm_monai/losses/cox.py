@@ -9,25 +9,25 @@ from torch import Tensor, nn
 
 
 class CoxLoss(nn.Module):
-    """Negative log partial likelihood of Cox's model, a mean over the events.
+    """Negative log partial likelihood of Cox's model, averaged over the events.
 
-    With r the log hazard ratio, R(t) all who are still under observation at t (censored at t included) and D(t) the d
-    who die at t, a death time adds to the likelihood
+    With r the log hazard ratio, R(t) all patients under observation at t (including those censored at t) and D(t) the d
+    patients who die at t, each death time contributes to the log likelihood
 
     - Breslow (Biometrics 1974): sum_D r - d log sum_R exp(r)
     - Efron (JASA 1977): sum_D r - sum over l = 0..d-1 of log(sum_R exp(r) - l/d sum_D exp(r))
 
-    Both agree where no two die at the same time. Computed in float64 and in logarithms, so that risks of any size keep
-    their gradient. Cost n log n in the patients.
+    Both are equal if no two patients die at the same time. Computed in float64 and with logarithms, so that risks of
+    any size keep their gradient. The cost is n log n for n patients.
 
-    A batch is its own risk set, which is why a step needs several patients, some of whom died; one without events has
+    The risk set is the batch, so a batch must contain several patients, some of whom died; a batch without events has
     loss 0 and gradient 0.
 
     Args:
         ties: "efron" or "breslow".
 
     Raises:
-        ValueError: another name for ``ties``, or (on calling) tensors that do not match.
+        ValueError: ``ties`` is unknown, or (when called) the shapes do not match.
     """
 
     num_outputs = 1
@@ -37,15 +37,15 @@ class CoxLoss(nn.Module):
         if ties not in ("efron", "breslow"):
             raise ValueError(f"ties must be 'efron' or 'breslow', not {ties!r}")
         self.ties = ties
-        # The arguments, as a model file keeps them.
+        # The arguments, as stored in a model file.
         self.settings: dict[str, Any] = {"name": "cox", "ties": ties}
 
     def forward(self, output: Tensor, time: Tensor, event: Tensor) -> Tensor:
-        """Loss of B patients.
+        """Compute the loss of B patients.
 
         Args:
             output: (B,) or (B, 1) log hazard ratios; higher = earlier death.
-            time: (B,) time to death or to the last sight, > 0.
+            time: (B,) time to death or to the last follow-up, > 0.
             event: (B,) 1 = died, 0 = censored.
 
         Returns:
@@ -57,7 +57,7 @@ class CoxLoss(nn.Module):
         risk, died = output.reshape(-1)[order].double(), event[order].bool()
         if not bool(died.any()):
             return output.sum() * 0.0
-        # Groups of equal times, from the latest on; the risk set of a time ends where its group ends.
+        # Groups of equal times, in descending order; the risk set of a time ends with its group.
         _, group, size = torch.unique_consecutive(time[order], return_inverse=True, return_counts=True)
         at_risk = torch.logcumsumexp(risk, 0)[size.cumsum(0) - 1]
 

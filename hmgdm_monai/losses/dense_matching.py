@@ -1,4 +1,4 @@
-"""Dense losses: a region of one view belongs to the same region of the other view of its image."""
+"""Dense losses: match each region of one view with the same region of the other view of the image."""
 
 from __future__ import annotations
 
@@ -14,33 +14,34 @@ NEGATIVES = ("all", "other_images", "same_class")
 
 
 class DenseContrastiveLoss(nn.Module):
-    """InfoNCE over regions: region k of one view must pick out region k of the other among the regions of that view.
+    """InfoNCE over regions: region k of one view must be recognized among the regions of the other view.
 
-    Anchors are the regions valid in both views, in both directions. Against an anchor stand its partner and, of the
-    other view, the valid regions that ``negatives`` names (their own partner need not be valid):
+    Anchors are the regions valid in both views, in both directions. Each anchor is compared with its partner and with
+    negatives, the valid regions of the other view selected by ``negatives`` (their own partners need not be valid):
 
-    - "all": all but the partner, of the same image too: regions of one image are told apart.
-    - "other_images": those of other images.
-    - "same_class": those of the same k of other images: cells against cells. It has no meaning where numbers of
-      regions differ in meaning from image to image, as superpixels' do.
+    - "all": all except the partner, also of the same image, so regions of one image are distinguished.
+    - "other_images": regions of other images.
+    - "same_class": regions with the same k of other images: cells against cells. This is meaningless if the numbers of
+      regions differ in meaning between images, as for superpixels.
 
-    An anchor without any negative has nothing to be told from: it counts in neither sum nor number of anchors. The
-    loss is the mean over anchors that count, of both directions together; 0 with gradients 0 where there are none.
+    An anchor without negatives is skipped: it counts neither in the sum nor in the number of anchors. The loss is the
+    mean over the other anchors of both directions; without any, the loss and its gradients are 0.
 
-    Several processes: negatives come from all, each takes its own regions as anchors. As the number of valid regions
-    differs between them, each divides its sum by the number of anchors of all and multiplies by the number of
-    processes: the mean over processes (of losses, and of gradients as DistributedDataParallel takes it) is that of the
-    joint batch, while the loss of one process may be above or below its own mean. B is the same in each.
+    With several processes, negatives come from all, and each process uses its own regions as anchors. Because the
+    number of valid regions differs between processes, each divides its sum by the total number of anchors and
+    multiplies by the number of processes. So the mean over processes (of losses, and of gradients in
+    DistributedDataParallel) is that of the joint batch, although the loss of one process may differ from its own mean.
+    B must be equal in all processes.
 
-    The dense contrastive variant of DiRL (Kapse et al., arXiv 2309.06439); choice of negatives, temperature and
-    what counts as an anchor are ours.
+    This is the dense contrastive variant of DiRL (Kapse et al., arXiv 2309.06439); the choice of negatives, the
+    temperature and the definition of an anchor are ours.
 
     Args:
-        temperature: divides the cosine.
+        temperature: divisor of the cosine.
         negatives: "all", "other_images" or "same_class".
 
     Raises:
-        ValueError: a setting out of its range, or (on calling) tensors that do not match.
+        ValueError: a setting is out of range, or (when called) the shapes do not match.
     """
 
     def __init__(self, temperature: float = 0.2, negatives: str = "all") -> None:
@@ -52,13 +53,13 @@ class DenseContrastiveLoss(nn.Module):
         self.temperature, self.negatives = temperature, negatives
 
     def forward(self, regions_1: Tensor, regions_2: Tensor, valid_1: Tensor, valid_2: Tensor) -> Tensor:
-        """Loss of B images.
+        """Compute the loss of B images.
 
         Args:
             regions_1: (B, R, D) projections of the regions of view 1.
-            regions_2: (B, R, D) of view 2.
-            valid_1: (B, R) bool, which of them are there.
-            valid_2: (B, R) bool.
+            regions_2: (B, R, D) projections of the regions of view 2.
+            valid_1: (B, R) bool, which regions of view 1 are present.
+            valid_2: (B, R) bool, which regions of view 2 are present.
 
         Returns:
             Scalar.
@@ -79,7 +80,7 @@ class DenseContrastiveLoss(nn.Module):
             against = negative & present[:, other].reshape(1, -1)
             counts = (valid_1 & valid_2).reshape(-1) & against.any(1)
             logits = views[:, one].flatten(0, 1) @ candidates[:, other].flatten(0, 1).T / self.temperature
-            # The partner stays in every row, so that no row is empty; rows that do not count are left out of the sum.
+            # The partner is kept in every row, so that no row is empty; anchors without negatives get weight 0.
             partner = logits.gather(1, positive.unsqueeze(1))
             log_sum = logits.masked_fill(~against.scatter(1, positive.unsqueeze(1), True), -torch.inf).logsumexp(1)
             losses.append(((log_sum - partner.squeeze(1)) * counts).sum())
@@ -88,7 +89,7 @@ class DenseContrastiveLoss(nn.Module):
         return num_ranks() * torch.stack(losses).sum() / anchors.clamp_min(1)
 
     def _pairs(self, count: int, num_regions: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """The column of each of B R anchors' partner, and which of P B R columns may be its negatives."""
+        """Column of the partner of each of B R anchors, and mask of its possible negatives among P B R columns."""
         column = torch.arange(num_ranks() * count * num_regions, device=device)
         row = torch.arange(count * num_regions, device=device) + rank() * count * num_regions
         if self.negatives == "all":
@@ -100,19 +101,19 @@ class DenseContrastiveLoss(nn.Module):
 
 
 class DenseDINOLoss(DINOLoss):
-    """DINO's cross-entropy for each region that is valid in both views; see :class:`~hmgdm_monai.losses.dino.DINOLoss`.
+    """DINO's cross-entropy of each region valid in both views; see :class:`~hmgdm_monai.losses.dino.DINOLoss`.
 
-    A mean over such regions of all images (and processes), each weighing alike. The center, its own, is moved by the
-    same regions alone. The non-contrastive variant of DiRL; centering by region is ours.
+    It is the mean over such regions of all images (and processes), with equal weights. It has its own center, updated
+    by the same regions. This is the non-contrastive variant of DiRL; centering by region is ours.
 
     Args:
-        num_prototypes: K, number of logits.
-        student_temperature: of the student's softmax.
-        teacher_temperature: of the teacher's softmax.
-        center_momentum: share of the center that stays at each step.
+        num_prototypes: number of logits K.
+        student_temperature: temperature of the student's softmax.
+        teacher_temperature: temperature of the teacher's softmax.
+        center_momentum: share of the center that is kept at each step.
     """
 
-    def forward(  # type: ignore[override]  # regions have validity, images have none
+    def forward(  # type: ignore[override]  # regions have a validity, images do not
         self,
         student_1: Tensor,
         student_2: Tensor,
@@ -121,5 +122,5 @@ class DenseDINOLoss(DINOLoss):
         valid_1: Tensor,
         valid_2: Tensor,
     ) -> Tensor:
-        """Loss of logits (B, R, K) of both views with validity (B, R) bool of each -> scalar."""
+        """Compute the loss from logits (B, R, K) of both views and the validity (B, R) bool of each -> scalar."""
         return super().forward(student_1, student_2, teacher_1, teacher_2, valid_1 & valid_2)

@@ -1,4 +1,4 @@
-"""Self-distillation without labels: the student guesses what the teacher says of the other view."""
+"""Self-distillation without labels: the student predicts the teacher's output for the other view."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from hmgdm_monai.ranks import num_ranks
 
 
 class DINOLoss(nn.Module):
-    """Cross-entropy of the teacher on one view against the student on the other, symmetrised (Caron et al., ICCV 2021).
+    """Cross-entropy of the teacher on one view and the student on the other, symmetrized (Caron et al., ICCV 2021).
 
     With p = softmax((teacher - center) / ``teacher_temperature``) and q = softmax(student / ``student_temperature``):
-    0.5 (H(p_1, q_2) + H(p_2, q_1)), a mean over items. The center is a running mean of the teacher's logits over both
-    views; it keeps one prototype from winning everywhere. In training mode each call uses the center as it is and then
-    moves it; in evaluation mode it stays. It belongs to the state of training: keep ``state_dict()`` in checkpoints.
+    0.5 (H(p_1, q_2) + H(p_2, q_1)), averaged over items. The center is a running mean of the teacher's logits over both
+    views; it prevents that one prototype always wins. In training mode, each call uses the current center and then
+    updates it; in evaluation mode it is constant. The center is a state of training: store ``state_dict()`` in
+    checkpoints.
 
-    No gradient reaches the teacher, whose weights are a moving average of the student's, kept elsewhere.
+    The teacher gets no gradient; its weights are a moving average of the student's, computed elsewhere.
 
     Several processes share one center. The mean over processes is the loss of the joint batch (see
     :mod:`~hmgdm_monai.losses.gathering`).
 
     Args:
-        num_prototypes: K, number of logits.
-        student_temperature: of the student's softmax.
-        teacher_temperature: of the teacher's softmax; lower sharpens its targets.
-        center_momentum: share of the center that stays at each step, in [0, 1].
+        num_prototypes: number of logits K.
+        student_temperature: temperature of the student's softmax.
+        teacher_temperature: temperature of the teacher's softmax; lower values sharpen its targets.
+        center_momentum: share of the center that is kept at each step, in [0, 1].
 
     Raises:
-        ValueError: a setting out of its range, or (on calling) tensors that do not match.
+        ValueError: a setting is out of range, or (when called) the shapes do not match.
     """
 
     def __init__(
@@ -56,17 +57,17 @@ class DINOLoss(nn.Module):
     def forward(
         self, student_1: Tensor, student_2: Tensor, teacher_1: Tensor, teacher_2: Tensor, weights: Tensor | None = None
     ) -> Tensor:
-        """Loss of two views.
+        """Compute the loss of two views.
 
         Args:
-            student_1: (..., K) logits of view 1.
-            student_2: (..., K) logits of view 2.
-            teacher_1: (..., K) logits of view 1.
-            teacher_2: (..., K) logits of view 2.
-            weights: (...) bool or not negative, what each item counts in loss and center; None counts all alike.
+            student_1: (..., K) student logits of view 1.
+            student_2: (..., K) student logits of view 2.
+            teacher_1: (..., K) teacher logits of view 1.
+            teacher_2: (..., K) teacher logits of view 2.
+            weights: (...) bool or non-negative, weight of each item in loss and center; None weights all equally.
 
         Returns:
-            Scalar; 0 with gradients 0, and a center that stays, where no item counts.
+            Scalar. If all weights are 0, the loss and its gradients are 0, and the center does not change.
         """
         self._check(student_1, student_2, teacher_1, teacher_2, weights)
         dtype = torch.promote_types(student_1.dtype, torch.float32)
@@ -85,7 +86,7 @@ class DINOLoss(nn.Module):
         """Move the center towards the mean of the teacher's logits (..., K) of both views, over all processes."""
         logits = 0.5 * (teacher_1.to(self.center) + teacher_2.to(self.center)).flatten(0, -2)
         weights = logits.new_ones(len(logits)) if weights is None else weights.to(logits).flatten()
-        # One sum over processes for both: the weighted logits, and the weights behind them.
+        # One sum over processes for both: the weighted logits and their weights.
         sums = total(torch.cat((weights @ logits, weights.sum()[None])))
         moved = torch.lerp(sums[:-1] / _divisor(sums[-1]), self.center, self.center_momentum)
         self.center.copy_(torch.where(sums[-1] > 0, moved, self.center))
@@ -105,5 +106,5 @@ class DINOLoss(nn.Module):
 
 
 def _divisor(x: Tensor) -> Tensor:
-    """A divisor that is 1 in place of 0: what it divides is then 0."""
+    """The value itself, or 1 instead of 0: the dividend is then 0."""
     return torch.where(x > 0, x, torch.ones_like(x))

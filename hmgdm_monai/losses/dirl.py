@@ -1,4 +1,4 @@
-"""DiRL's objective: whole images and their regions."""
+"""DiRL's objective for whole images and their regions."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from hmgdm_monai.networks.methods.dirl import ViewOutput
 
 
 class DiRLTerms(NamedTuple):
-    """Scalars: the loss, and what it is made of.
+    """The loss and its terms, scalars.
 
     Attributes:
         total: ``image + weight * regions``.
         image: loss of whole images.
-        regions: loss of regions, 0 where they are not asked for.
+        regions: loss of regions, 0 if regions are not matched.
     """
 
     total: Tensor
@@ -27,15 +27,15 @@ class DiRLTerms(NamedTuple):
 
 
 class DiRLLoss(nn.Module):
-    """L = L_global + lambda * L_dense, with lambda = 0 the vanilla method (Kapse et al., arXiv 2309.06439).
+    """L = L_global + lambda * L_dense; lambda = 0 gives the vanilla method (Kapse et al., arXiv 2309.06439).
 
     Args:
         image_loss: :class:`DINOLoss` or :class:`~hmgdm_monai.losses.info_nce.GlobalContrastiveLoss`.
         region_loss: :class:`DenseDINOLoss` or :class:`~hmgdm_monai.losses.dense_matching.DenseContrastiveLoss`.
-        dense_weight: lambda.
+        dense_weight: weight lambda of the region loss.
 
     Raises:
-        ValueError: a negative weight.
+        ValueError: the weight is negative.
     """
 
     def __init__(self, image_loss: nn.Module, region_loss: nn.Module, dense_weight: float = 1.0) -> None:
@@ -45,7 +45,15 @@ class DiRLLoss(nn.Module):
         self.image_loss, self.region_loss, self.dense_weight = image_loss, region_loss, dense_weight
 
     def forward(self, students: Sequence[ViewOutput], teachers: Sequence[ViewOutput] | None) -> DiRLTerms:
-        """Terms of a batch, from the outputs of :class:`~hmgdm_monai.networks.methods.dirl.DiRL` for both views."""
+        """Compute the terms of a batch from the outputs of :class:`~hmgdm_monai.networks.methods.dirl.DiRL`.
+
+        Args:
+            students: outputs of the student for both views.
+            teachers: outputs of the teacher for both views; None without a teacher.
+
+        Raises:
+            ValueError: a loss needs a teacher and the network has none, or the reverse.
+        """
         targets = [] if teachers is None else [view.image for view in teachers]
         image = self.image_loss(*(view.image for view in students), *self._targets(self.image_loss, DINOLoss, targets))
         if self.dense_weight == 0:

@@ -1,4 +1,4 @@
-"""Likelihood of discrete-time hazards."""
+"""Negative log likelihood of discrete-time hazards."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from hmgdm_monai.errors import InputError
 
 
 class DiscreteTimeNLL(nn.Module):
-    """Negative log likelihood of hazards in K intervals of time, a mean over patients (Zadeh and Schmid, TPAMI 2021).
+    """Negative log likelihood of hazards in K time intervals, averaged over patients (Zadeh and Schmid, TPAMI 2021).
 
-    The network gives K logits; the hazard of interval k is h_k = sigmoid(logit_k), the probability to die in it having
-    lived to its start; S_k = prod_{j <= k} (1 - h_j). Who died in interval y adds -log h_y - log S_{y-1}, who was
-    censored in it -log S_y.
+    The network outputs K logits. The hazard of interval k is h_k = sigmoid(logit_k), the probability to die in it after
+    surviving to its start; S_k = prod_{j <= k} (1 - h_j). A patient who died in interval y contributes
+    -log h_y - log S_{y-1}, a patient censored in it -log S_y.
 
-    Unlike the Cox loss it needs no risk set: any number of patients a step will do.
+    Unlike the Cox loss, it needs no risk set, so a batch may have any number of patients.
 
     Args:
-        cuts: the K - 1 times that part the intervals, ascending; interval k is (cuts[k-1], cuts[k]].
+        cuts: the K - 1 times between the intervals, ascending; interval k is (cuts[k-1], cuts[k]].
 
     Raises:
-        ValueError: the cuts do not ascend, or (on calling) tensors do not match.
+        ValueError: the cuts do not ascend, or (when called) the shapes do not match.
     """
 
     def __init__(self, cuts: Tensor | list[float]) -> None:
@@ -38,16 +38,16 @@ class DiscreteTimeNLL(nn.Module):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The arguments, as a model file keeps them."""
+        """The arguments, as stored in a model file."""
         return {"name": "discrete", "cuts": self.cuts.tolist()}
 
     @property
     def num_outputs(self) -> int:
-        """K."""
+        """Number of intervals K."""
         return len(self.cuts) + 1
 
     def forward(self, output: Tensor, time: Tensor, event: Tensor) -> Tensor:
-        """Loss of B patients from logits (B, K), times (B,) and events (B,), 1 = died, 0 = censored."""
+        """Compute the loss of B patients from logits (B, K), times (B,) and events (B,), 1 = died, 0 = censored."""
         if output.shape != (len(time), self.num_outputs) or len(time) != len(event):
             raise ValueError(
                 f"logits of shape {tuple(output.shape)} for {len(time)} times, {len(event)} events and "
@@ -64,24 +64,24 @@ class DiscreteTimeNLL(nn.Module):
 
     @staticmethod
     def survival(output: Tensor) -> Tensor:
-        """Probability (B, K) to outlive each interval."""
+        """Probability (B, K) to survive each interval."""
         return F.logsigmoid(-output).cumsum(1).exp()
 
     def risk(self, output: Tensor) -> Tensor:
-        """Risk (B,), higher = earlier death: minus the number of intervals a patient is expected to outlive."""
+        """Risk (B,), higher = earlier death: minus the expected number of intervals that a patient survives."""
         return -self.survival(output).sum(1)
 
 
 def fit_cuts(time: np.ndarray, event: np.ndarray, num_intervals: int) -> list[float]:
-    """Times that part ``num_intervals`` intervals with about equally many deaths in each: quantiles of death times.
+    """Times that separate ``num_intervals`` intervals with about equal numbers of deaths: quantiles of death times.
 
     Args:
-        time: (N,) of the training patients.
+        time: (N,) times of the training patients.
         event: (N,) 1 = died.
-        num_intervals: K, 2 or more; fewer come back where death times coincide.
+        num_intervals: number of intervals K, at least 2; the result has fewer if death times coincide.
 
     Raises:
-        InputError: fewer deaths than intervals.
+        InputError: there are fewer deaths than intervals.
     """
     deaths = np.asarray(time, float)[np.asarray(event) == 1]
     if num_intervals < 2 or len(np.unique(deaths)) < num_intervals:

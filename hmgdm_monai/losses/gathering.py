@@ -1,7 +1,7 @@
-"""What losses need of several processes: whose batches make up one joint batch, of which each holds an equal share.
+"""Communication of losses between several processes, whose batches of equal size form one joint batch.
 
-The convention of all losses here: the mean of their values over processes is the value on the joint batch. So is the
-mean of the gradients, which is what DistributedDataParallel takes. With one process the functions do nothing.
+In all losses of this package, the mean over processes of the loss is the loss of the joint batch. The same holds for
+the gradients, which DistributedDataParallel averages. With a single process, these functions do nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hmgdm_monai.ranks import num_ranks, rank
 
 
 def total(x: Tensor) -> Tensor:
-    """Sum of a tensor over processes, without gradient."""
+    """Sum of a tensor over all processes, without gradient."""
     x = x.detach()
     if num_ranks() > 1:
         x = x.clone()
@@ -25,16 +25,16 @@ def total(x: Tensor) -> Tensor:
 
 
 def gather_with_gradients(x: Tensor) -> Tensor:
-    """Tensors (B, ...) of all processes as (W B, ...), in the order of ranks; B is the same in each.
+    """Concatenate tensors (B, ...) of all processes to (W B, ...), in the order of ranks; B must be equal in all.
 
-    Gradients flow back into each process's own part from the losses of all: they are summed. So every process must use
-    the result in its loss, whatever its share, or the others wait for it in the backward pass.
+    Each process's part receives the summed gradients of the losses of all processes. So every process must use the
+    result in its loss, even with weight 0, otherwise the others wait for it in the backward pass.
     """
     return _Gather.apply(x) if num_ranks() > 1 else x
 
 
 class _Gather(torch.autograd.Function):
-    # torch.distributed.nn.functional.all_gather goes back by all_to_all, which not every backend has.
+    # The backward of torch.distributed.nn.functional.all_gather is all_to_all, which not all backends support.
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(num_ranks())]

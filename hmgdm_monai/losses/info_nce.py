@@ -1,4 +1,4 @@
-"""Contrastive loss of whole images: two views of one belong together, views of others do not."""
+"""Contrastive loss of whole images: the two views of an image are similar, views of other images are not."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from hmgdm_monai.ranks import rank
 
 
 class GlobalContrastiveLoss(nn.Module):
-    """NT-Xent: each of 2B views must pick out its partner among the 2B - 1 others (Chen et al., SimCLR, ICML 2020).
+    """NT-Xent: each of 2B views must recognize its partner among the 2B - 1 others (Chen et al., SimCLR, ICML 2020).
 
-    Likeness is the cosine over the temperature. Negatives come from all processes, each of which takes its own images
-    as anchors; the mean over processes is the loss of the joint batch. It needs equal batches in each (see
-    :mod:`~hmgdm_monai.losses.gathering`).
+    The similarity is the cosine divided by the temperature. Negatives come from all processes, each of which uses its
+    own images as anchors; the mean over processes is the loss of the joint batch. Batches must have equal size in all
+    processes (see :mod:`~hmgdm_monai.losses.gathering`).
 
-    MONAI's ``ContrastiveLoss`` gives the same value in one process and is not used: it expands all pairs to
-    (2B, 2B, D), exponentiates without taking the largest logit off first (float32 overflows below a temperature of
-    0.0113), and would compute every anchor in every process.
+    MONAI's ``ContrastiveLoss`` gives the same value in one process. It is not used because it expands all pairs to
+    (2B, 2B, D), exponentiates without subtracting the largest logit (float32 overflows for temperatures below 0.0113),
+    and would compute all anchors in all processes.
 
     Args:
-        temperature: divides the cosine.
+        temperature: divisor of the cosine.
 
     Raises:
-        ValueError: a temperature that is not above 0, or (on calling) tensors that do not match.
+        ValueError: the temperature is not above 0, or (when called) the shapes do not match.
     """
 
     def __init__(self, temperature: float = 0.2) -> None:
@@ -35,9 +35,15 @@ class GlobalContrastiveLoss(nn.Module):
         self.temperature = temperature
 
     def forward(self, view_1: Tensor, view_2: Tensor, shared: bool = True) -> Tensor:
-        """Loss of B images, from projections (B, D) of their two views -> scalar. One image alone gives 0.
+        """Compute the loss of B images; a single image gives 0.
 
-        ``shared`` says whether processes hold parts of one batch; otherwise each has the whole one for itself.
+        Args:
+            view_1: (B, D) projections of view 1.
+            view_2: (B, D) projections of view 2.
+            shared: whether processes hold parts of one batch; False if each has the whole batch.
+
+        Returns:
+            Scalar.
         """
         if view_1.shape != view_2.shape or view_1.ndim != 2:
             raise ValueError(f"need two tensors of one shape (B, D), got {tuple(view_1.shape)}, {tuple(view_2.shape)}")
@@ -45,7 +51,7 @@ class GlobalContrastiveLoss(nn.Module):
         dtype = torch.promote_types(view_1.dtype, torch.float32)
         anchors = F.normalize(
             torch.stack((view_1, view_2), 1).to(dtype), dim=-1
-        )  # (B, 2, D): an image's views together
+        )  # (B, 2, D): the two views of an image are adjacent
         candidates = (gather_with_gradients(anchors) if shared else anchors).flatten(0, 1)
         logits = anchors.flatten(0, 1) @ candidates.T / self.temperature
         own = torch.arange(2 * count, device=logits.device) + (2 * count * rank() if shared else 0)

@@ -9,17 +9,17 @@ from hmgdm_monai.ranks import mean_weight
 
 
 class MaskedGraphLoss(nn.Module):
-    """0.5 * mse(vertices) + 0.5 * mse(edges) + kl_weight * KL, on the hidden halves alone.
+    """0.5 * mse(vertices) + 0.5 * mse(edges) + kl_weight * KL, only on the hidden halves.
 
-    Where ranks share a batch, each weighs its means by :func:`hmgdm_monai.ranks.mean_weight`, so that the average over
+    If ranks share a batch, each weights its means by :func:`hmgdm_monai.ranks.mean_weight`, so that the average over
     ranks is the loss of the whole batch.
 
     Args:
-        kl_weight: weight of the bottleneck's KL divergence; the published code has 1.
-        edge_weight: share of the edges' term, between 0 and 1; the vertices get the rest.
+        kl_weight: weight of the bottleneck's KL divergence; 1 in the published code.
+        edge_weight: weight of the edge term, between 0 and 1; the vertex term has the rest.
 
     Raises:
-        ValueError: for a negative weight or a share outside [0, 1].
+        ValueError: a weight is out of range.
 
     Example:
         >>> import torch
@@ -43,7 +43,7 @@ class MaskedGraphLoss(nn.Module):
         edge_target: Tensor | None,
         kl: Tensor,
     ) -> Tensor:
-        """Vertices (Vh, Z), edges (Eh, Z) or None, kl scalar -> scalar. A kind without hidden entities adds nothing."""
+        """Compute the loss from vertices (Vh, Z), edges (Eh, Z) or None, and kl (scalar); empty terms are 0."""
         loss = _mse(vertex_prediction, vertex_target)
         if edge_prediction is not None and edge_target is not None:
             loss = (1 - self.edge_weight) * loss + self.edge_weight * _mse(edge_prediction, edge_target)
@@ -51,7 +51,7 @@ class MaskedGraphLoss(nn.Module):
 
 
 def _mse(prediction: Tensor, target: Tensor) -> Tensor:
-    weight = mean_weight(len(prediction), prediction.device)  # before any branch: the other ranks wait for it
-    if prediction.numel() == 0:  # the mean of nothing is NaN
+    weight = mean_weight(len(prediction), prediction.device)  # before any branch, because other ranks wait for it
+    if prediction.numel() == 0:  # the mean of no elements is NaN
         return prediction.sum()
     return F.mse_loss(prediction, target) * weight

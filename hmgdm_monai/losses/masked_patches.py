@@ -1,4 +1,4 @@
-"""Loss of restored patches."""
+"""Loss of restored image patches."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ class MaskedPatchLoss(nn.Module):
     """Mean squared error over the pixels of hidden patches (He et al., CVPR 2022)."""
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Prediction and target (B, M, P), of hidden patches alone -> scalar."""
+        """Compute the loss from prediction and target (B, M, P) of hidden patches -> scalar."""
         return F.mse_loss(prediction.float(), target.float())

@@ -1,4 +1,4 @@
-"""Survival losses by name, for configs and model files."""
+"""Build survival losses by name, for configs and model files."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ def survival_loss(
     time: np.ndarray | None = None,
     event: np.ndarray | None = None,
 ) -> CoxLoss | DiscreteTimeNLL:
-    """A survival loss, fitted to training patients where it needs them.
+    """Build a survival loss, fitted to training patients if it needs them.
 
     Args:
         name: "cox" or "discrete".
-        ties: of Cox, "efron" or "breslow".
-        num_intervals: of discrete time.
-        time: (P,) of the training patients; needed for "discrete".
-        event: (P,) 1 = died; needed for "discrete".
+        ties: Cox: "efron" or "breslow".
+        num_intervals: discrete: number of time intervals.
+        time: (P,) times of the training patients; required for "discrete".
+        event: (P,) 1 = died; required for "discrete".
 
     Raises:
-        InputError: there is no such loss.
+        InputError: the loss does not exist, or times or events are missing.
     """
     _check(name)
     if name == "cox":
         return CoxLoss(ties)
     if time is None or event is None:
-        raise InputError("loss discrete: its intervals are cut by times and events of training patients; give both")
+        raise InputError("loss discrete: its intervals need times and events of training patients; give both")
     return DiscreteTimeNLL(fit_cuts(time, event, num_intervals))
 
 
 def build_loss(settings: Mapping[str, Any]) -> CoxLoss | DiscreteTimeNLL:
-    """The loss of a model file.
+    """Build the loss of a model file.
 
     Args:
-        settings: of the loss, ``{"name": "cox", "ties": ...}`` or ``{"name": "discrete", "cuts": [...]}``.
+        settings: settings of the loss, ``{"name": "cox", "ties": ...}`` or ``{"name": "discrete", "cuts": [...]}``.
 
     Raises:
-        InputError: there is no such loss.
+        InputError: the loss does not exist.
     """
     _check(settings["name"])
     return CoxLoss(settings["ties"]) if settings["name"] == "cox" else DiscreteTimeNLL(settings["cuts"])

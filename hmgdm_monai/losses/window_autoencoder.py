@@ -9,15 +9,15 @@ from torch import Tensor, nn
 class WindowAutoencoderLoss(nn.Module):
     """L = mse(windows) / pixel_variance + beta * KL.
 
-    The windows' error is divided by the variance of tissue pixels, so that it reads as a share of variance that is not
-    explained.
+    The error of the windows is divided by the variance of tissue pixels, so that it is the share of unexplained
+    variance.
 
     Args:
-        beta: weight of the KL divergence, summed over latent channels (L_KL of the paper).
-        pixel_variance: variance of pixel values in [0, 1] within the training windows.
+        beta: weight of the KL divergence, which is summed over latent channels (L_KL in the paper).
+        pixel_variance: variance of pixel values in [0, 1] in the training windows.
 
     Raises:
-        ValueError: for a negative weight or a variance that is not positive.
+        ValueError: the weight is negative, or the variance is not above 0.
     """
 
     def __init__(self, beta: float = 1e-4, pixel_variance: float = 0.04) -> None:
@@ -27,5 +27,5 @@ class WindowAutoencoderLoss(nn.Module):
         self.beta, self.pixel_variance = beta, pixel_variance
 
     def forward(self, reconstruction: Tensor, windows: Tensor, kl: Tensor) -> Tensor:
-        """reconstruction, windows (N, 3, w, w) in [0, 1]; kl scalar -> scalar."""
+        """Compute the loss from reconstruction and windows (N, 3, w, w) in [0, 1], and kl (scalar) -> scalar."""
         return F.mse_loss(reconstruction, windows) / self.pixel_variance + self.beta * kl

@@ -1,1 +1,1 @@
-"""Metrics of representations and superpixels."""
+"""Metrics of representations, predictions, attention and superpixels."""

@@ -1,11 +1,12 @@
-"""How attention is spread over an image: over tokens of a ViT and vertices of an entity graph by the same formulas.
+"""Measures of the distribution of attention over an image, with the same formulas for ViT tokens and graph vertices.
 
-Attention of B images, H heads and N tokens is (B, H, N), not negative; each row is normalized to 1 here. Where tokens
-differ in size, as superpixels do, ``areas`` (B, N) makes them count by area: attention is even where each has the mass
-that its area is of the image's. A token of area 0 is not there, so images of unequal numbers of tokens are padded
-(:func:`pad_graphs`) without change to any number. Without areas all tokens are alike. All in float64.
+Attention of B images, H heads and N tokens is (B, H, N), non-negative; here each row is normalized to sum 1. If tokens
+differ in size, as superpixels do, ``areas`` (B, N) weights them by area: attention is then even if the mass of each
+token is proportional to its area. A token of area 0 counts as absent, so images with different numbers of tokens can be
+padded (:func:`pad_graphs`) without changing any result. Without areas, all tokens are equal. All results are float64.
 
-The formulas are textbook ones; DiRL (Kapse et al., arXiv 2309.06439) names attention sparsity, the measures are ours.
+The formulas are standard ones. DiRL (Kapse et al., arXiv 2309.06439) discusses attention sparsity; the choice of
+measures is ours.
 """
 
 from __future__ import annotations
@@ -16,24 +17,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_ROUNDING = 1e-6  # relative, of float32 attention: 6 tokens of 0.1 hold a mass of 0.6
+_ROUNDING = 1e-6  # relative rounding of float32 attention: 6 tokens of 0.1 hold a mass of 0.6
 
 
 def normalized_entropy(weights: Tensor, areas: Tensor | None = None) -> Tensor:
-    """Entropy over log N: 1 for even attention, 0 for one token alone; 1 where there is but one token.
+    """Entropy divided by log N: 1 for even attention, 0 for all attention on one token; 1 if there is only one token.
 
-    With areas: 1 - KL(weights || areas) / log N, the same for equal areas. It may then fall below 0, where most
-    of the mass lies on a token much smaller than the mean.
+    With areas: 1 - KL(weights || areas) / log N, which is the same for equal areas. It can then be below 0 if most of
+    the mass is on a token much smaller than the mean.
 
     Args:
-        weights: (B, H, N).
-        areas: (B, N) or None.
+        weights: attention (B, H, N).
+        areas: (B, N); None for equal areas.
 
     Returns:
         (B, H).
 
     Raises:
-        ValueError: another shape, or values that are negative, not finite or nothing at all. So do all functions here.
+        ValueError: the shapes do not match, or values are negative, not finite or all zero. This holds for all
+            functions of this module.
     """
     mass, area = _shares(weights, areas)
     count = (area > 0).sum(-1)
@@ -42,32 +44,33 @@ def normalized_entropy(weights: Tensor, areas: Tensor | None = None) -> Tensor:
 
 
 def gini(weights: Tensor, areas: Tensor | None = None) -> Tensor:
-    """Gini coefficient: 0 for even attention, 1 - 1 / N for one token alone; with areas 1 less the share of its area.
+    """Gini coefficient: 0 for even attention; for one token 1 - 1 / N, or with areas 1 minus its share of the area.
 
     Args:
-        weights: (B, H, N).
-        areas: (B, N) or None.
+        weights: attention (B, H, N).
+        areas: (B, N); None for equal areas.
 
     Returns:
+        (B, H).
         (B, H).
     """
     mass, area = _shares(weights, areas)
     order = _density(mass, area).argsort(-1)
     mass, area = mass.gather(-1, order), area.expand_as(mass).gather(-1, order)
-    # Twice the area under the Lorenz curve, a trapezium for each token.
+    # Twice the area under the Lorenz curve, one trapezoid for each token.
     return 1 - (area * (2 * mass.cumsum(-1) - mass)).sum(-1)
 
 
 def mass_share(weights: Tensor, mass: float = 0.6, areas: Tensor | None = None) -> Tensor:
-    """Smallest share of the tokens (of the area) that holds at least ``mass`` of the attention.
+    """Smallest share of the tokens (or of the area) that holds at least ``mass`` of the attention.
 
-    Tokens are taken whole, densest first: even attention gives ``mass`` rounded up to a whole number of tokens, one
-    token alone 1 / N.
+    Whole tokens are counted, densest first. Even attention gives ``mass``, rounded up to whole tokens; all attention on
+    one token gives 1 / N.
 
     Args:
-        weights: (B, H, N).
-        mass: in (0, 1].
-        areas: (B, N) or None.
+        weights: attention (B, H, N).
+        mass: share of the attention, in (0, 1].
+        areas: (B, N); None for equal areas.
 
     Returns:
         (B, H).
@@ -76,8 +79,8 @@ def mass_share(weights: Tensor, mass: float = 0.6, areas: Tensor | None = None) 
         raise ValueError(f"mass must lie in (0, 1], not {mass}")
     held, area = _shares(weights, areas)
     area = area.expand_as(held)
-    # Densities that differ by rounding are the same, and among those the larger token comes first: else rounding, and
-    # with it the order of tokens, would decide where areas are unequal.
+    # Densities that differ only by rounding count as equal, and among equal ones the larger token is first. Otherwise
+    # rounding, and thus the order of tokens, would influence the result for different areas.
     density = (_density(held, area).log() / _ROUNDING).round()
     by_area = area.argsort(dim=-1, descending=True)
     order = by_area.gather(-1, density.gather(-1, by_area).argsort(dim=-1, descending=True, stable=True))
@@ -86,13 +89,13 @@ def mass_share(weights: Tensor, mass: float = 0.6, areas: Tensor | None = None) 
 
 
 def head_cosine(weights: Tensor) -> Tensor:
-    """Mean cosine between the attention of two heads, over all pairs: 1 where all look at the same.
+    """Mean cosine between the attention of two heads, over all pairs of heads: 1 if all heads are equal.
 
     Args:
-        weights: (B, H, N).
+        weights: attention (B, H, N).
 
     Returns:
-        (B,), NaN for one head.
+        (B,), NaN for a single head.
     """
     mass, _ = _shares(weights, None)
     heads = mass.shape[1]
@@ -104,16 +107,16 @@ def head_cosine(weights: Tensor) -> Tensor:
 
 
 def region_mass_ratio(weights: Tensor, token_weights: Tensor, areas: Tensor | None = None) -> Tensor:
-    """Attention on each region over the region's share of the area: 1 for even attention, 2 for twice its due.
+    """Share of attention on each region divided by its share of the area: 1 for even attention, 2 for twice as much.
 
     Args:
-        weights: (B, H, N).
+        weights: attention (B, H, N).
         token_weights: (B, N, R), share of each token that lies in each region
             (:func:`~hmgdm_monai.networks.layers.region_pooling.token_weights`).
-        areas: (B, N) or None.
+        areas: (B, N); None for equal areas.
 
     Returns:
-        (B, H, R), NaN for a region that the image lacks.
+        (B, H, R), NaN for a region that is not in the image.
     """
     mass, area = _shares(weights, areas)
     if token_weights.ndim != 3 or token_weights.shape[:2] != (len(mass), mass.shape[-1]):
@@ -130,17 +133,17 @@ def pad_graphs(
     areas: Tensor | None = None,
     token_weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Attention of the vertices of a batch of graphs, as the functions here take it.
+    """Convert attention of the vertices of a batch of graphs to the input of the functions in this module.
 
     Args:
-        weights: (V,), or (V, H) of several heads.
-        batch: (V,) int64, the graph of each vertex, 0 to B - 1.
-        num_graphs: B.
-        areas: (V,) area of each vertex, > 0, in any unit; None counts all alike.
+        weights: (V,), or (V, H) for several heads.
+        batch: (V,) int64, index of the graph of each vertex, 0 to B - 1.
+        num_graphs: number of graphs B.
+        areas: (V,) area of each vertex, > 0, in any unit; None for equal areas.
         token_weights: (V, R) share of each vertex that lies in each region, or None.
 
     Returns:
-        weights (B, H, N), areas (B, N) and token weights (B, N, R) or None, with N the vertices of the largest graph.
+        weights (B, H, N), areas (B, N) and token weights (B, N, R) or None, with N the size of the largest graph.
     """
     from torch_geometric.utils import to_dense_batch
 
@@ -155,7 +158,7 @@ def pad_graphs(
 
 
 def _shares(weights: Tensor, areas: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Mass (B, H, N) and area (B, 1, N) of tokens, each row summing to 1, float64."""
+    """Mass (B, H, N) and area (B, 1, N) of tokens, float64, each row summing to 1."""
     if weights.ndim != 3 or weights.shape[-1] == 0:
         raise ValueError(f"attention must be (B, H, N) with N > 0, not {tuple(weights.shape)}")
     mass = weights.detach().double()
@@ -176,5 +179,5 @@ def _shares(weights: Tensor, areas: Tensor | None) -> tuple[Tensor, Tensor]:
 
 
 def _density(mass: Tensor, area: Tensor) -> Tensor:
-    """Mass per area, 0 for padding."""
+    """Mass divided by area, 0 for padding."""
     return torch.where(area > 0, mass / torch.where(area > 0, area, 1.0), 0.0)

@@ -15,30 +15,30 @@ from hmgdm_monai.metrics.attention import gini, head_cosine, mass_share, normali
 
 
 class AttentionMetrics(Metric):
-    """Means over images of the measures of :mod:`hmgdm_monai.metrics.attention`, each image weighing alike.
+    """Means over images of the measures in :mod:`hmgdm_monai.metrics.attention`, with equal weight for each image.
 
-    What ``output_transform`` gives is one of, or a tuple that starts with:
+    ``output_transform`` returns attention, or a tuple that starts with attention, token weights and areas:
 
-    - attention (B, H, N) of a batch, or a list of (H, N) or (N,) by image, of unequal N where they are graphs;
+    - attention (B, H, N) of a batch, or a list of (H, N) or (N,) per image, with different N for graphs;
     - token weights (B, N, R), or a list of (N, R), or None;
     - areas (B, N), or a list of (N,), or None.
 
-    So MONAI's ``from_engine(["attention", "token_weights"])`` fits, and decollated outputs do.
+    MONAI's ``from_engine(["attention", "token_weights"])`` gives such a tuple, also for decollated outputs.
 
-    Results, by name: ``attention_entropy``, ``attention_gini``, ``attention_share_60`` (for a mass of 0.6),
-    ``attention_head_cosine``, and ``attention_on_<region>`` for each name given. An image that lacks a region, or has
-    one head, has no say in that mean; a mean over no image at all is left out of the results, as a NaN would upset
-    whatever reads them. The results stand in ``engine.state.metrics`` under these names, not under the metric's own.
+    The results are ``attention_entropy``, ``attention_gini``, ``attention_share_60`` (for a mass of 0.6),
+    ``attention_head_cosine``, and ``attention_on_<region>`` for each region name. An image without a region, or with a
+    single head, is skipped in that mean; a mean over no image is omitted from the results, because NaN would disturb
+    code that reads them. ``engine.state.metrics`` contains the results under these names, not under the metric's own.
 
     Args:
-        region_names: names of the R regions, in order; none leaves regions out.
-        mass: of ``attention_share``, in (0, 1].
-        output_transform: from ``engine.state.output`` to what is described above.
-        device: where sums are kept.
+        region_names: names of the R regions, in order; empty omits regions.
+        mass: mass for ``attention_share``, in (0, 1].
+        output_transform: function from ``engine.state.output`` to the input described above.
+        device: device of the sums.
 
     Raises:
-        ValueError: a mass outside (0, 1], or (on updating) token weights of another number of regions, or tensors that
-            the functions refuse.
+        ValueError: the mass is outside (0, 1], or (on updating) token weights have another number of regions, or the
+            shapes or values are invalid.
     """
 
     def __init__(
@@ -54,19 +54,19 @@ class AttentionMetrics(Metric):
         self.region_names = tuple(region_names)
         measures = ("entropy", "gini", f"share_{100 * mass:.3g}", "head_cosine")
         self.names = tuple(f"attention_{name}" for name in (*measures, *(f"on_{name}" for name in self.region_names)))
-        # Unrolling is for pairs of predictions and labels.
+        # Ignite would unroll the tuple as a pair of predictions and labels.
         super().__init__(output_transform, device, skip_unrolling=True, metrics_result_mode="flatten")
 
     @reinit__is_reduced
     def reset(self) -> None:
-        """Forget all images."""
+        """Reset to no images."""
         self._sums = torch.zeros(len(self.names), dtype=torch.float64, device=self._device)
         self._counts = torch.zeros_like(self._sums)
 
     @reinit__is_reduced
     def update(self, output: Any) -> None:
         """Add the images of a batch, in one of the forms above."""
-        # A list is attention by image; only a tuple holds several things.
+        # A list is attention per image; only a tuple holds several inputs.
         weights, token_weights, areas = (*(output if isinstance(output, tuple) else (output,)), None, None)[:3]
         if isinstance(weights, Tensor):
             self._add(weights, token_weights, areas)
@@ -80,7 +80,7 @@ class AttentionMetrics(Metric):
         """Means by name.
 
         Raises:
-            NotComputableError: no image was seen.
+            NotComputableError: there was no image.
         """
         if not bool(self._counts.any()):
             raise NotComputableError("AttentionMetrics has seen no image")

@@ -1,4 +1,4 @@
-"""How well classes are told apart: the numbers that classification reports, for a fold or over all of them."""
+"""Classification scores, for one fold or over all folds."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc")
 
 
 def classification_metrics(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
-    """Accuracy, balanced accuracy, macro F1, macro AUC and the confusion matrix.
+    """Compute accuracy, balanced accuracy, macro F1, macro AUC and the confusion matrix.
 
-    A small fold may lack a class. Balanced accuracy and macro F1 are means over the classes that the labels hold; AUC
-    is the mean of one against the rest over the classes that have both sides, and None where none has. With all classes
-    there they are scikit-learn's.
+    A small fold may lack a class. Balanced accuracy and macro F1 are means over the classes among the labels. AUC is
+    the mean of the one-vs-rest AUC over the classes with positive and negative labels, or None if there are none. If
+    all classes are present, the values equal those of scikit-learn.
 
     Args:
         labels: (N,) integers from 0 to K - 1, N > 0.
         probabilities: (N, K); the most probable class is the prediction.
-        classes: K names.
+        classes: K class names.
 
     Returns:
-        The four scores by name; ``tiles`` = N; ``recall`` by class name, None for a class that the labels lack;
-        ``confusion``: K lists of K counts, a row for each label, a column for each prediction.
+        The four scores by name; ``tiles`` = N; ``recall`` by class name, None for a class that is not among the labels;
+        ``confusion``: K lists of K counts, one row per label, one column per prediction.
     """
     from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, roc_auc_score
 

@@ -1,4 +1,4 @@
-"""Loss and balanced accuracy over all tiles of an epoch, as ignite's engines take them."""
+"""Loss and balanced accuracy over all tiles of an epoch, as Ignite metrics."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 
 class EpochLossOfClasses(EpochMetric):
-    """A loss of all tiles of an epoch at once: the mean over batches would weigh the last one's tiles more.
+    """A loss computed on all tiles of an epoch at once; a mean over batches would overweight a smaller last batch.
 
     Args:
-        loss: of logits (N, K) and labels (N,).
+        loss: function of logits (N, K) and labels (N,).
     """
 
     def __init__(self, loss: nn.Module) -> None:
@@ -26,7 +26,7 @@ class EpochLossOfClasses(EpochMetric):
 
 
 class EpochBalancedAccuracy(EpochMetric):
-    """Mean over the classes that are there of the share of their tiles that is told right."""
+    """Mean recall over the classes that are present."""
 
     def __init__(self) -> None:
         super().__init__(_balanced_accuracy, output_transform=_outputs, check_compute_fn=False)

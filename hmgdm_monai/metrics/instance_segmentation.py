@@ -1,4 +1,4 @@
-"""How well a map of nuclei agrees with an annotated one: object by object, and pixel by pixel."""
+"""Compare a map of nuclei with an annotated one, by objects and by pixels."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from hmgdm_monai.errors import InputError
 
 @dataclass(frozen=True)
 class InstanceScores:
-    """Agreement of predicted with annotated objects. Scores are NaN where neither map has an object.
+    """Agreement of predicted and annotated objects. Scores are NaN if neither map has an object.
 
     Attributes:
         predicted: number of objects in the prediction.
         annotated: number of objects in the annotation.
-        matched: pairs one to one whose intersection over union reaches the threshold, as many as can be.
+        matched: maximum number of one-to-one pairs whose intersection over union reaches the threshold.
         f1: 2 matched / (predicted + annotated).
-        precision: matched / predicted; NaN where nothing was predicted.
-        recall: matched / annotated; NaN where nothing was annotated.
+        precision: matched / predicted; NaN without predicted objects.
+        recall: matched / annotated; NaN without annotated objects.
         dice: 2 |P and A| / (|P| + |A|) of the foregrounds.
         aji: aggregated Jaccard index (Kumar et al., IEEE TMI 2017).
     """
@@ -39,12 +39,12 @@ def instance_scores(prediction: np.ndarray, annotation: np.ndarray, iou: float =
     """Compare two instance label maps.
 
     Args:
-        prediction: (H, W) integer, 0 for background; numbers need not follow one another.
-        annotation: (H, W) integer, likewise.
-        iou: least intersection over union of a match, above 0 and up to 1.
+        prediction: (H, W) integer, 0 for background; object numbers may have gaps.
+        annotation: (H, W) integer, 0 for background; object numbers may have gaps.
+        iou: minimum intersection over union of a match, above 0 and at most 1.
 
     Raises:
-        InputError: maps of another shape or type, labels below 0, or a threshold out of range.
+        InputError: the maps have another shape or type, labels are negative, or the threshold is out of range.
     """
     prediction, annotation = np.asarray(prediction), np.asarray(annotation)
     for name, labels in (("prediction", prediction), ("annotation", annotation)):
@@ -79,13 +79,13 @@ def _ratio(part: float, whole: float) -> float:
 
 
 def _numbered(labels: np.ndarray) -> np.ndarray:
-    """The same objects numbered 1 to their number, background 0."""
+    """Renumber the objects from 1 without gaps, background 0."""
     values, inverse = np.unique(labels, return_inverse=True)
     return inverse.reshape(labels.shape) + (0 if values.size and values[0] == 0 else 1)
 
 
 def _overlaps(first: np.ndarray, second: np.ndarray, n: int, m: int):  # noqa: ANN202 - scipy is imported late
-    """Sparse (n, m) matrix of the pixels that each pair of objects shares, each pair once."""
+    """Sparse (n, m) matrix of the number of pixels that each pair of objects shares, each pair once."""
     from scipy.sparse import coo_array
 
     both = (first > 0) & (second > 0)
@@ -94,7 +94,7 @@ def _overlaps(first: np.ndarray, second: np.ndarray, n: int, m: int):  # noqa: A
 
 
 def _most_pairs(p: np.ndarray, a: np.ndarray, good: np.ndarray, n: int, m: int) -> int:
-    """Size of the largest one-to-one matching; above an IoU of 0.5 there is but one, below there may be several."""
+    """Size of the largest one-to-one matching; it is unique for an IoU above 0.5, but not below."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import maximum_bipartite_matching
 
@@ -107,7 +107,7 @@ def _most_pairs(p: np.ndarray, a: np.ndarray, good: np.ndarray, n: int, m: int) 
 def _aji(
     p: np.ndarray, a: np.ndarray, shared: np.ndarray, union: np.ndarray, area_p: np.ndarray, area_a: np.ndarray
 ) -> float:
-    """Each annotated object with the prediction of the highest IoU; predictions that none took add to the union."""
+    """Match each annotated object with the prediction of highest IoU; unused predictions are added to the union."""
     order = np.lexsort((shared / union, a))  # by annotated object, the best last
     best = order[np.flatnonzero(np.append(np.diff(a[order]), 1))] if len(order) else order
     unmet = np.ones(len(area_a), bool)

@@ -1,4 +1,4 @@
-"""Linear probe: what a logistic regression on frozen embeddings can tell, in folds grouped by patient."""
+"""Linear probe: logistic regression on frozen embeddings, in folds grouped by patient."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 
 class ProbePredictions(NamedTuple):
-    """Class names in order (K), and out-of-fold class probabilities (N, K), summing to 1."""
+    """Class names in order (K), and out-of-fold class probabilities (N, K), which sum to 1."""
 
     classes: np.ndarray
     probabilities: np.ndarray
@@ -30,22 +30,22 @@ def probe_predictions(
     seed: int = 0,
     strengths: Sequence[float] = STRENGTHS,
 ) -> ProbePredictions:
-    """Out-of-fold predictions of a logistic regression with balanced class weights.
+    """Compute out-of-fold predictions of a logistic regression with balanced class weights.
 
-    Folds are stratified by label and grouped, so that no group (patient, biopsy) is on both sides. Embeddings are
-    standardized on each training side alone; the inverse regularization C is chosen there by balanced accuracy in
-    grouped folds of its own.
+    Folds are stratified by label and grouped, so that no group (patient, biopsy) is in both training and test side.
+    Embeddings are standardized on each training side only. There, the inverse regularization C is selected by balanced
+    accuracy in inner grouped folds.
 
     Args:
         embeddings: (N, D).
         labels: (N,) class names.
         groups: (N,) patients or biopsies.
-        folds: outer folds; fewer where the rarest class has fewer groups.
-        seed: of the folds.
-        strengths: values of C to choose from; a single one spares the inner folds.
+        folds: number of outer folds; fewer if the rarest class has fewer groups.
+        seed: seed of the folds.
+        strengths: values of C to select from; with a single value there are no inner folds.
 
     Raises:
-        InputError: fewer than two classes, or a class that stands in one group alone.
+        InputError: there are fewer than two classes, or all samples of a class are in one group.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -64,7 +64,7 @@ def probe_predictions(
 
     probabilities = np.zeros((len(labels), len(classes)))
     for train, test in split(embeddings, labels, groups, folds):
-        # A class left with one group on the training side can not be split again: then the middle strength stands.
+        # If a class has only one group on the training side, it cannot be split again; then the middle C is used.
         splittable = len(strengths) > 1 and _fewest_groups(labels[train], groups[train]) > 1
         inner = split(embeddings[train], labels[train], groups[train], 3) if splittable else []
         choices = strengths if splittable else strengths[len(strengths) // 2 :][:1]
@@ -80,13 +80,13 @@ def fit_probe(
     splits: Sequence[tuple[np.ndarray, np.ndarray]],
     strengths: Sequence[float] = STRENGTHS,
 ) -> tuple[Pipeline, float]:
-    """Choose the inverse regularization C on inner splits, then fit to all samples.
+    """Select the inverse regularization C on inner splits, then fit to all samples.
 
     Args:
-        embeddings: (N, D), standardized within by what each fit sees.
+        embeddings: (N, D); each fit standardizes them with its own samples.
         labels: (N,).
-        splits: pairs of index arrays, fitted and scored by balanced accuracy; not used where there is a single C.
-        strengths: values of C to choose from; the strongest regularization wins a draw.
+        splits: pairs of index arrays for fitting and for scoring by balanced accuracy; not used for a single C.
+        strengths: values of C to select from, ascending; for equal scores, the strongest regularization is selected.
 
     Returns:
         Fitted scikit-learn pipeline of StandardScaler and LogisticRegression, and C.
@@ -101,17 +101,17 @@ def fit_probe(
 
 
 def balanced_accuracy(labels: Sequence[str] | np.ndarray, predictions: ProbePredictions) -> float:
-    """Mean recall over classes of the most probable class."""
+    """Mean recall over classes, with the most probable class as prediction."""
     labels = np.asarray(labels)
     chosen = predictions.classes[predictions.probabilities.argmax(1)]
     return float(np.mean([(chosen[labels == c] == c).mean() for c in predictions.classes]))
 
 
 def auc_against(labels: Sequence[str] | np.ndarray, predictions: ProbePredictions, negative: str) -> float:
-    """Area under the ROC curve of "anything but ``negative``" against ``negative``.
+    """Area under the ROC curve for all other classes against the class ``negative``.
 
     Raises:
-        InputError: if ``negative`` is no class.
+        InputError: ``negative`` is not a class.
     """
     from sklearn.metrics import roc_auc_score
 
@@ -124,7 +124,7 @@ def auc_against(labels: Sequence[str] | np.ndarray, predictions: ProbePrediction
 
 
 def _fewest_groups(labels: np.ndarray, groups: np.ndarray) -> int:
-    """In how many groups the class that stands in fewest does; 0 without labels."""
+    """Smallest number of groups that contain a class; 0 without labels."""
     return min((len(np.unique(groups[labels == c])) for c in np.unique(labels)), default=0)
 
 

@@ -6,7 +6,7 @@ from ignite.metrics import Average
 
 
 class MeanLoss(Average):
-    """Average ``loss`` of an engine's decollated outputs, each batch weighing alike."""
+    """Average ``loss`` over an engine's decollated outputs, with equal weight for each batch."""
 
     def __init__(self) -> None:
         super().__init__(output_transform=lambda output: float(output[0]["loss"]))

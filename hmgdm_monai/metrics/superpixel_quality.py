@@ -1,4 +1,4 @@
-"""How well superpixels keep to true borders: boundary recall, under-segmentation error, achievable accuracy."""
+"""Agreement of superpixels with true borders: boundary recall, under-segmentation error, achievable accuracy."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from hmgdm_monai.errors import InputError
 def boundary_recall(label_map: np.ndarray, truth: np.ndarray, tolerance_px: int = 2) -> float:
     """Share of the true borders that have a superpixel border nearby; higher is better.
 
-    A border pixel is one whose neighbor below or to the right has another label, and that neighbor too. Only recall
-    is asked for: many small superpixels score high, so compare at like numbers of them.
+    A pixel and its neighbor below or to the right are border pixels if their labels differ. This is only recall: many
+    small superpixels score high, so compare at similar numbers of superpixels.
 
     Args:
         label_map: (H, W) or (1, H, W) integer, superpixels.
-        truth: the same shape, integer, true segments (any label, background too, is a segment).
-        tolerance_px: how far away a border may be, along rows and columns, px.
+        truth: the same shape, integer, true segments (each label is a segment, including background).
+        tolerance_px: maximum distance of a nearby border along rows and columns, in px.
 
     Returns:
-        Share in [0, 1]; nan where the truth has no border.
+        Share in [0, 1]; NaN if the truth has no border.
     """
     label_map, truth = _pair(label_map, truth)
     wanted = _borders(truth)
@@ -31,15 +31,15 @@ def boundary_recall(label_map: np.ndarray, truth: np.ndarray, tolerance_px: int 
 
 
 def undersegmentation_error(label_map: np.ndarray, truth: np.ndarray) -> float:
-    """Area that superpixels bleed across true borders, as a share of the tile; lower is better.
+    """Area of superpixels that crosses true borders, as a share of the tile; lower is better.
 
-    Each superpixel P that meets a true segment S counts the smaller of its parts inside and outside it:
+    For each superpixel P that overlaps a true segment S, the smaller of its parts inside and outside S counts:
     ``sum_S sum_P min(|P and S|, |P without S|) / (H W)`` (Neubert & Protzel, Superpixel Benchmark and Comparison,
     2012).
 
     Args:
         label_map: (H, W) or (1, H, W) integer, superpixels.
-        truth: the same shape, integer, true segments (any label, background too, is a segment).
+        truth: the same shape, integer, true segments (each label is a segment, including background).
     """
     inside = _overlaps(*_pair(label_map, truth))
     outside = inside.sum(axis=1, keepdims=True) - inside
@@ -47,13 +47,13 @@ def undersegmentation_error(label_map: np.ndarray, truth: np.ndarray) -> float:
 
 
 def achievable_segmentation_accuracy(label_map: np.ndarray, truth: np.ndarray) -> float:
-    """Accuracy of the best labeling that gives each superpixel one true segment; higher is better.
+    """Accuracy of the best labeling that assigns one true segment to each superpixel; higher is better.
 
     ``sum_P max_S |P and S| / (H W)`` (Liu et al., Entropy Rate Superpixel Segmentation, CVPR 2011).
 
     Args:
         label_map: (H, W) or (1, H, W) integer, superpixels.
-        truth: the same shape, integer, true segments (any label, background too, is a segment).
+        truth: the same shape, integer, true segments (each label is a segment, including background).
     """
     inside = _overlaps(*_pair(label_map, truth))
     return float(inside.max(axis=1).sum() / inside.sum())
@@ -84,7 +84,7 @@ def _pair(label_map: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def _borders(labels: np.ndarray) -> np.ndarray:
-    """(H, W) bool, pixels that touch another label to one of four sides."""
+    """(H, W) bool, pixels of which one of the four neighbors has another label."""
     borders = np.zeros(labels.shape, bool)
     across = labels[:, 1:] != labels[:, :-1]
     borders[:, 1:] |= across
@@ -96,7 +96,7 @@ def _borders(labels: np.ndarray) -> np.ndarray:
 
 
 def _overlaps(label_map: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """(superpixels, true segments) int64, shared area of each pair, px."""
+    """(superpixels, true segments) int64, shared area of each pair in px."""
     rows, p = np.unique(label_map, return_inverse=True)
     columns, s = np.unique(truth, return_inverse=True)
     counts = np.bincount(p.ravel() * len(columns) + s.ravel(), minlength=len(rows) * len(columns))

@@ -1,4 +1,4 @@
-"""How well predicted risks and survival curves fit what happened: scikit-survival's measures over folds."""
+"""Agreement of predicted risks and survival curves with outcomes: scikit-survival's measures over folds."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ METRICS = ("harrell_c", "uno_c", "auc", "integrated_brier")
 
 @dataclass(frozen=True)
 class FoldOutcome:
-    """What a model of one fold said of its test patients, and what happened.
+    """Predictions of one fold's model for its test patients, and their outcomes.
 
     Attributes:
-        time, event, risk: (P,) of the test patients; event 1 = died, higher risk = earlier death.
-        train_time, train_event: (Q,) of the patients it was trained on: the distribution of censoring is theirs.
-        survival: (P, T) probability to outlive each of ``times``; None for a model that has no such thing.
-        times: (T,) ascending.
+        time: (P,) times of the test patients.
+        event: (P,) events of the test patients; 1 = died.
+        risk: (P,) predicted risks of the test patients; higher = earlier death.
+        train_time: (Q,) times of the training patients, for the distribution of censoring.
+        train_event: (Q,) events of the training patients, for the distribution of censoring.
+        survival: (P, T) probability to survive each of ``times``; None for a model without survival curves.
+        times: (T,) ascending; None for a model without survival curves.
     """
 
     time: np.ndarray
@@ -34,7 +37,7 @@ class FoldOutcome:
     times: np.ndarray | None = None
 
     def take(self, chosen: np.ndarray) -> FoldOutcome:
-        """Some of its test patients, repeats allowed."""
+        """Select some of its test patients, with repetitions allowed."""
         survival = None if self.survival is None else self.survival[chosen]
         return FoldOutcome(
             self.time[chosen],
@@ -48,9 +51,14 @@ class FoldOutcome:
 
 
 def harrell_c(time: np.ndarray, event: np.ndarray, risk: np.ndarray) -> tuple[float, int]:
-    """Harrell's C-index and the number of comparable pairs; (nan, 0) where no pair can be compared.
+    """Harrell's C-index and the number of comparable pairs; (nan, 0) if no pair can be compared.
 
-    A pair counts where one is known to have died before the other; ties in risk count one half.
+    A pair is comparable if one patient is known to have died before the other; ties in risk count one half.
+
+    Args:
+        time: (N,) times.
+        event: (N,) 1 = died.
+        risk: (N,) higher = earlier death.
     """
     from sksurv.exceptions import NoComparablePairException
     from sksurv.metrics import concordance_index_censored
@@ -59,7 +67,7 @@ def harrell_c(time: np.ndarray, event: np.ndarray, risk: np.ndarray) -> tuple[fl
     if not event.any():
         return float("nan"), 0
     try:
-        with np.errstate(invalid="ignore"):  # pairs that share their time alone give 0 / 0
+        with np.errstate(invalid="ignore"):  # pairs that are tied only in time give 0 / 0
             c, concordant, discordant, tied, _ = concordance_index_censored(event, time, risk)
     except NoComparablePairException:
         return float("nan"), 0
@@ -67,19 +75,20 @@ def harrell_c(time: np.ndarray, event: np.ndarray, risk: np.ndarray) -> tuple[fl
 
 
 def follow_up_horizon(train_time: np.ndarray) -> float:
-    """The time that a tenth of the training patients were followed beyond; later, weights of censoring grow wild."""
+    """Time beyond which a tenth of the training patients were followed; later, weights of censoring become unstable."""
     return float(np.quantile(train_time, 0.9, method="lower"))
 
 
 def score_fold(fold: FoldOutcome) -> dict[str, tuple[float, float]]:
-    """Measures of one fold, each with its weight among folds; nan and 0 where the fold does not allow it.
+    """Compute the measures of one fold and their weights among folds; nan and 0 if a measure is not defined.
 
     - ``harrell_c``: weight = comparable pairs.
-    - ``uno_c``: C-index weighted by the inverse probability of censoring, up to the horizon; weight as Harrell's.
-    - ``auc``: cumulative/dynamic AUC, a mean over the deciles of training death times; weight = deaths to the horizon.
-    - ``integrated_brier``: Brier score over the same span; weight = patients. Needs ``survival``.
+    - ``uno_c``: C-index weighted by the inverse probability of censoring, up to the horizon; weight = comparable pairs.
+    - ``auc``: cumulative/dynamic AUC, averaged over the deciles of training death times; weight = deaths up to the
+      horizon.
+    - ``integrated_brier``: Brier score over the same range; weight = patients. Needs ``survival``.
 
-    What happened after the horizon counts as censored there (see :func:`follow_up_horizon`).
+    Patients are censored at the horizon (see :func:`follow_up_horizon`).
     """
     from sksurv.metrics import concordance_index_ipcw, cumulative_dynamic_auc, integrated_brier_score
 
@@ -97,7 +106,7 @@ def score_fold(fold: FoldOutcome) -> dict[str, tuple[float, float]]:
     died_at = fold.train_time[(fold.train_event == 1) & (fold.train_time < tau)]
     if deaths == 0 or len(died_at) == 0:
         return scores
-    # A case at the first time and a control after the last are needed.
+    # There must be a case at the first time and a control after the last.
     first_death, last = test["time"][test["event"]].min(), test["time"].max()
     times = np.unique(np.quantile(died_at, np.arange(1, 10) / 10))
     times = times[(times >= first_death) & (times < last)]
@@ -115,16 +124,22 @@ def score_fold(fold: FoldOutcome) -> dict[str, tuple[float, float]]:
 def score_folds(
     folds: Sequence[FoldOutcome], num_bootstrap: int = 500, seed: int = 0, confidence: float = 0.95
 ) -> dict[str, Any]:
-    """Measures over all folds, with bootstrap intervals over patients.
+    """Compute the measures over all folds, with bootstrap intervals over patients.
 
-    Risks of different folds come from different models and are not on one scale, so no pair of patients is compared
+    Risks of different folds come from different models and have different scales, so patients are never compared
     across folds: each measure is the mean over folds, weighted as in :func:`score_fold`. For Harrell's C this is the
     share of concordant pairs among all comparable pairs within folds. The interval is the percentile interval over
-    resamples of the test patients within their folds; models stay as they are, so it tells nothing of what another
-    training would give.
+    resamples of the test patients within their folds. Models are not trained again, so it does not include the
+    variation between trainings.
+
+    Args:
+        folds: predictions and outcomes of the folds.
+        num_bootstrap: number of resamples.
+        seed: seed of the resamples.
+        confidence: level of the interval.
 
     Returns:
-        For each measure ``value``, ``low``, ``high`` (None where it is not defined), ``mean`` and ``sd`` over folds
+        For each measure ``value``, ``low``, ``high`` (None if not defined), ``mean`` and ``sd`` over folds
         (unweighted) and ``folds``.
     """
     by_fold = [score_fold(fold) for fold in folds]
@@ -159,12 +174,12 @@ class _Collected(Metric):
     required_output_keys = ("pred", "label")
 
     def reset(self) -> None:
-        """Forget what was collected."""
+        """Reset to no patients."""
         self._output: list[Tensor] = []
         self._label: list[Tensor] = []
 
     def update(self, output: tuple[Tensor, Tensor]) -> None:
-        """Take in a batch."""
+        """Add a batch."""
         self._output.append(output[0].detach())
         self._label.append(output[1].detach())
 
@@ -175,7 +190,7 @@ class _Collected(Metric):
 
 
 class EpochLoss(_Collected):
-    """A survival loss over all patients at once: batch by batch, Cox's risk sets would be those of the batches."""
+    """A survival loss over all patients at once; with batches, Cox's risk sets would be those of the batches."""
 
     def __init__(self, loss: Any) -> None:
         self.loss = loss
@@ -191,7 +206,7 @@ class ConcordanceIndex(_Collected):
     """Harrell's C-index over all patients of an epoch.
 
     Args:
-        loss: whose ``risk`` turns outputs into risks.
+        loss: loss whose method ``risk`` converts outputs to risks.
     """
 
     def __init__(self, loss: Any) -> None:
@@ -199,13 +214,13 @@ class ConcordanceIndex(_Collected):
         super().__init__()
 
     def compute(self) -> float:
-        """C-index since the reset; nan where no pair can be compared."""
+        """C-index since the reset; nan if no pair can be compared."""
         output, time, event = self.gather()
         return harrell_c(*(part.double().cpu().numpy() for part in (time, event, self.loss.risk(output))))[0]
 
 
 def _outcomes(event: np.ndarray, time: np.ndarray) -> np.ndarray:
-    """Outcomes as scikit-survival takes them."""
+    """Convert outcomes to scikit-survival's format."""
     from sksurv.util import Surv
 
     return Surv.from_arrays(np.asarray(event).astype(bool), np.asarray(time, float))

@@ -1,1 +1,1 @@
-"""Entity autoencoder, graph encoder, graph denoiser and readouts."""
+"""Networks: graph and tile encoders, their layers, pretraining methods, classifiers and aggregators."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from monai.bundle import ConfigWorkflow
 
 from hmgdm_monai.errors import input_error_in
 from hmgdm_monai.saving.bundle_files import bundle_file
+from hmgdm_monai.tasks.run_lock import let_go
 
 ConfigFiles = str | Path | Sequence[str | Path]
 
@@ -21,7 +24,8 @@ def run_bundle(
 ) -> Path:
     """Run a config of the bundle.
 
-    A config may change the number of PyTorch threads and ``sys.excepthook``; both are restored at the end.
+    A config may change the number of PyTorch threads, ``sys.excepthook`` and what SIGTERM does; they are restored at
+    the end. The run folder is unlocked.
 
     Args:
         config_file: one or several configs, later ones override earlier ones; each is a path, or a file name in the
@@ -43,7 +47,7 @@ def run_bundle(
     meta_file = bundle_file("configs/metadata.json", root)
     names = [config_file] if isinstance(config_file, str | Path) else config_file
     files = [str(name if Path(name).is_file() else bundle_file(f"configs/{name}", root)) for name in names]
-    hook, threads = sys.excepthook, torch.get_num_threads()
+    hook, threads, terminated = sys.excepthook, torch.get_num_threads(), signal.getsignal(signal.SIGTERM)
     try:
         workflow = ConfigWorkflow(
             workflow_type="train",
@@ -62,7 +66,10 @@ def run_bundle(
             raise
         raise found from None  # without the config parser's error, which would hide the message
     finally:
+        let_go(output_dir)
         sys.excepthook = hook
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, terminated)
         torch.set_num_threads(threads)
     return Path(output_dir)
 

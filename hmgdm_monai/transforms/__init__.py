@@ -1,1 +1,1 @@
-"""MONAI transforms: array version first, thin dictionary wrapper after it."""
+"""MONAI transforms: each has an array version and a thin dictionary wrapper."""

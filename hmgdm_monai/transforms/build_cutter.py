@@ -1,4 +1,4 @@
-"""Whatever cuts tiles into entities, from the settings of a config."""
+"""Build the cutter that divides tiles into entities, from the settings of a config."""
 
 from __future__ import annotations
 
@@ -20,19 +20,23 @@ def build_cutter(
     cell_neighbors: int = 5,
     max_edge_um: float | None = 50.0,
 ) -> EntityCutter | None:
-    """What cuts tiles into entities of a kind; None for "graphs", which come without tiles.
+    """Build the cutter for a kind of entities; None for "graphs", which are read without tiles.
 
     Args:
         entity_kind: "superpixels", "squares", "cells" or "graphs".
-        n_segments: of superpixels and squares: about how many are wanted.
-        compactness: of superpixels.
-        merge_threshold: of superpixels.
-        cell_edges: of cells: "delaunay" or "knn".
-        cell_neighbors: of cells, for "knn".
-        max_edge_um: of cells, um; None for no limit.
+        n_segments: superpixels and squares: approximate number of entities.
+        compactness: superpixels: weight of spatial distance against color distance.
+        merge_threshold: superpixels: merge neighbors closer in mean color than this; None merges none.
+        cell_edges: cells: "delaunay" or "knn".
+        cell_neighbors: cells: number of neighbors for "knn".
+        max_edge_um: cells: maximum length of an edge in um; None for no limit.
 
     Raises:
-        InputError: no such kind, or a setting of cells out of its range.
+        InputError: the kind does not exist, or a setting of cells is out of range.
+
+    Example:
+        >>> build_cutter("squares", n_segments=16).kind
+        'squares'
     """
     if entity_kind == "superpixels":
         return Superpixels(n_segments, compactness, merge_threshold=merge_threshold)

@@ -1,4 +1,4 @@
-"""Whatever cuts tiles into regions, from the settings of a config."""
+"""Build the prior that divides tiles into regions, from the settings of a config."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ def build_prior(
     cell_labels: Literal["instances", "classes"] = "instances",
     max_superpixels: int = 80,
 ) -> RegionPrior:
-    """What cuts tiles into the regions of the dense task.
+    """Build the prior that divides tiles into the regions of the dense task.
 
     Args:
-        name: "nuclei" (found by hematoxylin), "superpixels" (of the entity graph) or "imported" (the manifest's column
-            cells).
-        cell_classes: of "imported": names of cell types, a region each; None makes one region of all cells.
-        cell_labels: of "imported": what the numbers of label maps say, "instances" or "classes".
-        max_superpixels: of "superpixels": regions, above the largest number of superpixels of a tile.
+        name: "nuclei" (detected by hematoxylin), "superpixels" (of the entity graph) or "imported" (from the column
+            `cells` of the manifest).
+        cell_classes: "imported": names of cell types, one region each; None makes one region of all cells.
+        cell_labels: "imported": meaning of the numbers in label maps, "instances" or "classes".
+        max_superpixels: "superpixels": number of regions, at least the largest number of superpixels of a tile.
 
     Raises:
-        InputError: there is no such prior.
+        InputError: the prior does not exist.
 
     Example:
         >>> build_prior("nuclei").names

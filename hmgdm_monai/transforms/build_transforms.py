@@ -1,4 +1,4 @@
-"""Transforms from a description in a model file, which is data: nothing but known transforms may be built from it."""
+"""Build transforms from the config in a model file. The file is untrusted data, so only known transforms are built."""
 
 from __future__ import annotations
 
@@ -19,15 +19,18 @@ _OURS = "hmgdm_monai.transforms."
 def build_transforms(config: Mapping[str, Any]) -> Compose:
     """Build transforms from their config.
 
-    A config of MONAI's form (``_target_`` and arguments) with plain values: no expressions and no references. Targets
-    are transforms of this package and of MONAI. Others must lie in a package that the environment variable
-    ``HMGDM_TRUSTED_PACKAGES`` names (separated by commas): building one runs its code.
+    The config has MONAI's form (``_target_`` and arguments) with plain values: no expressions and no references.
+    Targets are transforms of this package and of MONAI. Other targets must be in a package listed in the environment
+    variable ``HMGDM_TRUSTED_PACKAGES`` (separated by commas), because building them runs their code.
 
     Args:
-        config: of a ``Compose``, as a run saves it.
+        config: config of a ``Compose``, as a run saves it.
+
+    Returns:
+        The transforms.
 
     Raises:
-        InputError: a target that is not known, not trusted, or does not take its arguments.
+        InputError: a target is unknown or not trusted, or does not accept its arguments.
 
     Example:
         >>> step = {"_target_": "hmgdm_monai.transforms.stain.NormalizeStaind", "keys": "image"}
@@ -56,31 +59,31 @@ def _build(value: Any) -> Any:
 
 
 def _located(target: str) -> Any:
-    """The class or function that a target names.
+    """Find the class or function of a target.
 
     Raises:
-        InputError: there is none, or it is not trusted.
+        InputError: it does not exist, or it is not trusted.
     """
     module, _, name = target.rpartition(".")
     if module in ("", "monai.transforms"):
         found = getattr(monai.transforms, name, None)
         if isinstance(found, type) and issubclass(found, monai.transforms.Transform):
-            # Readers and writers of files take the name of any class or function, and call it.
+            # Readers and writers of files accept the name of any class or function, and call it.
             if found.__module__.startswith("monai.transforms.io"):
-                raise InputError(f"tile transforms: {target} reads or writes files; a model file may not ask for that")
+                raise InputError(f"tile transforms: {target} reads or writes files; a model file must not do that")
             return found
         raise InputError(f"tile transforms: monai.transforms has no transform {name!r}")
     trusted = [package.strip() for package in os.environ.get(TRUSTED_VARIABLE, "").split(",") if package.strip()]
     if not target.startswith(_OURS) and target.split(".")[0] not in trusted:
         raise InputError(
-            f"tile transforms: {target} is none of MONAI's or ours; if you trust its package, set the environment "
+            f"tile transforms: {target} is neither MONAI's nor ours; if you trust its package, set the environment "
             f"variable {TRUSTED_VARIABLE}={target.split('.')[0]}"
         )
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise InputError(f"tile transforms: {target} cannot be found ({error}); install its package") from error
-    # A module also has what it imports from elsewhere.
+    # A module also has the names that it imports from elsewhere.
     if target.startswith(_OURS) and getattr(found, "__module__", "") != module:
         raise InputError(f"tile transforms: {target} is no transform of ours; give a run's model.pt")
     return found

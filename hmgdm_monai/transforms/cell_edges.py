@@ -1,4 +1,4 @@
-"""Which cells of a tile are neighbors: by Delaunay's triangles, or the nearest few, within a distance."""
+"""Find neighboring cells of a tile, by Delaunay triangulation or nearest neighbors within a maximum distance."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ def cell_edges(
 ) -> np.ndarray:
     """Undirected edges between points.
 
-    The result does not depend on the order of the points: they are sorted by place first, which settles ties (points
-    on a grid have more than one triangulation).
+    The result does not depend on the order of the points: they are first sorted by position, which resolves ties
+    (points on a grid have more than one triangulation).
 
     Args:
-        points_um: (V, 2) x and y, um.
-        how: "delaunay" joins the corners of each triangle of the Delaunay triangulation; points on one line are joined
-            to the next along it. "knn" joins each point to its nearest others; an edge stands where it is wanted from
-            either end.
-        neighbors: how many others, for "knn".
+        points_um: (V, 2) (x, y) in um.
+        how: "delaunay" connects the corners of each triangle of the Delaunay triangulation; points on one line are
+            connected to the next along it. "knn" connects each point to its nearest neighbors; an edge exists if
+            either end selects the other.
+        neighbors: number of neighbors for "knn".
         max_um: longer edges are dropped; None drops none.
 
     Returns:
@@ -42,12 +42,12 @@ def cell_edges(
 
 
 def _delaunay(points: np.ndarray) -> np.ndarray:
-    """Pairs (2, P), some of them twice."""
+    """Pairs (2, P); some occur twice."""
     from scipy.spatial import Delaunay, QhullError
 
     try:
         found = Delaunay(points) if len(points) > 2 else None
-    except QhullError:  # all on one line
+    except QhullError:  # all points are on one line
         found = None
     if found is None:
         along = np.linalg.svd(points - points.mean(0), full_matrices=False)[2][0]
@@ -55,5 +55,5 @@ def _delaunay(points: np.ndarray) -> np.ndarray:
         return np.stack([order[:-1], order[1:]])
     corners = found.simplices.T
     sides = [corners[[i, j]] for i, j in ((0, 1), (1, 2), (2, 0))]
-    same = found.coplanar[:, [0, 2]].T  # points that lie where another does are in no triangle
+    same = found.coplanar[:, [0, 2]].T  # points at the position of another point are in no triangle
     return np.concatenate([*sides, same], axis=1).astype(np.int64)

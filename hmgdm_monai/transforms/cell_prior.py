@@ -1,4 +1,4 @@
-"""Regions of a tile that the dense pretext task pools over: cells and tissue, imported cell types, or superpixels."""
+"""Region maps for the dense pretext task: cells and tissue, imported cell types, or superpixels."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from hmgdm_monai.transforms.superpixels import image_as_hwc, one_key_each
 MOST_REGIONS = NO_REGION
 BACKGROUND, OTHER_TISSUE, FIRST_CELL = 0, 1, 2
 TISSUE_NAMES = ("background", "other tissue")
-PRIOR_FORMAT = 1  # raised when the same settings come to mean other regions: stored maps are then computed anew
+PRIOR_FORMAT = 1  # increase it when the same settings give other regions: stored maps are then computed again
 
 
 class RegionPrior(Protocol):
-    """Cuts tiles into regions.
+    """Interface of a prior, which divides tiles into regions.
 
     Attributes:
-        names: of the R regions, in the order of their values.
+        names: names of the R regions, in the order of their values.
     """
 
     names: tuple[str, ...]
 
     def settings(self, rows: Sequence[ManifestRow] = ()) -> dict[str, Any]:
-        """All that shapes the regions of these images, as values that JSON knows."""
+        """All settings that influence the regions of these images, as JSON values."""
         ...
 
     def notes(self, row: ManifestRow) -> tuple[str, ...]:
-        """What of an image's files was not taken, one line each."""
+        """One line for each kind of skipped object in an image's files."""
         ...
 
     def __call__(
@@ -56,22 +56,22 @@ class RegionPrior(Protocol):
 
         Args:
             image: (3, S, S) uint8.
-            superpixels: (1, S, S) integer, its superpixels.
-            mpp: its microns per pixel.
-            row: its image in the manifest.
-            location_px: its upper left corner, x and y in level-0 pixels.
+            superpixels: (1, S, S) integer, superpixels of the tile; None if the prior does not need them.
+            mpp: microns per pixel of the tile; None if unknown.
+            row: row of its image in the manifest; None if the prior does not need it.
+            location_px: upper left corner of the tile, (x, y) in level-0 pixels; None if the prior does not need it.
 
         Returns:
-            (1, S, S) uint8 of the image's type of container: 0 to R - 1, or 255 where a pixel belongs to no region.
+            (1, S, S) uint8 in the container type of the image: 0 to R - 1, or 255 for pixels that belong to no region.
 
         Raises:
-            InputError: what the prior needs is missing or of no use.
+            InputError: an input that the prior needs is missing or not usable.
         """
         ...
 
 
 class NucleusPrior(Transform):
-    """Background (unstained glass), other tissue, and cell: the nuclei that hematoxylin shows.
+    """Divide a tile into background (unstained glass), other tissue, and cell: nuclei detected by hematoxylin.
 
     Args:
         **settings: arguments of :class:`~hmgdm_monai.transforms.nuclei.SegmentNuclei`.
@@ -88,7 +88,7 @@ class NucleusPrior(Transform):
         return {"prior": "nuclei", "format": PRIOR_FORMAT, **self.segment.settings()}
 
     def notes(self, row: ManifestRow) -> tuple[str, ...]:
-        """None."""
+        """Always empty."""
         return ()
 
     def __call__(
@@ -112,9 +112,9 @@ class NucleusPriord(MapTransform):
 
     Args:
         keys: keys of the tiles, (3, H, W) uint8.
-        mpp: microns per pixel of the tiles, or the key under which the dictionary holds it.
-        regions_keys: key under which each region map is put, one for each of ``keys``.
-        allow_missing_keys: pass over keys that are not there.
+        mpp: microns per pixel of the tiles, or the key of this value in the dictionary.
+        regions_keys: output key of each region map, one for each of ``keys``.
+        allow_missing_keys: skip missing keys instead of raising.
         **settings: arguments of :class:`NucleusPrior`.
     """
 
@@ -134,7 +134,7 @@ class NucleusPriord(MapTransform):
         self.prior = NucleusPrior(**settings)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """A copy of the dictionary with the regions of each tile added."""
+        """Return a copy of the dictionary with the region map of each tile added."""
         d = dict(data)
         mpp = mpp_of(d, self.mpp)
         for key, regions_key in self.key_iterator(d, self.regions_keys):
@@ -143,15 +143,15 @@ class NucleusPriord(MapTransform):
 
 
 class SuperpixelPrior(Transform):
-    """The superpixels of the entity graph, each a region under its own number.
+    """Use the superpixels of the entity graph as regions, each with its own number.
 
-    Superpixels are numbered tile by tile, so their regions can be matched between views of one tile, not between tiles.
+    Superpixels are numbered within a tile, so regions can be matched between views of one tile, but not between tiles.
 
     Args:
-        max_regions: R, above the largest number that comes up; up to 255.
+        max_regions: number of regions R, above the largest superpixel number; at most 255.
 
     Raises:
-        ValueError: out of range.
+        ValueError: ``max_regions`` is out of range.
     """
 
     backend = [TransformBackends.NUMPY]
@@ -166,7 +166,7 @@ class SuperpixelPrior(Transform):
         return {"prior": "superpixels", "format": PRIOR_FORMAT, "max_regions": len(self.names)}
 
     def notes(self, row: ManifestRow) -> tuple[str, ...]:
-        """None."""
+        """Always empty."""
         return ()
 
     def __call__(
@@ -194,15 +194,18 @@ class SuperpixelPrior(Transform):
 
 
 class ImportedPrior(Transform):
-    """Background and other tissue, and the cells that another program has found (HoVer-Net, CellViT, StarDist ...).
+    """Background, other tissue, and the cells that another program has detected (HoVer-Net, CellViT, StarDist ...).
 
-    The files are those of the manifest's `cells` column, see
-    :func:`~hmgdm_monai.data.tiles.cell_maps.open_cell_map`. Cells of a class that is
-    not listed belong to no region, rather than to other tissue.
+    The files are those of the manifest's column `cells`, see
+    :func:`~hmgdm_monai.data.tiles.cell_maps.open_cell_map`. Cells of a class that is not listed belong to no region,
+    and not to other tissue.
 
     Args:
         classes: names of cell types, which become regions 2, 3, ... in this order; None makes all cells region 2.
-        labels: what the numbers of PNG and NPY label maps say, "instances" or "classes".
+        labels: meaning of the numbers in PNG and NPY label maps, "instances" or "classes".
+
+    Raises:
+        ValueError: a class is listed twice, there are too many or none, or ``labels`` is unknown.
     """
 
     backend = [TransformBackends.NUMPY]
@@ -222,7 +225,7 @@ class ImportedPrior(Transform):
         self._opened: tuple[ManifestRow, CellMap, Slide] | None = None
 
     def settings(self, rows: Sequence[ManifestRow] = ()) -> dict[str, Any]:
-        """See :class:`RegionPrior`; a file counts by its name, size and time of change."""
+        """See :class:`RegionPrior`; files are identified by name, size and modification time."""
         return {
             "prior": "imported",
             "format": PRIOR_FORMAT,
@@ -235,7 +238,7 @@ class ImportedPrior(Transform):
         """See :class:`RegionPrior`.
 
         Raises:
-            CellMapError: the image has no file of cells, or one that cannot be used.
+            CellMapError: the image has no cell file, or the file cannot be used.
         """
         return self._open(row)[0].notes
 
@@ -250,7 +253,7 @@ class ImportedPrior(Transform):
         """See :class:`RegionPrior`; needs `mpp`, `row` and `location_px`.
 
         Raises:
-            CellMapError: the image has no file of cells, or one that cannot be used.
+            CellMapError: the image has no cell file, or the file cannot be used.
         """
         if row is None or location_px is None or mpp is None:
             raise InputError("imported prior: a tile needs its manifest row, location and microns per pixel")
@@ -269,10 +272,10 @@ class ImportedPrior(Transform):
         return {**self.__dict__, "_opened": None}
 
     def _open(self, row: ManifestRow) -> tuple[CellMap, Slide]:
-        """The cells of an image, and the image, closed; those of the last one are kept: tiles come image by image."""
+        """The cells of an image and the image, closed; the last one is cached, because tiles come image by image."""
         if self._opened is None or self._opened[0] != row:
             if row.cells is None:
-                raise CellMapError(f"{row.image}: the manifest names no cells for it; fill in its cells column")
+                raise CellMapError(f"{row.image}: the manifest gives no cells for it; fill in its cells column")
             try:
                 slide = open_slide(row.image, mpp=row.mpp)
             except InputError as error:
@@ -283,12 +286,12 @@ class ImportedPrior(Transform):
 
 
 def _tissue(pixels: np.ndarray, mpp: float) -> np.ndarray:
-    """(H, W) uint8 of background and other tissue."""
+    """(H, W) uint8, background or other tissue."""
     return np.where(glass_mask(pixels, mpp), BACKGROUND, OTHER_TISSUE).astype(np.uint8)
 
 
 def _identity(row: ManifestRow) -> list[Any]:
-    """What tells a file of cells from another one in its place."""
+    """Values that identify a version of a cell file."""
     if row.cells is None:
         return [row.id, None]
     try:

@@ -1,4 +1,4 @@
-"""Cells as entities: nuclei that hematoxylin shows, or outlines of another program."""
+"""Cells as entities: nuclei detected by hematoxylin, or outlines from another program."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from hmgdm_monai.transforms.superpixels import image_as_hwc
 
 
 class Cells(Transform):
-    """Take the cells of a tile as its entities, and nothing of what lies between them.
+    """Use the cells of a tile as its entities; the space between them belongs to no entity.
 
-    Cells are those of the outlines that are given with a tile; without any, the nuclei of
-    :class:`~hmgdm_monai.transforms.nuclei.SegmentNuclei`. A cell that the border cuts keeps its visible part. Each cell
-    is one connected piece: of one that comes in several the largest is kept.
+    Cells are the outlines given with a tile, or, without outlines, the nuclei of
+    :class:`~hmgdm_monai.transforms.nuclei.SegmentNuclei`. Of a cell that crosses the border, the visible part is kept.
+    Each cell is one connected piece; of a cell in several pieces, the largest piece is kept.
 
     Args:
         edges: "delaunay" or "knn"; see :func:`~hmgdm_monai.transforms.cell_edges.cell_edges`.
-        neighbors: of each cell, for "knn".
-        max_edge_um: longest edge, between the centers of two cells; None for no limit.
+        neighbors: number of neighbors of each cell, for "knn".
+        max_edge_um: maximum length of an edge between the centers of two cells; None for no limit.
         **nuclei: arguments of :class:`~hmgdm_monai.transforms.nuclei.SegmentNuclei`.
 
     Raises:
-        InputError: a setting out of its range.
+        InputError: a setting is out of range.
     """
 
     backend = [TransformBackends.NUMPY]
@@ -72,13 +72,13 @@ class Cells(Transform):
         """See :class:`~hmgdm_monai.transforms.entity_cutter.EntityCutter`.
 
         Raises:
-            NoEntitiesError: no cell in sight.
-            InputError: the scale is unknown, or too coarse for nuclei to be found; outlines of another size.
+            NoEntitiesError: the tile shows no cell.
+            InputError: the scale is unknown or too coarse for detecting nuclei, or the outlines have another size.
         """
         pixels = image_as_hwc(image)
         if mpp is None or not (math.isfinite(mpp) and mpp > 0):
             raise InputError(
-                "cells are measured in um, and this tile does not tell its microns per pixel; fill in the manifest's "
+                "cells are measured in um, but the microns per pixel of this tile are unknown; fill in the manifest's "
                 "column mpp"
             )
         if outlines is None:
@@ -98,14 +98,14 @@ class Cells(Transform):
 
 
 def one_piece_each(instances: np.ndarray) -> np.ndarray:
-    """Instances (H, W), numbers above 0, as (H, W) int32 labels 0 to V - 1 in the order of their first pixels, else -1.
+    """Relabel instances (H, W), numbers above 0, to int32 labels 0 to V - 1 in the order of first pixels, else -1.
 
-    Of an instance in several pieces, joined by sides of pixels, the largest is kept; of equal ones the first.
+    Of an instance in several 4-connected pieces, the largest is kept; of equal ones the first.
     """
     from skimage.measure import label
 
     numbers = np.unique(np.maximum(instances, 0), return_inverse=True)[1].reshape(instances.shape)
-    if instances.min() > 0:  # cells everywhere: the lowest number is one, too
+    if instances.min() > 0:  # no background: the lowest number is a cell too
         numbers = numbers + 1
     pieces = label(numbers, background=0, connectivity=1)
     count = int(pieces.max())

@@ -1,4 +1,4 @@
-"""Random changes of a stained image's color and sharpness, on a batch at once."""
+"""Random changes of color and sharpness of stained images, for a whole batch at once."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-NUM_DRAWS = 10  # numbers in [0, 1) that one image takes
+NUM_DRAWS = 10  # random numbers in [0, 1) per image
 
 
 class ColorJitter:
-    """Stain, contrast, brightness and blur of H&E images, from numbers drawn elsewhere.
+    """Change stain, contrast, brightness and blur of H&E images, from random numbers drawn by the caller.
 
-    In this order, u being uniform in [-1, 1]:
+    The steps, in this order, with u uniform in [-1, 1]:
 
     - stain: optical density is split into hematoxylin, eosin and a third stain (scikit-image's matrix, of Ruifrok
       and Johnston); each becomes c (1 + ``stain_scale`` u) + ``stain_shift`` u' (Tellez et al., IEEE TMI 2018). All of
@@ -24,7 +24,7 @@ class ColorJitter:
     - blur: with ``blur_probability``, a Gaussian of a standard deviation uniform in ``blur_sigma_px``, with mirrored
       borders.
 
-    Values are cut to [0, 1] after stain, and at the end. A strength of 0 leaves its step out.
+    Values are clipped to [0, 1] after stain and at the end. A step with strength 0 is skipped.
 
     Args:
         stain_scale: strength of the multiplicative change of each stain, in [0, 1).
@@ -32,10 +32,10 @@ class ColorJitter:
         brightness: strength, in [0, 1).
         contrast: strength, in [0, 1).
         blur_probability: share of images that are blurred.
-        blur_sigma_px: least and largest standard deviation, px of the view.
+        blur_sigma_px: minimum and maximum standard deviation, in px of the view.
 
     Raises:
-        ValueError: a setting out of its range.
+        ValueError: a setting is out of range.
     """
 
     def __init__(
@@ -64,11 +64,11 @@ class ColorJitter:
 
     @property
     def least_size_px(self) -> int:
-        """Smallest side of an image that can be blurred: its mirrored border must be there."""
+        """Minimum side of an image that can be blurred: the mirrored border must fit into it."""
         return 1 if self.blur_probability == 0 else self._radius_px + 1
 
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Jitter N images, each by its own draws.
+        """Jitter N images, each with its own random numbers.
 
         Args:
             images: (N, 3, H, W) float, 0 to 255.
@@ -114,13 +114,13 @@ class ColorJitter:
         offsets = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
         kernels = torch.softmax(-0.5 * (offsets / sigma_px.unsqueeze(-1)) ** 2, -1)  # (N, 2 r + 1), each sums to 1
         kernels = kernels.repeat_interleave(3, 0).view(-1, 1, 1, 2 * radius + 1)
-        # Every channel of every image is a group: all are blurred at once, each by its own kernel.
+        # Each channel of each image is one group: all are blurred in one call, each with its own kernel.
         padded = F.pad(images, (radius,) * 4, mode="reflect").flatten(0, 1).unsqueeze(0)
         rows = F.conv2d(padded, kernels, groups=len(kernels))
         return F.conv2d(rows, kernels.transpose(2, 3), groups=len(kernels)).view_as(images)
 
 
 def _stain_matrices() -> tuple[Tensor, Tensor]:
-    from skimage.color import hed_from_rgb, rgb_from_hed  # takes a while to import
+    from skimage.color import hed_from_rgb, rgb_from_hed  # slow to import
 
     return torch.from_numpy(rgb_from_hed.copy()).float(), torch.from_numpy(hed_from_rgb.copy()).float()

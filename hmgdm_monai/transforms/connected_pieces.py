@@ -1,4 +1,4 @@
-"""Make superpixels whole: find the connected pieces of a label map and give the small ones to a neighbor (numba)."""
+"""Enforce connectivity of superpixels: find connected pieces and merge small ones into a neighbor (numba)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numba import njit
 
 @njit(cache=True, nogil=True)
 def _root(parent, i):
-    """Root of a piece, halving the path on the way (union-find)."""
+    """Root of a piece; halves the path on the way (union-find)."""
     while parent[i] != i:
         parent[i] = parent[parent[i]]
         i = parent[i]
@@ -26,7 +26,7 @@ def _unite(parent, i, j):
 
 @njit(cache=True, nogil=True)
 def _names(parent):
-    """Number the roots 0, 1, ... in order; gives the number of each piece's root and how many there are."""
+    """Number the roots 0, 1, ... in order; return the number of each piece's root and the number of roots."""
     names = np.empty(len(parent), np.int32)
     count = 0
     for i in range(len(parent)):
@@ -35,13 +35,13 @@ def _names(parent):
             names[i] = count
             count += 1
         else:
-            names[i] = names[root]  # a root is the first of its pieces
+            names[i] = names[root]  # the root is the first of its pieces
     return names, count
 
 
 @njit(cache=True, nogil=True)
 def pieces_of(labels):
-    """4-connected pieces of equal label: (H, W) int32 numbered by first pixel, and the size of each, px."""
+    """4-connected pieces of equal label: (H, W) int32 numbered by first pixel, and the size of each piece in px."""
     height, width = labels.shape
     pieces = np.empty((height, width), np.int32)
     parent = np.empty(height * width, np.int32)
@@ -53,7 +53,7 @@ def pieces_of(labels):
             as_above = y > 0 and labels[y - 1, x] == label
             if as_left:
                 piece = pieces[y, x - 1]
-                # Above and to the left are one piece already where the pixel between them is of the same label.
+                # Above and left are already one piece if the pixel between them has the same label.
                 if as_above and labels[y - 1, x - 1] != label:
                     _unite(parent, piece, pieces[y - 1, x])
             elif as_above:
@@ -77,14 +77,14 @@ def pieces_of(labels):
 def connect(planes, labels, min_size):
     """Make every label one 4-connected piece of at least ``min_size`` px (or the whole tile), 0 to V - 1.
 
-    Small pieces join a neighbor, smallest first, each the one nearest to it in mean color.
+    Small pieces are merged into a neighbor, smallest first, each into the neighbor with the nearest mean color.
     """
     height, width = labels.shape
     pieces, sizes = pieces_of(labels)
     n = len(sizes)
     small = sizes < min_size
-    # The border of each small piece is a linked list with one entry for each pixel that touches it, naming that
-    # pixel's piece; lists are joined as pieces are.
+    # The border of each small piece is a linked list of the adjacent pixels' pieces, one entry per adjacent pixel;
+    # when pieces are merged, their lists are joined.
     room = 4 * sizes[small].sum()
     touching, following = np.empty(room, np.int32), np.empty(room, np.int32)
     head, tail = np.full(n, -1, np.int32), np.full(n, -1, np.int32)
@@ -131,7 +131,7 @@ def connect(planes, labels, min_size):
                 if distance < least:
                     best, least = other, distance
             entry = following[entry]
-        if best < 0:  # the whole tile
+        if best < 0:  # the piece is the whole tile
             continue
         winner, loser = min(root, best), max(root, best)
         parent[loser] = winner

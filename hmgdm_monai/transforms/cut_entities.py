@@ -1,4 +1,4 @@
-"""Cut the tiles of a dictionary into entities."""
+"""Divide the tiles of a dictionary into entities."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from hmgdm_monai.transforms.entity_cutter import EntityCutter
 
 
 class CutEntitiesd(MapTransform):
-    """Cut a tile into entities and find out which of them are joined.
+    """Divide a tile into entities and find the edges between them.
 
-    Reads ``mpp`` (microns per pixel, None where unknown) and ``outlines`` ((S, S), cells of another program) of the
-    dictionary where they are there. Adds ``label_map`` (1, S, S) and ``edge_index`` (2, E); see
+    Reads ``mpp`` (microns per pixel, None if unknown) and ``outlines`` ((S, S), cells of another program) from the
+    dictionary if they exist. Adds ``label_map`` (1, S, S) and ``edge_index`` (2, E); see
     :class:`~hmgdm_monai.transforms.entity_cutter.CutTile`.
 
     Args:
-        keys: key of the tile, (3, S, S) uint8; one.
-        cutter: superpixels, squares or cells.
-        allow_missing_keys: pass over a tile that is not there.
+        keys: key of the tile, (3, S, S) uint8; one key.
+        cutter: cutter for superpixels, squares or cells.
+        allow_missing_keys: skip a missing tile instead of raising.
     """
 
     backend = [TransformBackends.NUMPY]
@@ -33,14 +33,14 @@ class CutEntitiesd(MapTransform):
 
     @property
     def reads_cells(self) -> bool:
-        """Whether outlines of cells are read."""
+        """Whether the cutter reads cell outlines."""
         return self.cutter.reads_cells
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """A copy of the dictionary with ``label_map`` and ``edge_index``.
+        """Return a copy of the dictionary with ``label_map`` and ``edge_index``.
 
         Raises:
-            NoEntitiesError: the tile shows none.
+            NoEntitiesError: the tile shows no entity.
         """
         d = dict(data)
         for key in self.key_iterator(d):

@@ -1,4 +1,4 @@
-"""A tile as another laboratory, scanner or archive might have left it: stain, focus, compression."""
+"""Degrade a tile as another laboratory, scanner or archive could have done: stain, focus, compression."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ from hmgdm_monai.transforms.color_jitter import NUM_DRAWS, ColorJitter
 
 
 class RandDegrade(Randomizable, Transform):
-    """Change stain, blur and compress a tile at random, each within limits; where things lie stays as it is.
+    """Randomly change the stain of a tile, blur it and compress it, within limits; its geometry does not change.
 
-    Stain and blur are :class:`~hmgdm_monai.transforms.color_jitter.ColorJitter`'s; then, with ``jpeg_probability``,
-    the tile is compressed and opened again. Seeded as MONAI's random transforms are (``set_random_state``).
+    Stain and blur are those of :class:`~hmgdm_monai.transforms.color_jitter.ColorJitter`; then, with
+    ``jpeg_probability``, the tile is compressed and decoded. Seeded like MONAI's random transforms
+    (``set_random_state``).
 
     Args:
         stain_scale: strength of the multiplicative change of each stain, in [0, 1).
         blur_probability: share of tiles that are blurred.
-        blur_sigma_px: least and largest standard deviation of the Gaussian, px of the tile.
+        blur_sigma_px: minimum and maximum standard deviation of the Gaussian, in px of the tile.
         jpeg_probability: share of tiles that are compressed.
-        jpeg_quality: least and largest quality, 1 to 95.
+        jpeg_quality: minimum and maximum quality, 1 to 95.
 
     Raises:
-        InputError: a setting out of its range.
+        InputError: a setting is out of range.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class RandDegrade(Randomizable, Transform):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The arguments, as values that JSON knows."""
+        """The arguments, as JSON values."""
         return {
             "stain_scale": self.jitter.stain_scale,
             "blur_probability": self.jitter.blur_probability,
@@ -67,27 +68,27 @@ class RandDegrade(Randomizable, Transform):
         }
 
     def blurring(self) -> RandDegrade:
-        """One that blurs every tile, within the stronger half of this one's limits, and does nothing else."""
+        """A transform that only blurs, every tile, within the stronger half of this one's limits."""
         least, largest = self.jitter.blur_sigma_px
         return RandDegrade(0.0, 1.0, ((least + largest) / 2, largest), 0.0, self.jpeg_quality)
 
     def compressing(self) -> RandDegrade:
-        """One that compresses every tile, within the stronger half of this one's limits, and does nothing else."""
+        """A transform that only compresses, every tile, within the stronger half of this one's limits."""
         least, largest = self.jpeg_quality
         return RandDegrade(0.0, 0.0, self.jitter.blur_sigma_px, 1.0, (least, (least + largest) // 2))
 
     def randomize(self, data: Any = None) -> None:
-        """Draw what happens to the next tile."""
+        """Draw the changes of the next tile."""
         self._draws = torch.from_numpy(self.R.random_sample((1, NUM_DRAWS)).astype(np.float32))
         least, largest = self.jpeg_quality
         chosen, quality = self.R.random_sample() < self.jpeg_probability, int(self.R.randint(least, largest + 1))
         self._quality = quality if chosen else None
 
     def __call__(self, image: np.ndarray | Tensor) -> np.ndarray | Tensor:
-        """(3, H, W) uint8 -> the same type and shape, a new one.
+        """Degrade a tile (3, H, W) uint8; returns a new one of the same type and shape.
 
         Raises:
-            InputError: another shape or type, or a tile too small for the blur.
+            InputError: the tile has another shape or type, or is too small for the blur.
         """
         is_tensor = isinstance(image, Tensor)
         planes = torch.as_tensor(image)
@@ -105,11 +106,11 @@ class RandDegrade(Randomizable, Transform):
 
 
 class RandDegraded(MapTransform, Randomizable):
-    """Dictionary version of :class:`RandDegrade`; each key is drawn for on its own.
+    """Dictionary version of :class:`RandDegrade`; the changes are drawn separately for each key.
 
     Args:
         keys: keys of the tiles, (3, H, W) uint8.
-        allow_missing_keys: pass over keys that are not there.
+        allow_missing_keys: skip missing keys instead of raising.
         **settings: arguments of :class:`RandDegrade`.
     """
 
@@ -118,13 +119,13 @@ class RandDegraded(MapTransform, Randomizable):
         self.degrade = RandDegrade(**settings)
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandDegraded:
-        """Seed the draws, as MONAI does."""
+        """Seed the random numbers, as in MONAI."""
         super().set_random_state(seed, state)
         self.degrade.set_random_state(seed, state)
         return self
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """A copy of the dictionary with degraded tiles."""
+        """Return a copy of the dictionary with degraded tiles."""
         d = dict(data)
         for key in self.key_iterator(d):
             d[key] = self.degrade(d[key])

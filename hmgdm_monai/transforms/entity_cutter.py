@@ -1,4 +1,4 @@
-"""What the rest of the package asks of whatever cuts a tile into entities."""
+"""Interface of the cutters that divide a tile into entities."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from hmgdm_monai.errors import InputError
 
 
 class NoEntitiesError(InputError):
-    """A tile that shows no entity, and so has no graph; the other tiles of its image are none the worse."""
+    """A tile that shows no entity and therefore has no graph; other tiles of its image are not affected."""
 
 
 class CutTile(NamedTuple):
     """The entities of one tile.
 
     Attributes:
-        label_map: (1, H, W) int32, entity of each pixel, 0 to V - 1 in the order of their first pixels; -1 where there
-            is none.
+        label_map: (1, H, W) int32, entity of each pixel, 0 to V - 1 in the order of their first pixels; -1 for no
+            entity.
         edge_index: (2, E) int64, each undirected edge once, first < second, sorted.
     """
 
@@ -28,32 +28,32 @@ class CutTile(NamedTuple):
 
 
 class EntityCutter(Protocol):
-    """Cuts tiles into entities and says which of them are joined by an edge. Picklable.
+    """Divides tiles into entities and determines the edges between them. Picklable.
 
     Attributes:
-        kind: what the entities are, in the plural.
-        reads_cells: whether entities are cells: then tiles must tell their scale, and outlines of the manifest's column
-            ``cells`` are taken where there are any.
+        kind: kind of the entities, in the plural.
+        reads_cells: whether entities are cells. If so, the scale of tiles must be known, and outlines from the
+            manifest's column ``cells`` are used if they exist.
     """
 
     kind: str
     reads_cells: bool
 
     def settings(self) -> dict[str, Any]:
-        """All that shapes the entities, under the name of their kind, as values that JSON knows."""
+        """All settings that influence the entities, under the name of their kind, as JSON values."""
         ...
 
     def cut(self, image: NdarrayOrTensor, mpp: float | None = None, outlines: np.ndarray | None = None) -> CutTile:
-        """The entities of one tile.
+        """Find the entities of one tile.
 
         Args:
             image: (3, H, W) uint8.
-            mpp: microns per pixel; None where unknown.
-            outlines: (H, W) integer, a number of its own for each cell and 0 where there is none, of another program;
-                read by cutters with ``reads_cells`` alone.
+            mpp: microns per pixel; None if unknown.
+            outlines: (H, W) integer, cells of another program: a different number for each cell and 0 for no cell;
+                read only by cutters with ``reads_cells``. None if there are none.
 
         Raises:
-            NoEntitiesError: the tile shows none.
-            InputError: an image of another shape or type, or a scale that is needed and not known.
+            NoEntitiesError: the tile shows no entity.
+            InputError: the image has another shape or type, or the scale is needed and unknown.
         """
         ...

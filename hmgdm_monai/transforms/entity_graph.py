@@ -1,4 +1,4 @@
-"""From a tile and its superpixels to the entity graph, and windows of a tile."""
+"""Build the entity graph from a tile and its superpixels, and cut windows from a tile."""
 
 from __future__ import annotations
 
@@ -18,28 +18,30 @@ from hmgdm_monai.errors import InputError
 from hmgdm_monai.transforms.region_adjacency import centroids_px, check_label_map, region_adjacency
 from hmgdm_monai.transforms.superpixels import image_as_hwc, one_key_each
 
-_SNAP_PX = 1024  # centers are taken to the nearest 1/1024 px, so that float32 positions cut the same windows as float64
+_SNAP_PX = 1024  # centers are rounded to 1/1024 px, so that float32 positions give the same windows as float64
 
 
 def cut_windows(image_hwc: np.ndarray, centers_px: np.ndarray, size_px: int) -> np.ndarray:
-    """Crops of a tile around given points; beyond the border the tile is mirrored.
+    """Crop windows of a tile around given points; outside the border the tile is mirrored.
 
-    A window of w px around x covers the columns from round(x - w / 2) on, so that its middle is at most half a pixel
-    from x. Coordinates put the middle of pixel (row, column) at (column + 0.5, row + 0.5): x = 16 is the line between
-    columns 15 and 16, and 32 columns around it are 0 to 31. x - w / 2 halfway between two whole numbers is rounded
-    towards the middle of the tile: so windows of a flipped tile are the flipped windows. (One case has no such rule:
-    a point in the very middle of an odd number of columns with an even window; it is rounded up.) A window never shifts
-    to stay inside, and may be larger than the tile: the border's pixel is not repeated (d c b | a b c d | c b a).
+    A window of w px around x starts at column round(x - w / 2), so its center is at most half a pixel from x. The
+    center of pixel (row, column) has the coordinates (column + 0.5, row + 0.5): x = 16 is the line between columns 15
+    and 16, and the 32 columns around it are 0 to 31. If x - w / 2 is halfway between two whole numbers, it is rounded
+    towards the center of the tile, so that the windows of a flipped tile are the flipped windows. (One case has no such
+    rule: a point at the exact center of an odd number of columns with an even window; it is rounded up.) Windows are
+    never shifted to stay inside, and may be larger than the tile. The border pixel is not repeated
+    (d c b | a b c d | c b a).
 
     Args:
         image_hwc: (H, W, 3) uint8.
         centers_px: (N, 2) float, (x, y) in px.
-        size_px: side w of a window.
+        size_px: side w of a window in px.
 
     Returns:
         (N, 3, w, w) uint8.
 
     Raises:
+        InputError: image or centers have another shape or type, or the size is below 1.
         InputError: an image or centers of another shape or type, or a size below 1.
     """
     image_hwc, centers_px = np.asarray(image_hwc), np.asarray(centers_px, dtype=np.float64)
@@ -50,23 +52,24 @@ def cut_windows(image_hwc: np.ndarray, centers_px: np.ndarray, size_px: int) -> 
     if size_px < 1:
         raise InputError(f"A window must measure at least 1 px, not {size_px}.")
     height, width = image_hwc.shape[:2]
-    planes = np.ascontiguousarray(image_hwc.transpose(2, 0, 1))  # no copy where a view of (3, H, W) is given
-    return _cut(planes, _starts(centers_px[:, 1], height, size_px), _starts(centers_px[:, 0], width, size_px), size_px)
+    planes = np.ascontiguousarray(image_hwc.transpose(2, 0, 1))  # no copy if it is a view of (3, H, W)
+    tops, lefts = window_starts(centers_px[:, 1], height, size_px), window_starts(centers_px[:, 0], width, size_px)
+    return _cut(planes, tops, lefts, size_px)
 
 
 def window_centers_px(
     pos: torch.Tensor, edge_index: torch.Tensor, height: int, width: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where the windows of a graph are centered: vertices on their centroids, edges midway between those of their ends.
+    """Centers of the windows of a graph: centroids for vertices, the midpoint of both ends for edges.
 
     Args:
         pos: (V, 2) float32, (x, y) / (width, height).
         edge_index: (2, E) int64.
-        height: of the tile, px.
-        width: of the tile, px.
+        height: height of the tile in px.
+        width: width of the tile in px.
 
     Returns:
-        (V, 2) and (E, 2) float64, (x, y) in px.
+        Centers of the vertices (V, 2) and of the edges (E, 2), float64, (x, y) in px.
     """
     vertices = pos.numpy().astype(np.float64) * (width, height)
     first, second = edge_index.numpy()
@@ -80,22 +83,22 @@ def build_entity_graph(
     edge_index: np.ndarray | None = None,
     mpp: float | None = None,
 ) -> EntityGraph:
-    """The entity graph of a tile: a vertex for each entity, its edges those given, or one for each pair that touches.
+    """Build the entity graph of a tile: one vertex for each entity, and the given edges or those of touching entities.
 
     Args:
         image: (3, H, W) uint8.
-        label_map: (1, H, W) integer, labels 0 to V - 1, each of them present; -1 where there is no entity.
+        label_map: (1, H, W) integer, labels 0 to V - 1, all present; -1 for no entity.
         keep_tile: whether the graph keeps ``image``, ``label_map`` and ``mpp``, which entity encoders read.
-        edge_index: (2, E) integer, each undirected edge once, as a cutter gives them; None joins labels that touch.
-        mpp: microns per pixel of the tile; None where unknown.
+        edge_index: (2, E) integer, each undirected edge once, from a cutter; None connects labels that touch.
+        mpp: microns per pixel of the tile; None if unknown.
 
     Returns:
-        EntityGraph with ``pos`` (V, 2) and ``edge_index`` (2, E), each edge once, first < second, sorted; where wanted
-        with ``image`` (1, 3, H, W) uint8, ``label_map`` (1, H, W) int32 and ``mpp`` (1,).
+        Graph with ``pos`` (V, 2) and ``edge_index`` (2, E), each edge once, first < second, sorted; with ``keep_tile``
+        also ``image`` (1, 3, H, W) uint8, ``label_map`` (1, H, W) int32 and ``mpp`` (1,).
 
     Raises:
-        InputError: an image or label map of another shape or type, of two sizes, labels with gaps, or edges of another
-            shape or between labels that are not there.
+        InputError: image or label map have another shape or type or different sizes, labels have gaps, or edges have
+            another shape or refer to labels that do not exist.
     """
     image_hwc = image_as_hwc(image)
     labels = check_label_map(convert_to_numpy(label_map), background=True)
@@ -121,7 +124,7 @@ def build_entity_graph(
 
 
 class BuildEntityGraph(Transform):
-    """Tile (3, H, W) and superpixels (1, H, W) to an :class:`EntityGraph`; see :func:`build_entity_graph`.
+    """Build an :class:`EntityGraph` from a tile (3, H, W) and superpixels (1, H, W); see :func:`build_entity_graph`.
 
     Args:
         keep_tile: whether the graph keeps image and label map.
@@ -132,25 +135,25 @@ class BuildEntityGraph(Transform):
     def __init__(self, keep_tile: bool = True) -> None:
         self.keep_tile = keep_tile
 
-    def __call__(  # type: ignore[override]  # MONAI's base class knows a single argument
+    def __call__(  # type: ignore[override]  # MONAI's base class has a single argument
         self,
         image: NdarrayOrTensor,
         label_map: NdarrayOrTensor,
         edge_index: np.ndarray | None = None,
         mpp: float | None = None,
     ) -> EntityGraph:
-        """Image (3, H, W) uint8 and label map (1, H, W) to the graph; see :func:`build_entity_graph`."""
+        """Build the graph of image (3, H, W) uint8 and label map (1, H, W); see :func:`build_entity_graph`."""
         return build_entity_graph(image, label_map, self.keep_tile, edge_index, mpp)
 
 
 class BuildEntityGraphd(MapTransform):
-    """Dictionary version of :class:`BuildEntityGraph`; reads ``edge_index`` and ``mpp`` where they are there.
+    """Dictionary version of :class:`BuildEntityGraph`; uses the keys ``edge_index`` and ``mpp`` if they exist.
 
     Args:
         keys: keys of the tiles, (3, H, W) uint8.
         label_map_keys: keys of their label maps, one for each of ``keys``.
-        graph_keys: key under which each graph is put, one for each of ``keys``.
-        allow_missing_keys: pass over keys that are not there.
+        graph_keys: output key of each graph, one for each of ``keys``.
+        allow_missing_keys: skip missing keys instead of raising.
         keep_tile: whether graphs keep image and label map.
     """
 
@@ -170,15 +173,24 @@ class BuildEntityGraphd(MapTransform):
         self.build = BuildEntityGraph(keep_tile)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """A copy of the dictionary with the graph of each tile added."""
+        """Return a copy of the dictionary with the graph of each tile added."""
         d = dict(data)
         for key, label_map_key, graph_key in self.key_iterator(d, self.label_map_keys, self.graph_keys):
             d[graph_key] = self.build(d[key], d[label_map_key], d.get("edge_index"), d.get("mpp"))
         return d
 
 
-def _starts(center: np.ndarray, length: int, size: int) -> np.ndarray:
-    """First row or column of each window; halves are rounded towards the middle of the tile."""
+def window_starts(center: np.ndarray, length: int, size: int) -> np.ndarray:
+    """First row or column of each window; halves are rounded towards the center of the tile.
+
+    Args:
+        center: (N,) coordinates of the window centers along one axis, in px.
+        length: size of the tile along this axis, in px.
+        size: side of a window, in px.
+
+    Returns:
+        (N,) int64; negative where a window begins outside the tile.
+    """
     start = np.rint((center - size / 2) * _SNAP_PX) / _SNAP_PX
     return np.where(start <= (length - size) / 2, np.floor(start + 0.5), np.ceil(start - 0.5)).astype(np.int64)
 
@@ -207,7 +219,7 @@ def _cut(planes, tops, lefts, size):
 
 @njit(cache=True, nogil=True)
 def _mirrored(start, length, indices):
-    """Fill ``indices`` with start, start + 1, ... mirrored at both borders, as often as it takes."""
+    """Fill ``indices`` with start, start + 1, ..., mirrored at both borders as often as necessary."""
     period = max(2 * length - 2, 1)
     for i in range(len(indices)):
         index = (start + i) % period

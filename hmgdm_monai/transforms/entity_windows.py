@@ -1,4 +1,4 @@
-"""Windows around the entities of a batch of graphs."""
+"""Cut windows around the entities of a batch of graphs."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from hmgdm_monai.transforms.entity_graph import cut_windows, window_centers_px
 
 
 def graph_windows(graph: EntityGraph, window_px: int, edges: bool = True) -> tuple[Tensor, Tensor | None]:
-    """Cut the windows of a (batch of) graph(s) from its tiles, on the CPU.
+    """Cut the windows of a graph, or of a batch of graphs, from its tiles, on the CPU.
 
-    A vertex has its window around its centroid, an edge midway between those of its ends.
+    The window of a vertex is centered on its centroid, that of an edge on the midpoint of its two ends.
 
     Args:
-        graph: with ``image`` (B, 3, S, S) uint8, ``pos`` (V, 2) and ``edge_index`` (2, E).
-        window_px: side w of a window.
-        edges: whether edges get windows, too.
+        graph: graph with ``image`` (B, 3, S, S) uint8, ``pos`` (V, 2) and ``edge_index`` (2, E).
+        window_px: side w of a window in px.
+        edges: whether to cut windows of edges too.
 
     Returns:
         Windows of vertices (V, 3, w, w) uint8, and of edges (E, 3, w, w) or None.
@@ -30,7 +30,7 @@ def graph_windows(graph: EntityGraph, window_px: int, edges: bool = True) -> tup
 
 
 def _cut_all(images: np.ndarray, centers_px: np.ndarray, batch: Tensor, window_px: int) -> Tensor:
-    """Windows (N, 3, w, w) around centers (N, 2), each from the tile (N,) that ``batch`` names."""
+    """Cut windows (N, 3, w, w) around centers (N, 2); ``batch`` (N,) is the index of the tile of each center."""
     tiles = batch.cpu().numpy()
     windows = np.empty((len(tiles), 3, window_px, window_px), np.uint8)
     for tile, image in enumerate(images):

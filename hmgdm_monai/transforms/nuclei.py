@@ -1,4 +1,4 @@
-"""MONAI transforms that find nuclei by their hematoxylin: the default prior of the dense pretext task."""
+"""MONAI transforms that detect nuclei by their hematoxylin: the default prior of the dense pretext task."""
 
 from __future__ import annotations
 
@@ -17,39 +17,41 @@ from hmgdm_monai.errors import InputError
 from hmgdm_monai.transforms.stain import LIGHT, REFERENCE_STAINS
 from hmgdm_monai.transforms.superpixels import image_as_hwc, one_key_each
 
-COARSEST_MPP = 2.0  # beyond, a nucleus is 3 px wide and less
+COARSEST_MPP = 2.0  # at coarser scales a nucleus is at most 3 px wide
 
-# Glass is told from stain by the largest optical density of the three channels; Otsu's cut is believed within these
-# bounds, since it is found even where there is no glass or nothing else. 0.1 is glass compressed and tinted, 0.22 is
-# what palest eosin holds.
+# Glass is separated from stain by the largest optical density of the three channels. Otsu's threshold is limited to
+# this range, because it also exists if there is no glass or only glass. 0.1 is compressed and tinted glass, 0.22 the
+# palest eosin.
 GLASS_BOUNDS = (0.10, 0.22)
 GLASS_SIGMA_UM = 1.0
 
 
 class SegmentNuclei(Transform):
-    """Find the nuclei of an H&E tile: one number for each.
+    """Detect the nuclei of an H&E tile and give each its own number.
 
-    Hematoxylin by color deconvolution (Ruifrok & Johnston, 2001), smoothed; above Otsu's cut of the tissue and above
-    its own surroundings; holes filled, bridges and threads removed by opening; touching nuclei split by a watershed on
-    the distance to the rim; what is too small or too large for a nucleus is left out. The steps are HistomicsTK's, with
-    a distance transform in place of its multi-scale Laplacian. Lengths are physical, from what nuclei measure (4 to 25
-    um wide), so that one setting serves from 0.25 to 1 um a pixel; they are not fitted to any data set.
+    The steps: hematoxylin by color deconvolution (Ruifrok & Johnston, 2001), smoothed; threshold above Otsu's value
+    for the tissue and above the local mean; holes filled; bridges and threads removed by opening; touching nuclei
+    split by a watershed on the distance to the rim; objects that are too small or too large are dropped. These are
+    HistomicsTK's steps, with a distance transform instead of its multi-scale Laplacian. Lengths are physical, based on
+    the size of nuclei (4 to 25 um wide), so that one setting works from 0.25 to 1 um per pixel; they are not fitted to
+    any data set.
 
-    The stain vectors are the reference of :class:`~hmgdm_monai.transforms.stain.NormalizeStain`, not estimated tile by
-    tile: an estimate from a tile with one stain only is at random, and normalized tiles have these very vectors.
+    The stain vectors are the reference of :class:`~hmgdm_monai.transforms.stain.NormalizeStain` and are not estimated
+    for each tile: an estimate from a tile with only one stain is random, and normalized tiles have exactly these
+    vectors.
 
     Args:
-        sigma_um: blur of the hematoxylin, standard deviation; evens out chromatin.
-        surround_um: side of the square whose mean a nucleus must exceed; a few nuclei wide.
-        opening_um: what is thinner than twice this is no nucleus.
-        spacing_um: least distance between the centers of two nuclei along rows and columns.
-        min_area_um2: of a nucleus.
-        max_area_um2: of a nucleus.
-        min_contrast: by how much mean hematoxylin within nuclei must exceed that of the other tissue, in natural units
-            of optical density; what is below holds no nucleus. Nuclei reach 0.4 and more, textured stroma 0.1.
+        sigma_um: standard deviation of the blur of the hematoxylin in um; smooths chromatin.
+        surround_um: side in um of the square whose mean a nucleus must exceed; a few nuclei wide.
+        opening_um: radius of the opening in um; objects thinner than twice this are removed.
+        spacing_um: minimum distance in um between the centers of two nuclei along rows and columns.
+        min_area_um2: minimum area of a nucleus in um^2.
+        max_area_um2: maximum area of a nucleus in um^2.
+        min_contrast: minimum difference of mean hematoxylin between nuclei and other tissue, in natural units of
+            optical density; tiles below it have no nuclei. Nuclei reach at least 0.4, textured stroma 0.1.
 
     Raises:
-        ValueError: a setting out of its range.
+        ValueError: a setting is out of range.
     """
 
     backend = [TransformBackends.NUMPY]
@@ -83,23 +85,23 @@ class SegmentNuclei(Transform):
         self._settings = {name: float(value) for name, value in settings.items()}
 
     def settings(self) -> dict[str, float]:
-        """All arguments, by name."""
+        """All arguments by name."""
         return dict(self._settings)
 
-    def __call__(  # type: ignore[override]  # MONAI's base class knows a single argument
+    def __call__(  # type: ignore[override]  # MONAI's base class has a single argument
         self, image: NdarrayOrTensor, mpp: float
     ) -> NdarrayOrTensor:
-        """Nuclei of one tile.
+        """Detect the nuclei of one tile.
 
         Args:
             image: (3, H, W) uint8, array, tensor or MetaTensor.
             mpp: microns per pixel.
 
         Returns:
-            (1, H, W) int32 of the same type of container: 0 outside, nuclei 1 to their number, each of them one piece.
+            (1, H, W) int32 in the container type of the image: 0 outside, nuclei numbered from 1, each one piece.
 
         Raises:
-            InputError: the image is not (3, H, W) uint8, or its scale is unknown or coarser than 2 um a pixel.
+            InputError: the image is not (3, H, W) uint8, or its scale is unknown or coarser than 2 um per pixel.
         """
         labels = self.label(image_as_hwc(image), mpp)
         return convert_to_dst_type(labels[None], image, dtype=np.int32)[0]
@@ -121,7 +123,7 @@ class SegmentNuclei(Transform):
         cut = threshold_otsu(stained, nbins=256)
         surround = uniform_filter(stain, 2 * round(s["surround_um"] / mpp / 2) + 1)
         mask = (stain > cut) & (stain > surround) & tissue
-        # A nucleus with pale chromatin is a ring; a gland that nuclei surround is not to be filled, hence the limit.
+        # A nucleus with pale chromatin is a ring, to be filled; a gland surrounded by nuclei is not, hence the limit.
         mask = remove_small_holes(mask, max_size=int(_HOLE_UM2 / mpp**2))
         if radius := round(s["opening_um"] / mpp):
             mask = binary_opening(mask, iterations=radius)
@@ -136,9 +138,9 @@ class SegmentNucleid(MapTransform):
 
     Args:
         keys: keys of the tiles, (3, H, W) uint8.
-        mpp: microns per pixel of the tiles, or the key under which the dictionary holds it.
-        nuclei_keys: key under which each label map is put, one for each of ``keys``.
-        allow_missing_keys: pass over keys that are not there.
+        mpp: microns per pixel of the tiles, or the key of this value in the dictionary.
+        nuclei_keys: output key of each label map, one for each of ``keys``.
+        allow_missing_keys: skip missing keys instead of raising.
         **settings: arguments of :class:`SegmentNuclei`.
     """
 
@@ -158,7 +160,7 @@ class SegmentNucleid(MapTransform):
         self.segment = SegmentNuclei(**settings)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """A copy of the dictionary with the nuclei of each tile added."""
+        """Return a copy of the dictionary with the nuclei of each tile added."""
         d = dict(data)
         mpp = mpp_of(d, self.mpp)
         for key, nuclei_key in self.key_iterator(d, self.nuclei_keys):
@@ -177,7 +179,7 @@ def eosin(image: np.ndarray) -> np.ndarray:
 
 
 def glass_mask(image: np.ndarray, mpp: float) -> np.ndarray:
-    """Where a tile (H, W, 3) uint8 shows unstained glass, (H, W) bool: bright in all channels, smoothed over 1 um."""
+    """Mark unstained glass in a tile (H, W, 3) uint8, (H, W) bool: bright in all channels, smoothed over 1 um."""
     from scipy.ndimage import gaussian_filter
     from skimage.filters import threshold_otsu
 
@@ -187,10 +189,10 @@ def glass_mask(image: np.ndarray, mpp: float) -> np.ndarray:
 
 
 def check_mpp(mpp: float | None) -> float:
-    """The same microns per pixel, if nuclei can be told at this scale.
+    """Return ``mpp`` if nuclei can be detected at this scale.
 
     Raises:
-        InputError: unknown, not above 0, or too coarse.
+        InputError: the scale is unknown, not above 0, or too coarse.
     """
     if mpp is None or not (math.isfinite(mpp) and 0 < mpp <= COARSEST_MPP):
         raise InputError(
@@ -201,10 +203,10 @@ def check_mpp(mpp: float | None) -> float:
 
 
 def mpp_of(data: Mapping[Hashable, Any], mpp: float | str) -> float:
-    """A scale as given, or from under its key.
+    """Return a scale that is a number, or read it from its key.
 
     Raises:
-        InputError: no such key, or no number under it.
+        InputError: the key does not exist or does not hold a number.
     """
     if not isinstance(mpp, str):
         return mpp
@@ -214,8 +216,8 @@ def mpp_of(data: Mapping[Hashable, Any], mpp: float | str) -> float:
         raise InputError(f"nuclei: key {mpp!r} holds no microns per pixel; add it, or set mpp to a number") from error
 
 
-_HOLE_UM2 = 50.0  # the pale middle of a vesicular nucleus, 8 um across
-_RIM_SIGMA_UM = 0.5  # blur of the distance to the rim: dents of a pixel make no nucleus of their own
+_HOLE_UM2 = 50.0  # the pale center of a vesicular nucleus, 8 um wide
+_RIM_SIGMA_UM = 0.5  # blur of the distance to the rim: dents of one pixel do not split a nucleus
 
 
 @cache
@@ -231,25 +233,25 @@ def _stain(image: np.ndarray, stain: int) -> np.ndarray:
 
 @cache
 def _stain_tables(stain: int) -> np.ndarray:
-    """(3, 256) what each channel's byte adds to hematoxylin (0) or eosin (1)."""
+    """Contribution of each channel's byte to hematoxylin (0) or eosin (1), (3, 256)."""
     return np.linalg.pinv(REFERENCE_STAINS)[stain].astype(np.float32)[:, None] * _density_table()
 
 
 def _split(mask: np.ndarray, spacing_um: float, mpp: float) -> np.ndarray:
-    """Pieces of a mask, each cut along the valleys between the peaks of its distance to the rim."""
+    """Split each piece of a mask along the valleys between the peaks of its distance to the rim."""
     from scipy.ndimage import distance_transform_edt, gaussian_filter, label, maximum_filter
     from skimage.segmentation import watershed
 
     depth = gaussian_filter(distance_transform_edt(mask).astype(np.float32), _RIM_SIGMA_UM / mpp, truncate=3)
     reach = 2 * max(1, round(spacing_um / mpp)) + 1
-    # Peaks of one height that touch are one; so the split does not depend on how the tile lies.
+    # Adjacent peaks of equal height are one peak, so that the split does not depend on the tile's orientation.
     peaks = (depth >= maximum_filter(depth, reach)) & mask
     markers = label(peaks, np.ones((3, 3)))[0]
     return watershed(-depth, markers, mask=mask)
 
 
 def _sized(labels: np.ndarray, least_px: float, most_px: float) -> np.ndarray:
-    """The labels whose areas lie within bounds, numbered 1 to their number."""
+    """Keep the labels whose areas are within bounds, and number them from 1."""
     area = np.bincount(labels.ravel())
     kept = (area >= least_px) & (area <= most_px)
     kept[0] = False

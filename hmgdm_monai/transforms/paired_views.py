@@ -1,4 +1,4 @@
-"""Two random views of a tile, in which the image and its region map move together."""
+"""Two random views of a tile, with the same geometric changes for the image and its region map."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ from torch import Tensor
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.transforms.color_jitter import NUM_DRAWS, ColorJitter
 
-_PLACE_DRAWS = 6  # area, ratio, top, left, quarter turns, mirror
+_PLACE_DRAWS = 6  # random numbers for area, ratio, top, left, quarter turns, mirror
 
 
 class View(NamedTuple):
-    """A view: image (3, s, s) float32 in [0, 1] and regions (1, s, s) uint8; in a batch both with a leading B."""
+    """One view: image (3, s, s) float32 in [0, 1] and regions (1, s, s) uint8; in a batch both with a leading B."""
 
     image: Tensor
     regions: Tensor
 
 
 class PairedViews:
-    """Two views of each tile: a crop, turned and mirrored, of image and region map alike; color for the image alone.
+    """Create two views of each tile: image and region map are cropped, rotated and mirrored alike, colors are changed.
 
-    The crop covers a share of the tile's area uniform in ``scale``, with a ratio of width to height log-uniform in the
-    part of ``ratio`` that fits into the tile: so no draw is ever rejected, and each view takes the same number of them.
-    It is resized to ``size_px``, the image linearly with antialiasing, the region map to its nearest pixel. Both put
-    the middle of a pixel at (column + 0.5, row + 0.5), so that an image and its map stay together to half a pixel of
-    the tile. Then quarter turns and a mirror reach all eight orientations alike. The color steps are
-    :class:`~hmgdm_monai.transforms.color_jitter.ColorJitter`'s.
+    The share of the tile's area in the crop is uniform in ``scale``. The ratio of width to height is log-uniform in
+    the part of ``ratio`` that fits into the tile, so no draw is rejected and each view uses the same number of draws.
+    The crop is resized to ``size_px``, the image linearly with antialiasing, the region map by nearest neighbor. Both
+    place the center of a pixel at (column + 0.5, row + 0.5), so image and map stay aligned within half a tile pixel.
+    Quarter turns and a mirror then give all eight orientations with equal probability. The color steps are those of
+    :class:`~hmgdm_monai.transforms.color_jitter.ColorJitter`.
 
-    All randomness comes from the generator given. Images of a batch draw one after the other, so a batch is the same as
-    its tiles one by one.
+    All randomness comes from the given generator. The images of a batch draw one after the other, so a batch gives the
+    same views as its tiles one by one.
 
     Args:
-        size_px: side s of a view.
-        scale: least and largest share of the tile's area, 0 < least <= largest <= 1.
-        ratio: least and largest ratio of width to height of the crop; 1 lies between them.
+        size_px: side s of a view in px.
+        scale: minimum and maximum share of the tile's area, 0 < minimum <= maximum <= 1.
+        ratio: minimum and maximum ratio of width to height of the crop, with 1 between them.
         flips: whether views are mirrored at random.
-        rotations: whether views are turned by 0, 90, 180 or 270 degrees at random.
+        rotations: whether views are rotated by 0, 90, 180 or 270 degrees at random.
         **color: arguments of :class:`~hmgdm_monai.transforms.color_jitter.ColorJitter`: ``stain_scale``,
             ``stain_shift``, ``brightness``, ``contrast``, ``blur_probability``, ``blur_sigma_px``.
 
     Raises:
-        ValueError: a setting out of its range.
+        ValueError: a setting is out of range.
     """
 
     def __init__(
@@ -72,35 +72,35 @@ class PairedViews:
             raise ValueError(f"size_px must be at least {self.color.least_size_px} for this blur, not {size_px}")
 
     def __call__(self, image: Tensor, regions: Tensor, generator: torch.Generator) -> tuple[View, View]:
-        """Two views of one tile.
+        """Create two views of one tile.
 
         Args:
             image: (3, S, S) uint8.
-            regions: (1, S, S) uint8, the region of each pixel; 255 = none.
-            generator: on the CPU.
+            regions: (1, S, S) uint8, the region of each pixel; 255 = no region.
+            generator: random generator on the CPU.
 
         Returns:
             Two views, image (3, s, s) and regions (1, s, s), on the tile's device.
 
         Raises:
-            InputError: another shape or type, or a region map of another size than its tile.
+            InputError: the tile has another shape or type, or the region map another size than the tile.
         """
         first, second = self.batch(image[None], regions[None], generator)
         return View(first.image[0], first.regions[0]), View(second.image[0], second.regions[0])
 
     def batch(self, images: Tensor, regions: Tensor, generator: torch.Generator) -> tuple[View, View]:
-        """Two views of each of B tiles.
+        """Create two views of each of B tiles.
 
         Args:
             images: (B, 3, S, S) uint8.
             regions: (B, 1, S, S) uint8.
-            generator: on the CPU.
+            generator: random generator on the CPU.
 
         Returns:
             Two views, images (B, 3, s, s) and regions (B, 1, s, s), on the tiles' device.
 
         Raises:
-            InputError: as for one tile.
+            InputError: tiles or region maps have another shape or type, or different sizes.
         """
         _check(images, regions)
         draws = torch.rand(len(images), 2, _PLACE_DRAWS + NUM_DRAWS, generator=generator)
@@ -113,9 +113,9 @@ class PairedViews:
         return views[0], views[1]
 
     def _place(self, draws: list[float], side_px: int) -> tuple[int, int, int, int, int, bool]:
-        """Top, left, height and width of the crop, quarter turns, and whether it is mirrored."""
+        """Draw top, left, height and width of the crop, the number of quarter turns, and whether it is mirrored."""
         area = self.scale[0] + (self.scale[1] - self.scale[0]) * draws[0]
-        # Ratios between area and 1 / area fit into a square.
+        # Ratios between area and 1 / area fit into a square tile.
         least, largest = math.log(max(self.ratio[0], area)), math.log(min(self.ratio[1], 1 / area))
         ratio = math.exp(least + (largest - least) * draws[1])
         height = min(max(round(side_px * math.sqrt(area / ratio)), 1), side_px)
@@ -126,7 +126,7 @@ class PairedViews:
     def _cut(
         self, planes: Tensor, top: int, left: int, height: int, width: int, turns: int, mirror: bool, *, linear: bool
     ) -> Tensor:
-        """(1, C, S, S) -> (1, C, s, s); linear: float32, else nearest in the type given."""
+        """Crop and resize (1, C, S, S) to (1, C, s, s): linear gives float32, nearest keeps the type."""
         planes = planes[..., top : top + height, left : left + width]
         size = (self.size_px, self.size_px)
         if linear:
@@ -138,16 +138,16 @@ class PairedViews:
 
 
 class PairedViewsd(Randomizable, MapTransform):
-    """Dictionary version of :class:`PairedViews`, seeded as MONAI's random transforms are (``set_random_state``).
+    """Dictionary version of :class:`PairedViews`, seeded like MONAI's random transforms (``set_random_state``).
 
     Args:
         keys: the keys of the tile and of its region map, in this order.
-        view_names: what is put behind both keys for the first and the second view: ``image_1``, ``regions_1`` ...
-        allow_missing_keys: a dictionary that lacks one of the two comes back as it is.
+        view_names: suffixes of both keys for the first and the second view: ``image_1``, ``regions_1`` ...
+        allow_missing_keys: if one of the two keys is missing, return the dictionary unchanged instead of raising.
         **settings: arguments of :class:`PairedViews`.
 
     Raises:
-        ValueError: not two keys or two names, or a setting out of its range.
+        ValueError: there are not two keys and two names, or a setting is out of range.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ class PairedViewsd(Randomizable, MapTransform):
         self.generator.manual_seed(int(self.R.randint(2**31)))
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """A copy of the dictionary with four keys added: image and regions of both views."""
+        """Return a copy of the dictionary with four keys added: image and regions of both views."""
         d = dict(data)
         if len(list(self.key_iterator(d))) < 2:
             return d

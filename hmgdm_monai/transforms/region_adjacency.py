@@ -1,4 +1,4 @@
-"""Which superpixels touch (the region adjacency graph), where they lie, and merging neighbors of like color."""
+"""Region adjacency graph of superpixels, their centroids, and merging of neighbors with similar colors."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from hmgdm_monai.errors import InputError
 
 
 def check_label_map(label_map: np.ndarray, background: bool = False) -> np.ndarray:
-    """A label map as contiguous (H, W) int32 and nothing missing, or an error that says what is wrong.
+    """Convert a label map to contiguous (H, W) int32 and check that no label is missing.
 
     Args:
-        label_map: (1, H, W) or (H, W) integer, labels 0 to V - 1, each of them present.
-        background: whether -1 may stand where there is no entity.
+        label_map: (1, H, W) or (H, W) integer, labels 0 to V - 1, all present.
+        background: whether -1, for no entity, is allowed.
 
     Raises:
-        InputError: another shape or type, a label that is too low, one without a pixel, or no label at all.
+        InputError: the map has another shape or type, a label is too low or has no pixel, or there is no label.
     """
     labels = label_map[0] if label_map.ndim == 3 and label_map.shape[0] == 1 else label_map
     if labels.ndim != 2 or labels.size == 0 or not np.issubdtype(labels.dtype, np.integer):
@@ -39,11 +39,11 @@ def check_label_map(label_map: np.ndarray, background: bool = False) -> np.ndarr
 def region_adjacency(label_map: np.ndarray) -> np.ndarray:
     """Pairs of labels that touch: the undirected edges of the region adjacency graph.
 
-    Two labels touch where a pixel of one has a pixel of the other below, above, to the left or to the right of it;
-    a common corner alone is none.
+    Two labels touch if a pixel of one is directly below, above, left or right of a pixel of the other; a common corner
+    is not enough.
 
     Args:
-        label_map: (H, W) integer, labels from 0; what is below 0 touches nothing.
+        label_map: (H, W) integer, labels from 0; negative pixels touch nothing.
 
     Returns:
         (2, E) int64; each pair once, first < second, sorted by first, then second.
@@ -54,28 +54,28 @@ def region_adjacency(label_map: np.ndarray) -> np.ndarray:
 
 
 def centroids_px(label_map: np.ndarray) -> np.ndarray:
-    """Centroid of each label, (V, 2) float64 (x, y) in px; pixel (row, column) has its middle at (column, row) + 0.5.
+    """Centroid of each label, (V, 2) float64 (x, y) in px; the center of pixel (row, column) is (column, row) + 0.5.
 
-    So x of a flipped map is W - x, and a map of one label has its centroid at (W / 2, H / 2).
+    So x in a flipped map is W - x, and a map of one label has its centroid at (W / 2, H / 2).
 
     Args:
-        label_map: (H, W) integer, labels 0 to V - 1, each of them present; below 0 where there is none.
+        label_map: (H, W) integer, labels 0 to V - 1, all present; negative for no entity.
     """
     sums = _coordinate_sums(np.ascontiguousarray(label_map, dtype=np.int32), int(label_map.max()) + 1)
     return sums[:, :2] / (2.0 * sums[:, 2:])
 
 
 def merge_similar_neighbors(image: np.ndarray, label_map: np.ndarray, threshold: float) -> np.ndarray:
-    """Merge touching superpixels, most alike first, until no pair is closer in mean color than the threshold.
+    """Merge touching superpixels, most similar first, until all pairs differ in mean color by at least the threshold.
 
-    The distance of two superpixels is the Euclidean one of their mean RGB in [0, 1], divided by the number of
-    channels; a merged superpixel has the mean color of all its pixels. HistoCartography's merging, which the paper
-    used (threshold 0.02), compares color histograms as well; this does not.
+    The distance of two superpixels is the Euclidean distance of their mean RGB in [0, 1], divided by the number of
+    channels; a merged superpixel has the mean color of all its pixels. The merging in HistoCartography, which the paper
+    used (threshold 0.02), also compares color histograms; this function does not.
 
     Args:
         image: (H, W, 3) uint8.
         label_map: (H, W) int32, labels 0 to V - 1.
-        threshold: pairs at this distance or above stay apart.
+        threshold: pairs at this distance or above are not merged.
 
     Returns:
         (H, W) int32, labels 0 to V' - 1 in the order of the first pixel of each.
@@ -92,7 +92,7 @@ def merge_similar_neighbors(image: np.ndarray, label_map: np.ndarray, threshold:
         difference = color_sums[i] / sizes[i] - color_sums[j] / sizes[j]
         return float(np.linalg.norm(difference) / (255.0 * 3.0))
 
-    # A merge makes a new region; entries of the heap that name an old one are passed over.
+    # A merge makes a new region; heap entries of merged regions are skipped.
     owner = np.arange(len(sizes))
     alive = [True] * len(sizes)
     heap = [(distance(i, j), i, j) for i in range(len(sizes)) for j in neighbors[i] if i < j]
@@ -116,7 +116,7 @@ def merge_similar_neighbors(image: np.ndarray, label_map: np.ndarray, threshold:
 
 
 def number_by_first_pixel(label_map: np.ndarray) -> np.ndarray:
-    """Any labels (H, W) to int32 0 to V - 1, in the order in which they are met row by row."""
+    """Relabel any label map (H, W) to int32 0 to V - 1, in the order of first pixels row by row."""
     _, first, inverse = np.unique(label_map, return_index=True, return_inverse=True)
     names = np.empty(len(first), np.int32)
     names[np.argsort(first)] = np.arange(len(first), dtype=np.int32)
@@ -125,7 +125,7 @@ def number_by_first_pixel(label_map: np.ndarray) -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 def _touching_keys(labels, n_labels):
-    """``low * n_labels + high`` of touching pixels with different labels; not all, but each such pair at least once."""
+    """``low * n_labels + high`` of touching pixels with different labels; each such pair at least once."""
     height, width = labels.shape
     keys = np.empty(2 * height * width, np.int64)
     used = 0
@@ -142,7 +142,7 @@ def _touching_keys(labels, n_labels):
             if y + 1 < height and labels[y + 1, x] != label and labels[y + 1, x] >= 0:
                 other = labels[y + 1, x]
                 key = np.int64(min(label, other)) * n_labels + max(label, other)
-                if key != last:  # borders run along rows: most of their pixels repeat the pair of the pixel before
+                if key != last:  # borders run along rows: most of their pixels repeat the previous pixel's pair
                     keys[used] = key
                     used += 1
                     last = key
@@ -151,7 +151,7 @@ def _touching_keys(labels, n_labels):
 
 @njit(cache=True, nogil=True)
 def _coordinate_sums(labels, n_labels):
-    """(V, 3) int64: sums of 2 x and 2 y of the pixel centers, and the number of pixels; whole numbers, so exact."""
+    """(V, 3) int64: sums of 2 x and 2 y of the pixel centers, and the pixel count; integers, so the sums are exact."""
     sums = np.zeros((n_labels, 3), np.int64)
     for y in range(labels.shape[0]):
         for x in range(labels.shape[1]):

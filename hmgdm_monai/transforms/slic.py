@@ -16,34 +16,34 @@ _RGB_TO_XYZ = np.array(
 ) / np.array([[0.95047], [1.0], [1.08883]])
 _CURVE_STEPS = 4096
 _ORPHAN_SHARE = 0.5  # pieces smaller than this share of a grid cell join a neighbor, as in scikit-image
-_COARSE_STEP_PX = 16  # superpixels at least this wide find their centers at half the resolution
-_FINE_ITERATIONS = 2  # rounds at full resolution that follow
+_COARSE_STEP_PX = 16  # superpixels of at least this width find their centers at half the resolution
+_FINE_ITERATIONS = 2  # number of final rounds at full resolution
 
 
 def slic(
     image: np.ndarray, n_segments: int = 50, compactness: float = 20.0, sigma: float = 1.0, iterations: int = 10
 ) -> np.ndarray:
-    """Cut a tile into compact superpixels of like color.
+    """Divide a tile into compact superpixels of similar color.
 
-    k-means over (x, y, L, a, b), each center looking only around itself (Achanta et al., SLIC Superpixels Compared to
-    State-of-the-art Superpixel Methods, TPAMI 2012). The settings mean what they mean in
-    ``skimage.segmentation.slic``, which is the reference. It differs from the reference where speed asks for it: a
-    center looks 1.5 grid steps far (there: 2), and all but the last two iterations run on the tile at half its
-    resolution; and orphaned pieces join the neighbor nearest in color (there: the last one met).
+    k-means over (x, y, L, a, b), in which each center only considers nearby pixels (Achanta et al., SLIC Superpixels
+    Compared to State-of-the-art Superpixel Methods, TPAMI 2012). The settings have the same meaning as in
+    ``skimage.segmentation.slic``, the reference. Differences from the reference are for speed: a center searches 1.5
+    grid steps (reference: 2), and all but the last two iterations run at half resolution. Also, orphaned pieces are
+    merged into the neighbor nearest in color (reference: the last one visited).
 
     Args:
-        image: (H, W, 3) uint8, sRGB. Its values are stretched to the whole range, as in the reference.
-        n_segments: about how many superpixels are wanted; centers start on the grid nearest to it.
-        compactness: weight of nearness in space against likeness in color.
-        sigma: standard deviation of the gaussian blur, px; 0 for none.
-        iterations: rounds of k-means.
+        image: (H, W, 3) uint8, sRGB. Its values are stretched to the full range, as in the reference.
+        n_segments: approximate number of superpixels; centers start on the grid with the nearest number.
+        compactness: weight of spatial distance against color distance.
+        sigma: standard deviation of the Gaussian blur in px; 0 for none.
+        iterations: number of k-means rounds.
 
     Returns:
         (H, W) int32, labels 0 to V - 1 in the order of their first pixel, each one 4-connected piece. A tile of one
         color is one superpixel.
     """
     height, width = image.shape[:2]
-    image = np.ascontiguousarray(image.transpose(2, 0, 1))  # no copy where a view of (3, H, W) is given
+    image = np.ascontiguousarray(image.transpose(2, 0, 1))  # no copy if it is a view of (3, H, W)
     low, high, one_color = _range(image)
     if one_color:
         return np.zeros((height, width), np.int32)
@@ -67,7 +67,7 @@ def slic(
 
 @lru_cache(maxsize=256)
 def _lookup_tables(low: int, high: int) -> tuple[np.ndarray, np.ndarray]:
-    """Linear light of each byte stretched from [low, high] to [0, 1]; and Lab's cube root curve over [0, 1]."""
+    """Linear light of each byte stretched from [low, high] to [0, 1], and Lab's cube root curve over [0, 1]."""
     value = np.clip((np.arange(256) - low) / max(high - low, 1), 0.0, 1.0)
     linear = np.where(value > 0.04045, ((value + 0.055) / 1.055) ** 2.4, value / 12.92)
     t = np.arange(_CURVE_STEPS + 2) / _CURVE_STEPS
@@ -83,10 +83,10 @@ def _gaussian_taps(sigma: float) -> np.ndarray:
 
 
 def _grid_centers(height: int, width: int, rows: int, columns: int) -> np.ndarray:
-    """(K, 5) float32 centers (y, x, L, a, b) in the middle of the cells of a grid; pixel centers at + 0.5.
+    """(K, 5) float32 centers (y, x, L, a, b) at the centers of the cells of a grid; pixel centers are at + 0.5.
 
-    Their colors are all alike, so that the first round cuts the plain grid, as in the reference. (Starting from the
-    color of the middle pixel instead costs most of the agreement with it and gains little on true borders.)
+    All their colors are equal, so that the first round gives the plain grid, as in the reference. (Starting from the
+    color of the center pixel costs most of the agreement with the reference and improves true borders little.)
     """
     centers = np.zeros((rows, columns, 5), np.float32)
     centers[..., 0] = ((np.arange(rows) + 0.5) * height / rows)[:, None]
@@ -96,7 +96,7 @@ def _grid_centers(height: int, width: int, rows: int, columns: int) -> np.ndarra
 
 @njit(cache=True, nogil=True)
 def _range(image):
-    """Lowest and highest byte of (3, H, W) uint8, and whether all pixels are of one color."""
+    """Lowest and highest byte of (3, H, W) uint8, and whether all pixels have the same color."""
     lowest, highest, one_color = np.uint8(255), np.uint8(0), True
     for c in range(3):
         low, high = np.uint8(255), np.uint8(0)
@@ -111,7 +111,7 @@ def _range(image):
 
 @njit(cache=True, nogil=True, fastmath=True)
 def _to_lab(image, linear, curve, scale, planes):
-    """(3, H, W) bytes to Lab times ``scale`` in (3, H, W) float32; the cube root is interpolated from ``curve``."""
+    """Convert (3, H, W) bytes to Lab times ``scale``, float32; the cube root is interpolated from ``curve``."""
     height, width = image.shape[1:]
     steps = np.float32(_CURVE_STEPS)
     matrix = _RGB_TO_XYZ.astype(np.float32)
@@ -130,14 +130,14 @@ def _to_lab(image, linear, curve, scale, planes):
 
 @njit(cache=True, nogil=True)
 def _mirror(index, size):
-    """Index of a pixel beyond the border, the border's own pixel repeated (d c b a | a b c d | d c b a)."""
+    """Index of a pixel outside the border; the border pixel is repeated (d c b a | a b c d | d c b a)."""
     index = index % (2 * size)
     return index if index < size else 2 * size - 1 - index
 
 
 @njit(cache=True, nogil=True, fastmath=True)
 def _blur(planes, taps):
-    """Separable gaussian in place."""
+    """Separable Gaussian blur in place."""
     channels, height, width = planes.shape
     radius = len(taps) // 2
     row = np.empty(width + 2 * radius, np.float32)
@@ -183,9 +183,9 @@ def _halve(planes):
 
 @njit(cache=True, nogil=True, fastmath=True)
 def _move_centers(planes, centers, pixel, step, iterations):
-    """Rounds of assignment and update; ``pixel`` is the side of a pixel of ``planes``, in px of the tile.
+    """Run rounds of assignment and update; ``pixel`` is the size of a pixel of ``planes``, in px of the tile.
 
-    ``centers`` (K, 5) moves in place, in px of the tile. Returns (h, w) int32, nearest center of each pixel.
+    ``centers`` (K, 5) is changed in place, in px of the tile. Returns (h, w) int32, the nearest center of each pixel.
     """
     height, width = planes.shape[1:]
     n_centers = len(centers)
@@ -221,7 +221,7 @@ def _move_centers(planes, centers, pixel, step, iterations):
 
 @njit(cache=True, nogil=True)
 def _means(planes, labels, centers, sums, pixel):
-    """Move each center to the mean of its pixels; one that has none stays."""
+    """Move each center to the mean of its pixels; a center without pixels stays."""
     height, width = labels.shape
     sums[:] = 0.0
     for y in range(height):

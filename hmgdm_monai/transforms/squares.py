@@ -1,4 +1,4 @@
-"""Squares of a regular grid as entities: the ablation of superpixels."""
+"""Squares of a regular grid as entities, for the ablation of superpixels."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from hmgdm_monai.transforms.superpixels import image_as_hwc
 
 
 class Squares(Transform):
-    """Cut a tile into the squares of a regular grid, whatever it shows; squares that share a side are joined.
+    """Divide a tile into the squares of a regular grid, independent of its content; adjacent squares have an edge.
 
     Args:
-        n_segments: about how many squares are wanted; the grid is that from which superpixels start.
+        n_segments: approximate number of squares; the grid is the one from which superpixels start.
 
     Raises:
-        ValueError: fewer than one.
+        ValueError: ``n_segments`` is below 1.
     """
 
     backend = [TransformBackends.NUMPY]
@@ -36,7 +36,7 @@ class Squares(Transform):
         self.n_segments = n_segments
 
     def __call__(self, image: NdarrayOrTensor) -> NdarrayOrTensor:
-        """Squares of one tile (3, H, W) uint8: (1, H, W) int32 of the same type of container, 0 to V - 1 row by row."""
+        """Squares of a tile (3, H, W) uint8: (1, H, W) int32 in its container type, numbered from 0 row by row."""
         return convert_to_dst_type(self.cut(image).label_map, image, dtype=np.int32)[0]
 
     def settings(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""MONAI transforms that cut a tile into superpixels."""
+"""MONAI transforms that divide a tile into superpixels."""
 
 from __future__ import annotations
 
@@ -20,23 +20,24 @@ METHODS = ("fast", "skimage")
 
 
 class Superpixels(Transform):
-    """Cut a tile into connected superpixels by SLIC.
+    """Divide a tile into connected superpixels by SLIC.
 
-    The defaults are the paper's (HistoCartography's): about 50 segments, compactness 20, blur sigma 1 px. Departure
-    from the paper: its merging of neighbors of like color (threshold 0.02) is off, so that the number of entities
-    hardly depends on the stain; ``merge_threshold`` turns it on.
+    The defaults are those of the paper (from HistoCartography): about 50 segments, compactness 20, blur sigma 1 px.
+    Difference from the paper: its merging of neighbors with similar colors (threshold 0.02) is off, so that the number
+    of entities hardly depends on the stain; ``merge_threshold`` enables it.
 
     Args:
-        n_segments: about how many superpixels are wanted.
-        compactness: weight of nearness in space against likeness in color.
-        sigma: blur before, standard deviation in px.
-        iterations: rounds of k-means.
+        n_segments: approximate number of superpixels.
+        compactness: weight of spatial distance against color distance.
+        sigma: standard deviation in px of the blur before clustering.
+        iterations: number of k-means rounds.
         merge_threshold: merge touching superpixels closer in mean color than this (see
             :func:`~hmgdm_monai.transforms.region_adjacency.merge_similar_neighbors`); None merges none.
-        method: "fast" is :func:`hmgdm_monai.transforms.slic.slic`; "skimage" the reference, scikit-image's ``slic``.
+        method: "fast" for :func:`hmgdm_monai.transforms.slic.slic`; "skimage" for the reference, scikit-image's
+            ``slic``.
 
     Raises:
-        ValueError: a setting out of its range.
+        ValueError: a setting is out of range.
     """
 
     backend = [TransformBackends.NUMPY]
@@ -66,13 +67,13 @@ class Superpixels(Transform):
         self.method = method
 
     def __call__(self, image: NdarrayOrTensor) -> NdarrayOrTensor:
-        """Superpixels of one tile.
+        """Compute the superpixels of one tile.
 
         Args:
             image: (3, H, W) uint8, array, tensor or MetaTensor.
 
         Returns:
-            (1, H, W) int32 of the same type of container, labels 0 to V - 1, each of them one 4-connected piece. A tile
+            (1, H, W) int32 in the container type of the image, labels 0 to V - 1, each one 4-connected piece. A tile
             of one color is one superpixel.
 
         Raises:
@@ -95,7 +96,7 @@ class Superpixels(Transform):
         }
 
     def cut(self, image: NdarrayOrTensor, mpp: float | None = None, outlines: np.ndarray | None = None) -> CutTile:
-        """See :class:`~hmgdm_monai.transforms.entity_cutter.EntityCutter`; superpixels that touch are joined."""
+        """See :class:`~hmgdm_monai.transforms.entity_cutter.EntityCutter`; superpixels that touch have an edge."""
         labels = self.label(image_as_hwc(image))
         return CutTile(labels[None], region_adjacency(labels))
 
@@ -124,7 +125,7 @@ class Superpixels(Transform):
             start_label=0,
             enforce_connectivity=True,
         )
-        # Numbered anew because on tiles of a few pixels the reference can leave a label without pixels or in pieces.
+        # Relabel, because on tiles of a few pixels the reference can leave labels without pixels or in several pieces.
         return (label(labels, background=-1, connectivity=1) - 1).astype(np.int32)
 
 
@@ -133,8 +134,8 @@ class Superpixelsd(MapTransform):
 
     Args:
         keys: keys of the tiles, (3, H, W) uint8.
-        label_map_keys: key under which each label map is put, one for each of ``keys``.
-        allow_missing_keys: pass over keys that are not there.
+        label_map_keys: output key of each label map, one for each of ``keys``.
+        allow_missing_keys: skip missing keys instead of raising.
         **settings: arguments of :class:`Superpixels`.
     """
 
@@ -152,7 +153,7 @@ class Superpixelsd(MapTransform):
         self.superpixels = Superpixels(**settings)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """A copy of the dictionary with the superpixels of each tile added."""
+        """Return a copy of the dictionary with the superpixels of each tile added."""
         d = dict(data)
         for key, label_map_key in self.key_iterator(d, self.label_map_keys):
             d[label_map_key] = self.superpixels(d[key])
@@ -160,10 +161,10 @@ class Superpixelsd(MapTransform):
 
 
 def image_as_hwc(image: NdarrayOrTensor) -> np.ndarray:
-    """A tile (3, H, W) uint8 of any container as a view (H, W, 3), or an error that says what is wrong with it.
+    """Convert a tile (3, H, W) uint8 of any container type to a view (H, W, 3).
 
     Raises:
-        InputError: another shape or type, or no pixel.
+        InputError: the tile has another shape or type, or no pixel.
     """
     array = convert_to_numpy(image)
     if array.ndim != 3 or array.shape[0] != 3 or array.size == 0 or array.dtype != np.uint8:
@@ -174,10 +175,10 @@ def image_as_hwc(image: NdarrayOrTensor) -> np.ndarray:
 
 
 def one_key_each(keys: tuple[Hashable, ...], out_keys: KeysCollection, name: str) -> tuple[Hashable, ...]:
-    """Output keys as a tuple, one for each input key.
+    """Convert output keys to a tuple with one key for each input key.
 
     Raises:
-        ValueError: their numbers differ.
+        ValueError: the numbers of keys differ.
     """
     out = ensure_tuple(out_keys)
     if len(out) != len(keys):

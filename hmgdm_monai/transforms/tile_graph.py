@@ -1,4 +1,4 @@
-"""Tile graph of a slide: each tile with its nearest neighbors in space and in feature space."""
+"""Graph of the tiles of a slide: each tile is connected to its nearest neighbors in space and in feature space."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from hmgdm_monai.errors import InputError
 
 @dataclass(frozen=True)
 class TileGraph:
-    """Edges between the tiles of one slide, from k-d trees (scipy).
+    """Build edges between the tiles of one slide, with k-d trees (scipy).
 
-    A neighbor n of tile m gives the directed edge n -> m, so that each tile gathers from its own neighbors, as many
-    as it has, whatever others chose it for. An edge that is near in both senses stands once.
+    A neighbor n of tile m gives the directed edge n -> m, so that each tile receives messages from its own neighbors,
+    no matter how many other tiles selected it. A neighbor in both senses gives only one edge.
 
-    Feature neighbors are sought among the first ``feature_components`` principal components of the slide's own tiles
-    (H-MGDM and Patch-GCN search all channels): a k-d tree in hundreds of dimensions visits every point. Cost is about
-    M log M with 8 components, and far more with 16, in which a k-d tree degenerates (docs/benchmarks.md).
+    Feature neighbors are searched in the first ``feature_components`` principal components of the slide's own tiles
+    (H-MGDM and Patch-GCN use all channels), because a k-d tree in hundreds of dimensions visits every point. The cost
+    is about M log M with 8 components and much higher with 16, where a k-d tree degenerates (docs/benchmarks.md).
 
     Args:
-        spatial_k: neighbors by distance of coords; 0 for none, as where there are no coords.
-        feature_k: neighbors by distance of features; 0 for none.
-        feature_components: principal components to search in.
+        spatial_k: number of neighbors by distance of coords; 0 for none, for example without coords.
+        feature_k: number of neighbors by distance of features; 0 for none.
+        feature_components: number of principal components for the search.
     """
 
     spatial_k: int = 8
@@ -39,14 +39,14 @@ class TileGraph:
             raise InputError(f"feature_components must be at least 1, not {self.feature_components}")
 
     def __call__(self, features: np.ndarray, coords: np.ndarray | None) -> np.ndarray:
-        """Edges (2, E) int64, neighbor above tile, sorted by tile; none for a slide of one tile.
+        """Compute the edges (2, E) int64, row 0 neighbor, row 1 tile, sorted by tile; none for a slide of one tile.
 
         Args:
             features: (M, D).
-            coords: (M, 2), any unit.
+            coords: (M, 2), any unit; None if there are none.
 
         Raises:
-            InputError: spatial neighbors are wanted and there are no coords.
+            InputError: spatial neighbors are requested without coords.
         """
         count = len(features)
         pairs = []
@@ -59,13 +59,13 @@ class TileGraph:
             pairs.append(nearest_others(np.asarray(coords, np.float64), self.spatial_k))
         if self.feature_k:
             pairs.append(nearest_others(principal_components(features, self.feature_components), self.feature_k))
-        # One number for each pair: sorts by tile, then neighbor, and drops what stands twice.
+        # One number for each pair: sorts by tile, then neighbor, and removes duplicates.
         keys = np.unique(np.concatenate([tile * count + neighbor for neighbor, tile in pairs]))
         return np.stack((keys % count, keys // count))
 
 
 def principal_components(features: np.ndarray, count: int) -> np.ndarray:
-    """Scores (M, min(count, D)) float64 of centered features, by the eigenvectors of their covariance: M D^2."""
+    """Principal component scores (M, min(count, D)) float64, by the eigenvectors of the covariance; cost M D^2."""
     centered = np.asarray(features, np.float64) - np.mean(features, 0, dtype=np.float64)
     if centered.shape[1] <= count:
         return centered
@@ -74,7 +74,7 @@ def principal_components(features: np.ndarray, count: int) -> np.ndarray:
 
 
 def nearest_others(points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """(neighbor, tile) of the k nearest others of each point; all others where there are fewer."""
+    """(neighbor, tile) pairs of the k nearest other points of each point; all others if there are fewer."""
     from scipy.spatial import cKDTree
 
     count = len(points)
@@ -83,7 +83,7 @@ def nearest_others(points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     found = cKDTree(points).query(points, k + 1)[1].astype(np.int64)
     tile = np.repeat(np.arange(count)[:, None], k + 1, 1)
-    # A point is its own nearest, but not always first, nor always found, where points coincide: then drop the last.
+    # A point is its own nearest neighbor, but may not be first, or not found, if points coincide: then drop the last.
     own = found == tile
     own[~own.any(1), -1] = True
     return found[~own], tile[~own]

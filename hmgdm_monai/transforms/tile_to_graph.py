@@ -1,4 +1,4 @@
-"""From a tile, as image libraries give it, to its entity graph."""
+"""Build the entity graph of a tile given as an ordinary RGB image."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from hmgdm_monai.transforms.stain import NormalizeStain
 def tile_to_graph(
     image: ArrayLike, mpp: float | None = None, stain_method: str | None = None, **entities: Any
 ) -> EntityGraph:
-    """Cut a tile into entities and join those that touch: the entity graph of the tile, without latents.
+    """Divide a tile into entities and connect those that touch: the entity graph of the tile, without latents.
 
     Args:
-        image: (H, W, 3) uint8 RGB, as scikit-image, Pillow and OpenSlide give it.
-        mpp: microns per pixel; None where unknown. Cells (``entity_kind="cells"``) need it.
-        stain_method: stain normalization before that, "macenko"; None leaves the colors as they are.
-        **entities: arguments of :func:`hmgdm_monai.transforms.build_cutter.build_cutter`, such as ``entity_kind``
+        image: (H, W, 3) uint8 RGB, as in scikit-image, Pillow and OpenSlide.
+        mpp: microns per pixel; None if unknown. Cells (``entity_kind="cells"``) need it.
+        stain_method: stain normalization to apply first, "macenko"; None keeps the colors.
+        **entities: arguments of :func:`hmgdm_monai.transforms.build_cutter.build_cutter`, for example ``entity_kind``
             ("superpixels", "squares" or "cells"), ``n_segments`` and ``compactness``.
 
     Returns:
@@ -31,7 +31,7 @@ def tile_to_graph(
         ``label_map`` (1, H, W) int32 and ``mpp`` (1,).
 
     Raises:
-        InputError: the image is of another shape or type, a setting is out of range, or the tile shows no entity.
+        InputError: the image has another shape or type, a setting is out of range, or the tile shows no entity.
 
     Example:
         >>> import numpy as np
@@ -44,21 +44,21 @@ def tile_to_graph(
     pixels = np.asarray(NormalizeStain(stain_method)(channels_first(image)))
     cutter = build_cutter(**entities)
     if cutter is None:
-        raise InputError("entity_kind graphs stands for graphs that come without tiles; choose another kind")
+        raise InputError("entity_kind graphs is for graphs without tiles; choose another kind")
     label_map, edge_index = cutter.cut(pixels, mpp)
     return build_entity_graph(pixels, label_map, edge_index=edge_index, mpp=mpp)
 
 
 def channels_first(image: ArrayLike) -> np.ndarray:
-    """A tile (H, W, 3) uint8 as (3, H, W).
+    """Convert a tile (H, W, 3) uint8 to (3, H, W).
 
     Raises:
-        InputError: the image is of another shape or type.
+        InputError: the image has another shape or type.
     """
     pixels = np.asarray(image)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or pixels.size == 0:
         raise InputError(
-            f"a tile must be an RGB image (H, W, 3) uint8, not {pixels.shape} {pixels.dtype}; of four channels take "
-            "the first three, image[..., :3]"
+            f"a tile must be an RGB image (H, W, 3) uint8, not {pixels.shape} {pixels.dtype}; if it has four channels, "
+            "give the first three, image[..., :3]"
         )
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))

@@ -1,7 +1,7 @@
-"""The way of a tile from its pixels to its entity graph, as a MONAI ``Compose`` over a dictionary.
+"""The steps from the pixels of a tile to its entity graph, as a MONAI ``Compose`` over a dictionary.
 
-The dictionary has ``image`` (3, S, S) uint8, ``mpp`` (microns per pixel, None where unknown) and ``outlines`` ((S, S)
-of cells, None where there are none). The last transform adds ``graph``.
+The dictionary has ``image`` (3, S, S) uint8, ``mpp`` (microns per pixel, None if unknown) and ``outlines`` ((S, S)
+cells, None if there are none). The last transform adds ``graph``.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from hmgdm_monai.transforms.stain import NormalizeStain, NormalizeStaind
 
 
 def graph_transforms(cutter: EntityCutter, stain: NormalizeStain | None = None) -> Compose:
-    """The usual way: stain normalization where it is wanted, entities, graph.
+    """Build the default steps: stain normalization (optional), entities, graph.
 
     Args:
-        cutter: cuts a tile into entities.
-        stain: normalizes the tile first; None leaves it as it is.
+        cutter: divides a tile into entities.
+        stain: normalizes the tile first; None keeps the colors.
     """
     first = [] if stain is None or stain.method is None else [NormalizeStaind("image", stain.method)]
     return Compose([*first, CutEntitiesd("image", cutter), BuildEntityGraphd("image")])
@@ -36,16 +36,16 @@ def graph_transforms(cutter: EntityCutter, stain: NormalizeStain | None = None) 
 def tile_graph(
     transforms: Compose, image: Any, mpp: float | None = None, outlines: np.ndarray | None = None
 ) -> EntityGraph:
-    """The entity graph of one tile, with the tile as the transforms left it.
+    """Compute the entity graph of one tile, which keeps the tile after the image transforms.
 
     Args:
-        transforms: the way of the tile.
+        transforms: steps from a tile to its graph.
         image: (3, S, S) uint8.
-        mpp: microns per pixel; None where unknown.
-        outlines: (S, S) integer, cells of another program; None without.
+        mpp: microns per pixel; None if unknown.
+        outlines: (S, S) integer, cells of another program; None if there are none.
 
     Raises:
-        NoEntitiesError: the tile shows none.
+        NoEntitiesError: the tile shows no entity.
         InputError: no transform has made a graph.
     """
     sample = transformed(transforms, {"image": image, "mpp": mpp, "outlines": outlines})
@@ -56,14 +56,14 @@ def tile_graph(
 
 
 def transformed(transforms: Compose, sample: dict[str, Any]) -> dict[str, Any]:
-    """A sample after its transforms.
+    """Apply transforms to a sample.
 
     Args:
-        transforms: the way of a tile, or a part of it.
-        sample: with the keys that they read.
+        transforms: steps from a tile to its graph, or a part of them.
+        sample: dictionary with the keys that the transforms read.
 
     Raises:
-        InputError: a transform has raised it. ``Compose`` wraps errors, but callers leave out a tile by the type.
+        InputError: a transform raised it. ``Compose`` wraps errors, but callers skip tiles by the type of the error.
     """
     try:
         return transforms(sample)
@@ -74,29 +74,29 @@ def transformed(transforms: Compose, sample: dict[str, Any]) -> dict[str, Any]:
 
 
 def image_transforms(transforms: Compose) -> Compose:
-    """Those that change the image: all before the tile is cut into entities."""
+    """The transforms that change the image: all before the tile is divided into entities."""
     steps = list(_steps(transforms))
     cuts = [place for place, step in enumerate(steps) if isinstance(step, CutEntitiesd | BuildEntityGraphd)]
     return Compose(steps[: cuts[0]] if cuts else steps)
 
 
 def cutter_in(transforms: Compose) -> EntityCutter | None:
-    """What cuts tiles into entities; None where nothing of ours does."""
+    """The cutter that divides tiles into entities; None if no transform of this package does."""
     return next((step.cutter for step in _steps(transforms) if isinstance(step, CutEntitiesd)), None)
 
 
 def reads_cells(transforms: Compose) -> bool:
-    """Whether a transform reads outlines of cells."""
+    """Whether a transform reads cell outlines."""
     return any(getattr(step, "reads_cells", False) for step in _steps(transforms))
 
 
 def described(value: Any) -> Any:
-    """Transforms, and what they are made of, as values that JSON knows: equal ones give equal values.
+    """Describe transforms and their parts as JSON values: equal transforms give equal values.
 
-    Of our own what their ``settings`` say, of others their class and public attributes.
+    For transforms of this package, their ``settings``; for others, their class and public attributes.
 
     Args:
-        value: a transform, a sequence of them, or an attribute of one.
+        value: a transform, a sequence of transforms, or an attribute of one.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -115,13 +115,13 @@ def described(value: Any) -> Any:
         return _name(value)
     if callable(own := getattr(value, "settings", None)):
         return {"class": _name(type(value)), **own()}
-    # R: the random state of MONAI's Randomizable.
+    # R is the random state of MONAI's Randomizable.
     public = {name: one for name, one in vars(value).items() if not name.startswith("_") and name != "R"}
     return {"class": _name(type(value)), **{name: described(one) for name, one in sorted(public.items())}}
 
 
 def _steps(transforms: Compose) -> Iterator[Callable[..., Any]]:
-    """The transforms one by one, those of nested ``Compose`` among them."""
+    """Iterate over the transforms, including those of nested ``Compose``."""
     for step in transforms.transforms:
         if isinstance(step, Compose):
             yield from _steps(step)

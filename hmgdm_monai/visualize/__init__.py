@@ -1,1 +1,1 @@
-"""Figures: graphs over tiles, windows, denoising, curves."""
+"""Figures of graphs, windows, denoising, training curves, attention, regions and survival."""

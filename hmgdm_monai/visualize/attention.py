@@ -1,4 +1,4 @@
-"""Where encoders look: attention over tiles, several encoders side by side."""
+"""Draw attention over tiles, for several encoders side by side."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hmgdm_monai.visualize.note import add_note
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST_SHARE = 4.0  # attention over an even share that is shown brightest; fixed, so that figures compare
+MOST_SHARE = 4.0  # attention relative to an even share at the end of the color scale; fixed, so that figures compare
 _PANEL_IN = 1.9
 
 
@@ -24,21 +24,21 @@ def draw_attention(
     labels: Sequence[str] | None = None,
     note: str | None = None,
 ) -> Figure:
-    """Draw a row for each tile: the tile, then its attention by each encoder, laid over its gray levels.
+    """Draw one row for each tile: the tile, then the attention of each encoder over its gray levels.
 
     Args:
         images: T tiles (S, S, 3) uint8.
         maps: name -> T maps (h, w), the attention of each patch or pixel times their number, so that 1 is an even
-            share; stretched to the tile by their nearest value.
-        title: over the whole figure.
-        labels: a line beside each tile; None for none.
-        note: small print at the foot, e.g. where the data come from.
+            share; enlarged to the tile by nearest neighbor.
+        title: title of the figure.
+        labels: one line next to each tile; None for none.
+        note: small text below the figure, for example the source of the data; None for none.
 
     Returns:
-        A matplotlib figure that belongs to no window.
+        A matplotlib figure, not attached to a window.
 
     Raises:
-        InputError: no tile, or another number of maps than of tiles.
+        InputError: there are no tiles, or the number of maps differs from the number of tiles.
     """
     if not images or any(len(theirs) != len(images) for theirs in maps.values()):
         counts = {name: len(theirs) for name, theirs in maps.items()}

@@ -1,4 +1,4 @@
-"""Confusion matrix: what each class was taken for."""
+"""Draw a confusion matrix."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hmgdm_monai.visualize.note import add_note
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_NAME_WIDTH = 16  # characters, after which the name of a class goes on in the next line
+_NAME_WIDTH = 16  # number of characters after which a class name is wrapped
 
 
 def draw_confusion(
@@ -23,19 +23,19 @@ def draw_confusion(
     title: str = "Confusion matrix",
     note: str | None = None,
 ) -> Figure:
-    """Draw a confusion matrix. Color and percentage are shares of the row: the diagonal holds each class' recall.
+    """Draw a confusion matrix. Colors and percentages are shares of the row: the diagonal is the recall of each class.
 
     Args:
-        counts: (K, K), a row for each true class, a column for each prediction.
-        classes: K names.
-        title: over the figure.
-        note: small print at the foot, e.g. where the data come from.
+        counts: (K, K), one row for each true class, one column for each prediction.
+        classes: K class names.
+        title: title of the figure.
+        note: small text below the figure, for example the source of the data; None for none.
 
     Returns:
-        A matplotlib figure that belongs to no window.
+        A matplotlib figure, not attached to a window.
 
     Raises:
-        InputError: counts and names do not fit together.
+        InputError: counts and class names do not match.
     """
     counts = np.asarray(counts)
     number = len(classes)

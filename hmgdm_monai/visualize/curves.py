@@ -1,4 +1,4 @@
-"""Curves of a training run: losses, probe, collapse indicators, learning rate."""
+"""Draw curves of a training run: losses, probe, collapse scores, attention, learning rate."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ _ATTENTION = {
     "attention_share_60": ("share for 60 %", "C2"),
     "attention_head_cosine": ("cosine of heads", "C4"),
 }
-_LOG_RATIO = 20  # losses that span more than this stand on a logarithmic axis
-_MANY = 40  # epochs from which on points are left out
+_LOG_RATIO = 20  # losses that span more than this ratio get a logarithmic axis
+_MANY = 40  # number of epochs above which no markers are drawn
 
 
 def draw_curves(
     history: History, title: str = "Pretraining", probe_chance: float | None = None, note: str | None = None
 ) -> Figure:
-    """Draw what was recorded in each epoch of a run, a panel for each kind of quantity that is there.
+    """Draw the values recorded in each epoch of a run, one panel for each kind of quantity.
 
-    Keys are ``epoch`` (where missing: 1, 2, ...), ``loss`` and ``val_loss``, ``probe_balanced_accuracy`` (a linear
-    probe on frozen embeddings), ``collapse`` and ``collapse_rank`` (aggregate and effective rank score of MONAI's
+    Keys are ``epoch`` (default 1, 2, ...), ``loss`` and ``val_loss``, ``probe_balanced_accuracy`` (a linear probe on
+    frozen embeddings), ``collapse`` and ``collapse_rank`` (aggregate and effective rank score of MONAI's
     EmbeddingCollapseMetric, 0 spread to 1 collapsed), ``effective_rank``, ``attention_entropy``, ``attention_gini``,
-    ``attention_share_60`` and ``attention_head_cosine``, ``lr``; other keys are passed over. An epoch
-    may lack any of them: curves join the epochs that have a value. A value that is not finite breaks the curve, and a
-    line in the panel names its epochs.
+    ``attention_share_60`` and ``attention_head_cosine``, ``lr``; other keys are ignored. An epoch may lack any key:
+    curves connect the epochs that have a value. A value that is not finite interrupts the curve, and a text in the
+    panel lists its epochs.
 
     Args:
         history: one dictionary for each epoch, in order.
-        title: over the whole figure.
-        probe_chance: balanced accuracy of guessing, 1 / number of classes; a dashed line.
-        note: small print at the foot, e.g. where the data come from.
+        title: title of the figure.
+        probe_chance: balanced accuracy of guessing, 1 / number of classes, as a dashed line; None for none.
+        note: small text below the figure, for example the source of the data; None for none.
 
     Returns:
-        A matplotlib figure that belongs to no window.
+        A matplotlib figure, not attached to a window.
 
     Raises:
-        InputError: no epochs, or none of the known keys in any of them.
+        InputError: there are no epochs, or none of them has a known key.
     """
     if len(history) == 0:
         raise InputError("No curves to draw: the history has no epoch.")
@@ -98,7 +98,7 @@ def _draw_probe(axes: Axes, history: History, chance: float | None) -> None:
     _plot(axes, history, "probe_balanced_accuracy", "linear probe", "C2")
     if chance is not None:
         axes.axhline(chance, color="0.4", linestyle="--", linewidth=1, label=f"chance ({chance:.2f})")
-    axes.set_ylim(0.0, 1.0)  # a scale of its own would make the noise of a flat curve look like a trend
+    axes.set_ylim(0.0, 1.0)  # an automatic scale would make the noise of a flat curve look like a trend
     axes.set_title("Balanced accuracy of the probe", fontsize=10)
     _legend(axes)
     _tell_not_finite(axes, history, {"probe_balanced_accuracy": "probe"})
@@ -112,7 +112,7 @@ def _draw_collapse(axes: Axes, history: History) -> None:
             _plot(axes, history, key, name, color)
         axes.set_ylim(-0.03, 1.03)
         axes.set_ylabel("collapse score (0 spread, 1 collapsed)", fontsize=9)
-        # "best" would know nothing of the second axis' curve.
+        # "best" would ignore the curve of the second axis.
         _legend(axes, "lower right" if _series(history, "effective_rank") else "best")
     if _series(history, "effective_rank"):
         rank_axes = axes.twinx() if scored else axes
@@ -143,7 +143,7 @@ def _draw_rate(axes: Axes, history: History) -> None:
 
 
 def _series(history: History, key: str) -> list[tuple[float, float]]:
-    """(epoch, value) of the epochs that have the key."""
+    """(epoch, value) for the epochs that have the key."""
     return [(float(r.get("epoch", n)), float(r[key])) for n, r in enumerate(history, start=1) if key in r]
 
 
@@ -163,7 +163,7 @@ def _legend(axes: Axes, place: Literal["best", "lower right"] = "best") -> None:
 
 
 def _tell_not_finite(axes: Axes, history: History, names: Mapping[str, str]) -> None:
-    """Say in the panel at which epochs a value is not a finite number."""
+    """Write in the panel at which epochs a value is not finite."""
     lines = []
     for key, name in names.items():
         epochs = [f"{epoch:g}" for epoch, value in _series(history, key) if not math.isfinite(value)]

@@ -1,4 +1,4 @@
-"""The denoising of hidden superpixels, step by step, beside the tile that they come from."""
+"""Draw the denoising of hidden superpixels, step by step, next to their tile."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 
 _GRAY = np.uint8(150)
 _PANEL_IN = 2.2
-_TEXT_IN = 1.25  # for titles and note
+_TEXT_IN = 1.25  # height of titles and note
 _OUTLINE = "black"
-_GAP = 0.08  # between two panels, as a share of their width
+_GAP = 0.08  # gap between two panels, relative to their width
 _ARROW_AT = 1 + _GAP / 2
 
 
 def hidden_pixels(label_map: NdarrayOrTensor, vertex_visible: NdarrayOrTensor) -> np.ndarray:
-    """Pixels of the superpixels that are hidden from the encoder.
+    """Find the pixels of the superpixels that are hidden from the encoder.
 
     Args:
-        label_map: (1, H, W) integer, labels 0 to V - 1, each of them present; -1, where there is none, is not hidden.
-        vertex_visible: (V,) bool, as drawn by :func:`~hmgdm_monai.diffusion.split.split_visible`.
+        label_map: (1, H, W) integer, labels 0 to V - 1, all present; -1, no superpixel, is not hidden.
+        vertex_visible: (V,) bool, from :func:`~hmgdm_monai.diffusion.split.split_visible`.
 
     Returns:
-        (1, H, W) bool, True where hidden.
+        (1, H, W) bool, True for hidden pixels.
 
     Raises:
-        InputError: another number of vertices than of labels, or not bool.
+        InputError: ``vertex_visible`` is not bool, or its length differs from the number of labels.
     """
     labels, visible = check_label_map(convert_to_numpy(label_map), background=True), convert_to_numpy(vertex_visible)
     count = int(labels.max()) + 1
@@ -58,27 +58,27 @@ def draw_denoising(
     note: str | None = None,
     entities: str = "superpixels",
 ) -> Figure:
-    """Draw in one row: the tile, its visible part, the steps from noise to restored, and the painted truth.
+    """Draw in one row: the tile, its visible part, the steps from noise to the result, and the painted truth.
 
-    Steps and truth are shown within the hidden superpixels only (outlined); around them stands the tile itself, so that
-    one sees at once whether what was restored fits its neighborhood.
+    Steps and truth are shown only within the hidden superpixels (outlined), inside the tile itself, so that one can see
+    directly whether the restored part fits its neighborhood.
 
     Args:
         image: (3, H, W) uint8, the tile.
-        painted_steps: (H, W, 3) uint8 each, from the noisiest on; see
+        painted_steps: (H, W, 3) uint8 each, the noisiest first; see
             :func:`~hmgdm_monai.visualize.paint.paint_superpixels`.
-        step_labels: a title for each of them, e.g. "t = 999".
+        step_labels: a title for each step, for example "t = 999".
         hidden_mask: (1, H, W) bool, pixels of hidden superpixels; see :func:`hidden_pixels`.
-        painted_truth: (H, W, 3) uint8, painted from the true latents: the best that could be reached.
-        title: over the whole figure; None says what is restored.
-        note: small print at the foot, e.g. where the data come from.
-        entities: what is hidden, in the plural.
+        painted_truth: (H, W, 3) uint8, painted from the true latents: the best possible result.
+        title: title of the figure; None describes what is restored.
+        note: small text below the figure, for example the source of the data; None for none.
+        entities: kind of the hidden entities, in the plural.
 
     Returns:
-        A matplotlib figure that belongs to no window.
+        A matplotlib figure, not attached to a window.
 
     Raises:
-        InputError: no steps, another number of labels than of steps, or shapes that do not fit together.
+        InputError: there are no steps, the number of labels differs, or the shapes do not match.
     """
     tile, mask = image_as_hwc(image), convert_to_numpy(hidden_mask)
     if len(painted_steps) == 0 or len(step_labels) != len(painted_steps):
@@ -120,22 +120,22 @@ def draw_denoising(
     one = entities.removesuffix("s")
     add_note(
         figure,
-        f"The model is given the tile without the gray {entities}. In their place it starts from noise and restores "
-        f"their latents step by step, from left to right. Each hidden {one} is painted with the real {one} of "
-        "the training tiles whose latents lie nearest. Last panel: the same for the true latents, the best that "
-        f"restoring could reach. Streaks: where a {one} reaches beyond its window, the border is continued.",
+        f"The model gets the tile without the gray {entities}. In their place it starts from noise and restores their "
+        f"latents step by step, from left to right. Each hidden {one} is painted with the real {one} of the training "
+        f"tiles that has the nearest latents. Last panel: the same for the true latents, the best possible result. "
+        f"Streaks: where a {one} extends beyond its window, the border of the window is repeated.",
         note,
     )
     return figure
 
 
 def _outline(axes: Axes, mask: np.ndarray) -> None:
-    """Thin lines along the cracks between pixels inside and outside of a mask."""
+    """Draw thin lines between the pixels inside and outside of a mask."""
     from matplotlib.collections import LineCollection
 
-    down_rows, down_columns = np.nonzero(mask[1:] != mask[:-1])  # crack below pixel (row, column)
-    side_rows, side_columns = np.nonzero(mask[:, 1:] != mask[:, :-1])  # crack to its right
-    # imshow puts the middle of pixel (row, column) at (column, row).
+    down_rows, down_columns = np.nonzero(mask[1:] != mask[:-1])  # line below pixel (row, column)
+    side_rows, side_columns = np.nonzero(mask[:, 1:] != mask[:, :-1])  # line to its right
+    # imshow places the center of pixel (row, column) at (column, row).
     level = np.stack([down_columns - 0.5, down_rows + 0.5, down_columns + 0.5, down_rows + 0.5], axis=1)
     upright = np.stack([side_columns + 0.5, side_rows - 0.5, side_columns + 0.5, side_rows + 0.5], axis=1)
     segments = np.concatenate([level, upright]).reshape(-1, 2, 2)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Color = tuple[int, int, int]
-_SMOOTHING = 2  # lines are drawn this much larger and scaled down, which smooths them
+_SMOOTHING = 2  # the drawing is enlarged by this factor and scaled down, which smooths lines
 
 
 def draw_entity_graph(
@@ -31,20 +31,20 @@ def draw_entity_graph(
     """Draw a graph over its tile.
 
     Args:
-        graph: of the tile; ``pos`` (V, 2) and ``edge_index`` (2, E) are needed.
-        image: (3, H, W) uint8; the graph's own where None.
-        label_map: (1, H, W) or (H, W) integer superpixels; the graph's own where None, and no borders where it has
+        graph: graph of the tile, with ``pos`` (V, 2) and ``edge_index`` (2, E).
+        image: (3, H, W) uint8; None uses the graph's own.
+        label_map: (1, H, W) or (H, W) integer superpixels; None uses the graph's own, or draws no borders if it has
             none.
-        scale: how many pixels of the drawing each pixel of the tile becomes in each direction.
-        border_color: of the borders between superpixels, RGB.
-        edge_color: of the lines, RGB.
-        vertex_color: of the dots, RGB.
+        scale: number of drawing pixels per tile pixel, in each direction.
+        border_color: RGB color of the borders between superpixels.
+        edge_color: RGB color of the lines.
+        vertex_color: RGB color of the dots.
 
     Returns:
         (scale H, scale W, 3) uint8.
 
     Raises:
-        InputError: there is no image, it is not (3, H, W) uint8, or the label map is of another size.
+        InputError: there is no image, it is not (3, H, W) uint8, or the label map has another size.
 
     Example:
         >>> import numpy as np
@@ -90,7 +90,7 @@ def _to_numpy(array: np.ndarray | torch.Tensor) -> np.ndarray:
 
 
 def _border_lines(labels: np.ndarray, factor: int, thickness: int) -> np.ndarray:
-    """(factor H, factor W) bool, the cracks between pixels of different label, to both sides ``thickness`` px wide."""
+    """(factor H, factor W) bool, borders between pixels of different label, ``thickness`` px wide on both sides."""
     large = np.repeat(np.repeat(labels, factor, axis=0), factor, axis=1)
     lines = np.zeros(large.shape, bool)
     for shift in range(1, thickness + 1):
@@ -110,9 +110,14 @@ def entity_graph_figure(
     note: str | None = None,
     entities: str = "superpixels",
 ) -> Figure:
-    """The drawing of :func:`draw_entity_graph` with the graph's size above and ``note`` in small print below.
+    """Draw the figure of :func:`draw_entity_graph` with the size of the graph as its title.
 
-    ``entities`` is what the vertices are, as the title says it.
+    Args:
+        image: (3, H, W) uint8, the tile.
+        graph: graph of the tile.
+        label_map: (1, H, W) or (H, W) integer superpixels; None uses the graph's own.
+        note: small text below the figure; None for none.
+        entities: kind of the vertices, in the plural, for the title.
     """
     from matplotlib.figure import Figure
 

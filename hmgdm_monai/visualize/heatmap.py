@@ -1,4 +1,4 @@
-"""Values over tissue: tiles over a slide's thumbnail, or superpixels over a tile."""
+"""Draw values over tissue: tiles over a slide's thumbnail, or superpixels over a tile."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 COLOR_MAP = "viridis"
 _OPACITY = 0.6
 _PANEL_IN = 5.0
-_CELLS = 8  # across a tile that lies on no grid of ours
-_MANY = 500  # values from which on the extremes are left to the ends of the color bar
+_CELLS = 8  # number of cells across a tile that is not on our grid
+_MANY = 500  # number of values above which the extremes are clipped to the ends of the color bar
 
 
 @dataclass(frozen=True)
 class Placed:
-    """An array of pixels with its place on the slide.
+    """An array of pixels with its position on the slide.
 
     Attributes:
-        pixels: (H, W) values, NaN where there is none, or (H, W, 3) uint8.
-        origin_px: upper left corner, x and y in level-0 pixels.
-        pixel_px: side of a pixel in level-0 pixels.
+        pixels: (H, W) values, NaN for missing values, or (H, W, 3) uint8.
+        origin_px: upper left corner, (x, y) in level-0 pixels.
+        pixel_px: size of a pixel in level-0 pixels.
     """
 
     pixels: np.ndarray
@@ -37,26 +37,27 @@ class Placed:
 
     @property
     def extent(self) -> tuple[float, float, float, float]:
-        """Left, right, bottom and top edge in level-0 pixels, as matplotlib takes them."""
+        """Left, right, bottom and top edge in level-0 pixels, as matplotlib's ``extent``."""
         (x, y), (height, width) = self.origin_px, self.pixels.shape[:2]
         return x, x + width * self.pixel_px, y + height * self.pixel_px, y
 
 
 def tile_grid(coords: np.ndarray, values: np.ndarray, side_px: float, step_px: float) -> Placed:
-    """Values of tiles (M,) as pixels: of one cell a tile, around its middle, where the tiles lie on our own grid.
+    """Convert values of tiles (M,) to pixels; on our own grid, one pixel per tile, around its center.
 
-    Tiles that lie elsewhere, since another program chose their places, are painted on cells of an eighth of their side;
-    where tiles overlap the cell has their mean.
+    Tiles at other positions, chosen by another program, are painted on cells of an eighth of their side. Where tiles
+    overlap, a cell gets their mean.
 
     Args:
         coords: (M, 2) upper left corners, level-0 pixels.
         values: (M,).
         side_px: side of a tile, level-0 pixels.
-        step_px: from tile to tile of the grid, which starts at (0, 0); less than the side where tiles overlap.
+        step_px: distance of the tiles of the grid, which starts at (0, 0), in level-0 pixels; below ``side_px`` if
+            tiles overlap.
     """
     coords, values = np.asarray(coords, float), np.asarray(values, float)
     places = np.rint(coords / step_px).astype(int)
-    # Corners are whole pixels.
+    # Corners are rounded to whole pixels.
     on_grid = np.abs(coords - places * step_px).max() <= 1 and places.min() >= 0
     if not on_grid or len(np.unique(places, axis=0)) < len(places):
         return _painted_tiles(coords, values, side_px)
@@ -67,7 +68,7 @@ def tile_grid(coords: np.ndarray, values: np.ndarray, side_px: float, step_px: f
 
 
 def _painted_tiles(coords: np.ndarray, values: np.ndarray, side_px: float) -> Placed:
-    """Tiles (M, 2) of any place on cells of ``side_px / _CELLS``, each the mean of the tiles that cover it."""
+    """Paint tiles (M, 2) at any position on cells of ``side_px / _CELLS``, each the mean of the tiles that cover it."""
     origin, cell = coords.min(0), side_px / _CELLS
     columns, rows = np.rint((coords - origin) / cell).astype(int).T
     sums, counts = (np.zeros((rows.max() + _CELLS, columns.max() + _CELLS)) for _ in range(2))
@@ -80,7 +81,7 @@ def _painted_tiles(coords: np.ndarray, values: np.ndarray, side_px: float) -> Pl
 
 
 def value_range(values: np.ndarray) -> tuple[float, float]:
-    """What the colors span: all finite values; of many the 1st to 99th percentile, lest one outlier take them all."""
+    """Range of the colors: all finite values, or for many values the 1st to 99th percentile, against outliers."""
     finite = np.asarray(values)[np.isfinite(values)]
     if len(finite) == 0:
         return 0.0, 1.0
@@ -89,7 +90,7 @@ def value_range(values: np.ndarray) -> tuple[float, float]:
 
 
 def colors_of(values: np.ndarray, span: tuple[float, float]) -> np.ndarray:
-    """RGB (M, 3) uint8 of values (M,), as in the color bar of a figure that spans ``span``."""
+    """RGB colors (M, 3) uint8 of values (M,), as in the color bar of a figure with range ``span``."""
     from matplotlib import colormaps
 
     share = np.clip((np.asarray(values, float) - span[0]) / (span[1] - span[0]), 0, 1)
@@ -105,19 +106,19 @@ def draw_heatmap(
     span: tuple[float, float] | None = None,
     note: str | None = None,
 ) -> Figure:
-    """Draw tissue beside the same tissue under its values, with color bar and scale bar.
+    """Draw tissue, and next to it the same tissue under its values, with color bar and scale bar.
 
     Args:
         tissue: thumbnail or tile.
-        values: on the same slide, of any pixel size.
-        quantity: what the values are, with unit, for the color bar.
-        mpp: microns per level-0 pixel; no scale bar where None.
-        title: over the figure.
-        span: values at the ends of the colors; :func:`value_range` where None.
-        note: small print at the foot.
+        values: values on the same slide, of any pixel size.
+        quantity: name of the values, with unit, for the color bar.
+        mpp: microns per level-0 pixel; None draws no scale bar.
+        title: title of the figure.
+        span: values at the ends of the color scale; None uses :func:`value_range`.
+        note: small text below the figure; None for none.
 
     Returns:
-        A matplotlib figure that belongs to no window.
+        A matplotlib figure, not attached to a window.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -129,7 +130,7 @@ def draw_heatmap(
     plain, painted = figure.subplots(1, 2)
     gray = np.asarray(tissue.pixels, float) @ [0.299, 0.587, 0.114]
     plain.imshow(tissue.pixels, extent=tissue.extent)
-    # Under the values the tissue is gray: stain would shift the colors away from those of the bar.
+    # The tissue under the values is gray: stain colors would change the colors of the scale.
     painted.imshow(gray, extent=tissue.extent, cmap="gray", vmin=0, vmax=255)
     low, high = span or value_range(values.pixels)
     painted.imshow(
@@ -156,14 +157,14 @@ def draw_heatmap(
 
 
 def bar_length_um(width_um: float) -> float:
-    """Length of a scale bar: 1, 2 or 5 times a power of ten, at most a quarter of the width shown."""
+    """Length of a scale bar in um: 1, 2 or 5 times a power of ten, at most a quarter of the width."""
     most = width_um / 4
     power = 10.0 ** math.floor(math.log10(most))
     return max(step * power for step in (1, 2, 5) if step * power <= most)
 
 
 def length_text(length_um: float) -> str:
-    """A length with its unit: "50 µm", "2 mm"."""
+    """Format a length with its unit: "50 µm", "2 mm"."""
     return f"{length_um / 1000:g} mm" if length_um >= 1000 else f"{length_um:g} \u00b5m"
 
 

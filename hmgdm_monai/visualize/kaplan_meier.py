@@ -1,4 +1,4 @@
-"""Kaplan-Meier curves of two risk groups, with numbers at risk."""
+"""Draw Kaplan-Meier curves of two risk groups, with numbers at risk."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _GROUPS = (("high risk", True, "#c0392b"), ("low risk", False, "#2471a3"))
-_COLUMNS = 7  # of the table of numbers at risk
+_COLUMNS = 7  # number of columns of the table of numbers at risk
 
 
 def log_rank_p(time: np.ndarray, event: np.ndarray, high: np.ndarray) -> float | None:
-    """p-value of the log-rank test between two groups; None where a group is empty or nobody died."""
+    """p-value of the log-rank test between two groups; None if a group is empty or nobody died."""
     from sksurv.compare import compare_survival
     from sksurv.util import Surv
 
@@ -37,22 +37,25 @@ def draw_kaplan_meier(
     cut: str | None = None,
     note: str | None = None,
 ) -> Figure:
-    """Draw the survival of patients at high and at low predicted risk.
+    """Draw the survival of patients with high and with low predicted risk.
 
-    Steps are Kaplan-Meier's, bands their 95 % intervals (log-log), ticks are patients who were censored; below stand
-    the numbers still at risk. The log-rank p is for the difference between the groups.
+    Steps are Kaplan-Meier estimates, bands their 95 % intervals (log-log), and ticks censored patients; the table below
+    has the numbers at risk. The log-rank p tests the difference between the groups.
 
     Args:
-        time: (N,).
+        time: (N,) times.
         event: (N,) 1 = died.
         high: (N,) whether the predicted risk is high.
-        title: over the figure.
-        time_label: of the axis, with its unit.
-        cut: says how the groups were made, in small print.
-        note: more small print, e.g. where the data come from.
+        title: title of the figure.
+        time_label: label of the time axis, with its unit.
+        cut: description of how the groups were made, as small text; None for none.
+        note: more small text, for example the source of the data; None for none.
+
+    Returns:
+        A matplotlib figure, not attached to a window.
 
     Raises:
-        InputError: no patients, or all of them in one group.
+        InputError: there are no patients, or all of them are in one group.
     """
     from matplotlib.figure import Figure
 
@@ -85,7 +88,7 @@ def _draw_group(axes: Axes, time: np.ndarray, event: np.ndarray, name: str, colo
     if event.any():
         at, alive, (low, high) = kaplan_meier_estimator(event, time, conf_type="log-log")
         band_at, low, high = (np.r_[first, values] for first, values in ((0.0, at), (1.0, low), (1.0, high)))
-        # Where nobody is left the interval is not defined.
+        # The interval is not defined after the last patient.
         axes.fill_between(band_at, low, high, step="post", color=color, alpha=0.13, linewidth=0)
     else:
         at, alive = np.array([time.max()]), np.array([1.0])
@@ -96,7 +99,7 @@ def _draw_group(axes: Axes, time: np.ndarray, event: np.ndarray, name: str, colo
 
 
 def _draw_numbers(axes: Axes, time: np.ndarray, high: np.ndarray, end: float) -> None:
-    """Numbers at risk (under observation just before the time) under the ticks of the time axis."""
+    """Write the numbers at risk (under observation just before a time) below the ticks of the time axis."""
     from matplotlib.ticker import MaxNLocator
 
     ticks = [

@@ -1,4 +1,4 @@
-"""From the windows of superpixels back to a tile."""
+"""Paint a tile from the windows of its superpixels."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from monai.config import NdarrayOrTensor
 from monai.utils import convert_to_numpy
 
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.transforms.entity_graph import _starts, window_centers_px
+from hmgdm_monai.transforms.entity_graph import window_centers_px, window_starts
 from hmgdm_monai.transforms.region_adjacency import check_label_map
 
 
 def paint_superpixels(label_map: NdarrayOrTensor, windows: NdarrayOrTensor, pos: NdarrayOrTensor) -> np.ndarray:
-    """Paint every superpixel with its own window, laid where it was cut.
+    """Paint every superpixel with its own window, at the position where the window was cut.
 
-    A pixel takes the value that the window of its superpixel has there (where windows begin, see
-    :func:`~hmgdm_monai.transforms.entity_graph.cut_windows`); a pixel that the window does not reach takes that of the
-    window's nearest pixel.
+    A pixel gets the value of its superpixel's window at this position (see
+    :func:`~hmgdm_monai.transforms.entity_graph.cut_windows` for the positions); a pixel outside the window gets the
+    value of the nearest pixel of the window.
 
     Args:
-        label_map: (1, H, W) integer, labels 0 to V - 1, each of them present; -1, where there is none, stays white.
+        label_map: (1, H, W) integer, labels 0 to V - 1, all present; -1, no superpixel, stays white.
         windows: (V, 3, w, w) float; values are clipped to [0, 1].
         pos: (V, 2) float32, centroids as (x, y) / (width, height), as in an entity graph.
 
@@ -28,7 +28,7 @@ def paint_superpixels(label_map: NdarrayOrTensor, windows: NdarrayOrTensor, pos:
         (H, W, 3) uint8.
 
     Raises:
-        InputError: shapes that do not fit together, windows not of floats, or with values that are not finite.
+        InputError: the shapes do not match, or the windows are not floats or not finite.
     """
     labels = check_label_map(convert_to_numpy(label_map), background=True)
     windows, pos = np.asarray(convert_to_numpy(windows)), np.asarray(convert_to_numpy(pos))
@@ -47,7 +47,7 @@ def paint_superpixels(label_map: NdarrayOrTensor, windows: NdarrayOrTensor, pos:
     no_edges = torch.empty(2, 0, dtype=torch.int64)
     centers, _ = window_centers_px(torch.from_numpy(np.asarray(pos, np.float32)), no_edges, height, width)
     size = windows.shape[-1]
-    tops, lefts = _starts(centers[:, 1], height, size), _starts(centers[:, 0], width, size)
+    tops, lefts = window_starts(centers[:, 1], height, size), window_starts(centers[:, 0], width, size)
     rows = np.clip(np.arange(height)[:, None] - tops[labels], 0, size - 1)
     columns = np.clip(np.arange(width)[None, :] - lefts[labels], 0, size - 1)
     painted = windows.transpose(0, 2, 3, 1)[labels, rows, columns]

@@ -1,4 +1,4 @@
-"""Embeddings in two dimensions, colored by what a manifest knows of them."""
+"""Draw embeddings in two dimensions, colored by a column of the manifest."""
 
 from __future__ import annotations
 
@@ -14,18 +14,26 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 METHODS = ("tsne", "umap")
-_COMPONENTS = 50  # of a PCA before, which takes noise and time away
-_MOST_CLASSES = 20  # that a legend can name
+_COMPONENTS = 50  # number of principal components before the projection, which reduces noise and run time
+_MOST_CLASSES = 20  # maximum number of legend entries
 
 
 def project(features: np.ndarray, method: str = "tsne", seed: int = 0) -> np.ndarray:
-    """Places (N, 2) of embeddings (N, S), by t-SNE or UMAP; the same for the same seed.
+    """Project embeddings (N, S) to points (N, 2) by t-SNE or UMAP, reproducible for a fixed seed.
 
-    Channels are standardized, then reduced to 50 principal components. Neighborhoods mean something in the result,
-    distances between far groups and the axes do not.
+    Channels are standardized, then reduced to 50 principal components. Neighborhoods in the result are meaningful;
+    distances between distant groups and the axes are not.
+
+    Args:
+        features: (N, S) embeddings.
+        method: "tsne" or "umap".
+        seed: seed of the projection.
+
+    Returns:
+        (N, 2).
 
     Raises:
-        InputError: an unknown method, or fewer than four embeddings.
+        InputError: the method is unknown, or there are fewer than four embeddings.
     """
     if method not in METHODS:
         raise InputError(f"projection must be one of {', '.join(METHODS)}, not {method!r}")
@@ -45,7 +53,7 @@ def project(features: np.ndarray, method: str = "tsne", seed: int = 0) -> np.nda
     import umap
 
     neighbors = min(15, len(points) - 1)
-    # Few points: the spectral start fails where there are hardly more points than dimensions.
+    # Spectral initialization fails if there are hardly more points than dimensions.
     start = "spectral" if len(points) > 10 else "random"
     return umap.UMAP(n_neighbors=neighbors, init=start, random_state=seed, n_jobs=1).fit_transform(points)
 
@@ -55,19 +63,19 @@ def draw_projection(
 ) -> Figure:
     """Draw points (N, 2), colored by a column.
 
-    Numbers of more than ten different values get a color bar; anything else a legend, up to 20 names, the rarest
-    together as "other". Empty cells are gray.
+    More than ten different numbers get a color bar; other values get a legend with up to 20 names, of which the rarest
+    are combined as "other". Empty cells are gray.
 
     Args:
-        points: of :func:`project`.
+        points: output of :func:`project`.
         column: name of the column.
-        cells: N texts; "" where there is none.
-        method: that placed the points.
-        title: over the figure.
-        note: small print at the foot.
+        cells: N texts; "" for a missing value.
+        method: method that computed the points, "tsne" or "umap".
+        title: title of the figure.
+        note: small text below the figure; None for none.
 
     Returns:
-        A matplotlib figure that belongs to no window.
+        A matplotlib figure, not attached to a window.
     """
     from matplotlib import colormaps
     from matplotlib.figure import Figure
@@ -100,7 +108,7 @@ def draw_projection(
     axes.set(xticks=[], yticks=[], xlabel=f"{name} 1", ylabel=f"{name} 2")
     axes.set_title(title, fontsize=12)
     add_note(
-        figure, f"{len(points)} tiles. Near points have like embeddings; axes and far distances have no unit.", note
+        figure, f"{len(points)} tiles. Near points have similar embeddings; axes and far distances have no unit.", note
     )
     return figure
 

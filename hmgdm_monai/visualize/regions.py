@@ -1,4 +1,4 @@
-"""A tile beside the outlines of its nuclei and the regions that the dense pretext task pools over."""
+"""Draw a tile next to the outlines of its nuclei and the regions that the dense pretext task pools over."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Color = tuple[int, int, int]
-# Background, other tissue, cell, and further cell types, told apart by the color-blind as well (Okabe & Ito).
+# Background, other tissue, cell, and further cell types; distinguishable for the color-blind (Okabe & Ito).
 COLORS: tuple[Color, ...] = (
     (235, 235, 235),
     (204, 121, 167),
@@ -29,16 +29,16 @@ COLORS: tuple[Color, ...] = (
     (240, 228, 66),
 )
 NO_REGION_COLOR: Color = (0, 0, 0)
-OUTLINE_COLOR: Color = (0, 235, 120)  # a hue that no stain has
+OUTLINE_COLOR: Color = (0, 235, 120)  # a hue that does not occur in stains
 MOST_IN_LEGEND = 12
-_DRAWING_PX = 768  # about the side of a drawing; tiles are enlarged to it
-_LINE_SHARE = 1 / 300  # width of an outline, of the drawing's side
-_BAR_SHARE = 0.3  # about how much of the tile's width the scale bar takes
+_DRAWING_PX = 768  # approximate side of a drawing; tiles are enlarged to it
+_LINE_SHARE = 1 / 300  # width of an outline relative to the drawing's side
+_BAR_SHARE = 0.3  # approximate length of the scale bar relative to the tile's width
 _BAR_UM = (1, 2, 5, 10, 20, 25, 50, 100, 200, 500, 1000)
 
 
 def colors_of_regions(count: int) -> np.ndarray:
-    """(256, 3) uint8 colors of region values: the fixed ones, or where there are more, steps round the hues.
+    """Colors of region values, (256, 3) uint8: the fixed ones, or, for more regions, hues at equal steps.
 
     Args:
         count: number R of regions.
@@ -49,7 +49,7 @@ def colors_of_regions(count: int) -> np.ndarray:
     if count <= len(COLORS):
         table[:count] = COLORS[:count]
     else:
-        # Golden steps, so that numbers that follow one another, neighbors as a rule, differ much.
+        # Golden-ratio steps, so that consecutive numbers, which are usually neighbors, get very different hues.
         steps = (np.arange(count) * 0.618034) % 1
         table[:count] = np.rint(colormaps["hsv"](steps)[:, :3] * 200 + 55)
     return table
@@ -61,20 +61,19 @@ def draw_outlines(
     scale: int | None = None,
     color: Color = OUTLINE_COLOR,
 ) -> np.ndarray:
-    """A tile, enlarged, with a line around each labeled object.
+    """Draw an enlarged tile with a line around each labeled object.
 
     Args:
         image: (3, H, W) uint8.
         labels: (1, H, W) or (H, W) integer, 0 outside of objects.
-        scale: how many pixels of the drawing each pixel of the tile becomes in each direction; None takes what makes
-            the drawing about 768 px wide.
-        color: of the lines, RGB.
+        scale: number of drawing pixels per tile pixel, in each direction; None makes the drawing about 768 px wide.
+        color: RGB color of the lines.
 
     Returns:
         (scale H, scale W, 3) uint8.
 
     Raises:
-        InputError: the image is not (3, H, W) uint8, or the labels are of another size.
+        InputError: the image is not (3, H, W) uint8, or the labels have another size.
     """
     from PIL import Image
     from scipy.ndimage import binary_dilation
@@ -102,22 +101,22 @@ def region_figure(
     title: str = "Cell prior",
     note: str | None = None,
 ) -> Figure:
-    """The tile, the outlines of its nuclei, and its region map, side by side.
+    """Draw the tile, the outlines of its nuclei, and its region map side by side.
 
     Args:
         image: (3, H, W) uint8.
-        regions: (1, H, W) or (H, W) uint8, values 0 to R - 1, or 255 where a pixel belongs to no region.
-        names: of the R regions.
-        nuclei: (1, H, W) or (H, W) integer instances; None outlines what differs in region instead.
+        regions: (1, H, W) or (H, W) uint8, values 0 to R - 1, or 255 for pixels that belong to no region.
+        names: names of the R regions.
+        nuclei: (1, H, W) or (H, W) integer instances; None outlines the regions instead.
         mpp: microns per pixel, for the scale bar; None draws none.
-        title: above the panels.
-        note: small print at the foot, e.g. where the data come from.
+        title: title of the figure.
+        note: small text below the figure, for example the source of the data; None for none.
 
     Returns:
-        A matplotlib figure that belongs to no window.
+        A matplotlib figure, not attached to a window.
 
     Raises:
-        InputError: shapes that do not fit, or a region without a name.
+        InputError: the shapes do not match, or a region has no name.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
@@ -171,7 +170,7 @@ def region_figure(
 
 
 def _checked(image: np.ndarray | torch.Tensor, labels: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """(3, H, W) uint8 and (H, W) integer."""
+    """Check and convert to (3, H, W) uint8 and (H, W) integer."""
     pixels, given = (
         array.detach().cpu().numpy() if isinstance(array, torch.Tensor) else np.asarray(array)
         for array in (image, labels)
@@ -188,7 +187,7 @@ def _checked(image: np.ndarray | torch.Tensor, labels: np.ndarray | torch.Tensor
 
 
 def _scale_bar(axes: Axes, width: int, height: int, mpp: float) -> None:
-    """A bar of a round number of microns in the lower left corner."""
+    """Draw a bar with a round number of microns in the lower left corner."""
     wanted = _BAR_SHARE * width * mpp
     length_um = max((um for um in _BAR_UM if um <= wanted), default=_BAR_UM[0])
     left, bottom = 0.04 * width, 0.94 * height

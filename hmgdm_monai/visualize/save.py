@@ -1,4 +1,4 @@
-"""Write figures to PNG files, whole or not at all."""
+"""Write figures to PNG files, completely or not at all."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: int = 150) -> Path:
-    """Write a matplotlib figure as PNG; its folder is made, a file that stands there is replaced.
+    """Write a matplotlib figure as PNG; its folder is created, an existing file is replaced.
 
     Args:
         figure: any matplotlib figure.
-        path: where the file is to stand, ending in ``.png``.
+        path: file to write, ending in ``.png``.
         dpi: dots per inch.
 
     Returns:
-        The path.
+        Path of the file.
 
     Raises:
         InputError: the path does not end in ``.png``, or the disk is full.

@@ -1,4 +1,4 @@
-"""Tiles, their regions, and the two views of each that training sees."""
+"""Draw tiles, their regions, and their two views in training."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 def draw_views(
     images: Tensor, regions: Tensor, views: tuple[View, View], names: Sequence[str], note: str | None = None
 ) -> Figure:
-    """Draw a row for each tile: tile, regions, and for each view image and regions.
+    """Draw one row for each tile: tile, regions, and for each view image and regions.
 
     Args:
         images: (B, 3, S, S) uint8.
         regions: (B, 1, S, S) uint8.
-        views: two, with images (B, 3, s, s) in [0, 1] and regions (B, 1, s, s) uint8.
-        names: of the regions, in the order of their numbers.
-        note: small print at the foot, e.g. where the data come from.
+        views: two views, with images (B, 3, s, s) in [0, 1] and regions (B, 1, s, s) uint8.
+        names: names of the regions, in the order of their numbers.
+        note: small text below the figure, for example the source of the data; None for none.
 
     Returns:
-        A matplotlib figure that belongs to no window.
+        A matplotlib figure, not attached to a window.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch

@@ -1,4 +1,4 @@
-"""Windows of vertices and edges beside what the entity autoencoder makes of them."""
+"""Draw windows of vertices and edges next to their reconstructions by the entity autoencoder."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from hmgdm_monai.visualize.note import add_note
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_GAP_PX = 2  # white between two windows, in pixels of the windows
-_FULL_SCALE = 0.3  # |difference| shown brightest; fixed, so that figures of different epochs compare
+_GAP_PX = 2  # white gap between two windows, in pixels of the windows
+_FULL_SCALE = 0.3  # |difference| at the end of the color scale; fixed, so that figures of different epochs compare
 
 
 def unexplained_variance(windows: Tensor, reconstructions: Tensor) -> float:
-    """Share of the variance of windows that their reconstructions leave unexplained.
+    """Share of the variance of windows that their reconstructions do not explain.
 
-    sum (x - x_hat)^2 / sum (x - mean)^2, with the mean window of these windows: 0 is a perfect copy, 1 is no better
-    than the mean window for all. The same quantity as 1 - the explained variance ratio of a PCA of the windows.
+    sum (x - x_hat)^2 / sum (x - mean)^2, with the mean of these windows: 0 is a perfect copy, 1 is no better than the
+    mean window. This equals 1 - the explained variance ratio of a PCA of the windows.
 
     Args:
         windows: (N, 3, w, w) float.
         reconstructions: (N, 3, w, w) float.
 
     Returns:
-        The share; NaN where the windows do not vary (none, one, or all alike).
+        The share; NaN if the windows do not vary (none, one, or all equal).
     """
     if len(windows) == 0:
         return math.nan
     x, x_hat = windows.detach().cpu().double(), reconstructions.detach().cpu().double()
     total = (x - x.mean(dim=0)).square().sum().item()
-    # Windows all alike leave rounding errors of about 1e-32 a pixel, not variance.
+    # Equal windows leave rounding errors of about 1e-32 per pixel, which is not variance.
     return (x - x_hat).square().sum().item() / total if total > 1e-20 * x.numel() else math.nan
 
 
@@ -48,23 +48,23 @@ def draw_windows(
     max_each: int = 8,
     note: str | None = None,
 ) -> Figure:
-    """Draw rows of windows, their reconstructions and the difference: vertices to the left, edges to the right.
+    """Draw rows of windows, their reconstructions and the difference: vertices on the left, edges on the right.
 
-    The share of unexplained variance in the title is over all windows given, those that are not drawn included.
+    The share of unexplained variance in the title is over all given windows, including those that are not drawn.
 
     Args:
         windows: (N, 3, w, w) float in [0, 1].
-        reconstructions: (N, 3, w, w) float; clipped to [0, 1] for the drawing only.
+        reconstructions: (N, 3, w, w) float; clipped to [0, 1] only for drawing.
         is_edge: (N,) bool, True for windows of edges; None: all are of vertices.
-        title: what made the reconstructions.
-        max_each: how many windows of vertices, and of edges, are drawn at most, evenly spaced over those given.
-        note: small print at the foot, e.g. where the data come from.
+        title: name of the model.
+        max_each: maximum number of windows of vertices, and of edges, to draw, evenly spaced over the given ones.
+        note: small text below the figure, for example the source of the data; None for none.
 
     Returns:
-        A matplotlib figure that belongs to no window.
+        A matplotlib figure, not attached to a window.
 
     Raises:
-        InputError: no windows, tensors of other shapes, or ``max_each`` below 1.
+        InputError: there are no windows, the shapes do not match, or ``max_each`` is below 1.
     """
     if windows.ndim != 4 or windows.shape[1] != 3 or windows.shape != reconstructions.shape or len(windows) == 0:
         raise InputError(
@@ -87,7 +87,7 @@ def draw_windows(
             drawn = index[torch.linspace(0, len(index) - 1, min(max_each, len(index))).round().long()]
             blocks.append((name, index, drawn))
     columns = [len(drawn) for _, _, drawn in blocks]
-    # Room for the title too where a single window is drawn.
+    # Wide enough for the title if only one window is drawn.
     figure = Figure(figsize=(max(6.0, 1.6 + 0.8 * sum(columns)), 4.0), layout="constrained")
     grid = figure.subplots(3, len(blocks), squeeze=False, width_ratios=columns)
     for axes_of_block, (name, index, drawn) in zip(grid.T, blocks, strict=True):

@@ -66,7 +66,7 @@ def test_who_writes_is_the_first_alone() -> None:
     parser = ConfigParser()
     parser.read_config([str(ROOT / "bundle/configs" / name) for name in CONFIGS])
     parser.resolve_macro_and_relative_ids()
-    off = {"MLFlowHandler", "ignite.handlers.ProgressBar"}
+    off = {"hmgdm_monai.handlers.run_tracking.RunTracking", "ignite.handlers.ProgressBar"}
     for side in ("train", "validate"):
         handlers = parser[f"{side}::handlers"]
         assert {h["_target_"] for h in handlers if "_disabled_" in h} == off & {h["_target_"] for h in handlers}

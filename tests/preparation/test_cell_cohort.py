@@ -129,7 +129,7 @@ def test_images_whose_scale_or_cells_cannot_be_used_are_named(folder: Path, stai
     reasons = dict(cohort.skipped)
     assert [unit for unit, _ in cohort.done] == ["a", "tiles of patient p3"]
     assert "export it at the image's full size" in reasons["b.tif"]
-    assert "does not tell its microns per pixel" in reasons["d.png"] and "\n" not in reasons["d.png"]
+    assert "microns per pixel are unknown" in reasons["d.png"] and "\n" not in reasons["d.png"]
 
 
 @pytest.fixture

@@ -52,14 +52,14 @@ def test_a_transform_of_another_package_is_built_where_it_is_trusted(monkeypatch
 @pytest.mark.parametrize(
     ("step", "told"),
     [
-        ({"_target_": "os.system", "command": "touch {mark}"}, "os.system is none of MONAI's or ours"),
+        ({"_target_": "os.system", "command": "touch {mark}"}, "os.system is neither MONAI's nor ours"),
         ({"_target_": "LoadImage", "reader": "os.system", "command": "touch {mark}"}, "reads or writes files"),
         ({"_target_": "SaveImaged", "keys": "image", "output_dir": "{mark}"}, "reads or writes files"),
         ({"_target_": "eval", "source": "1"}, "no transform 'eval'"),
         ({"_target_": "monai.transforms.utils"}, "no transform 'utils'"),
-        ({"_target_": "monai.bundle.run"}, "none of MONAI's or ours"),
+        ({"_target_": "monai.bundle.run"}, "neither MONAI's nor ours"),
         ({"_target_": "hmgdm_monai.transforms.build_transforms.importlib"}, "no transform of ours"),
-        ({"_target_": "hmgdm_monai.saving.encoder_file.load_encoder", "path": "x"}, "none of MONAI's or ours"),
+        ({"_target_": "hmgdm_monai.saving.encoder_file.load_encoder", "path": "x"}, "neither MONAI's nor ours"),
         ({"_target_": "hmgdm_monai.transforms.squares.Circles"}, "cannot be found"),
         ({"_target_": "hmgdm_monai.transforms.circles.Circles"}, "cannot be found"),
         ({"_target_": "Flipd", "keys": "image", "axes": 0}, "does not take these arguments"),

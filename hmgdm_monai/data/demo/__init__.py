@@ -1,4 +1,4 @@
-"""A seeded, procedural H&E cohort: slides, tiles, labels and survival, so that every example runs without real data."""
+"""A seeded, procedurally drawn H&E cohort: slides, tiles, labels and survival, so that examples need no real data."""
 
 from __future__ import annotations
 

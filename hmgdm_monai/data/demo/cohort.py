@@ -28,26 +28,25 @@ from hmgdm_monai.errors import InputError
 TILE_MPP = TILE_UM / TILE_PX
 MARKER = "cohort.json"
 DEFAULT_FOLDER = Path("demo_cohort")
-# Raise it with every change of the drawing: a folder drawn by other rules must not be continued.
+# Increase it with every change of the drawing code: a folder drawn by other code must not be continued.
 _DRAWING = 1
 
 _README = """\
-This cohort is SYNTHETIC. No patient, no tissue and no scanner stands behind it: every pixel, label and survival time
-was drawn by a program (hmgdm_monai.data.demo). Use it to try the software. Nothing measured on it says anything about
-medicine.
+This cohort is SYNTHETIC. It shows no real patient, tissue or scanner: every pixel, label and survival time was drawn
+by a program (hmgdm_monai.data.demo). Use it to try the software. Results measured on it say nothing about medicine.
 
-slides/       one H&E slide a patient (pyramidal JPEG TIFF)
+slides/       one H&E slide per patient (pyramidal JPEG TIFF)
 slides.csv    image, patient, label (benign, low_grade, high_grade), time (months), event (1 = died), fold
-tiles/        256 px tiles at 1 um a px, cropped out of the slides
+tiles/        256 px tiles at 1 um per px, cropped from the slides
 tiles.csv     image, patient, label (the tissue that dominates the tile), fold, mpp
 truth.csv     patient, label, log_hazard (true), share of each tissue in the tissue area
-cohort.json   the settings; the same command continues a cohort that was interrupted
+cohort.json   the settings; the same command resumes an interrupted cohort
 """
 
 
 @dataclass(frozen=True)
 class DemoCohort:
-    """Where the parts of a cohort are: its folder and the three tables."""
+    """Paths of the parts of a cohort: its folder and the three tables."""
 
     folder: Path
     slides: Path
@@ -58,23 +57,23 @@ class DemoCohort:
 def make_demo_cohort(
     folder: str | Path, seed: int = 0, n_patients: int = 24, slide_px: int = 2048, mpp: float = 0.5
 ) -> DemoCohort:
-    """Draws a cohort of synthetic H&E slides with labeled tiles and survival, or completes one that was interrupted.
+    """Draw a cohort of synthetic H&E slides with labeled tiles and survival, or complete an interrupted one.
 
-    A patient depends on (seed, number of the patient, slide_px, mpp) alone. Files that exist are whole and are left
-    alone, so an interrupted cohort is continued and a larger `n_patients` adds to one. The tables are written last.
+    A patient depends only on (seed, index of the patient, slide_px, mpp). Existing files are complete and are kept, so
+    an interrupted cohort is resumed, and a larger `n_patients` extends a cohort. The tables are written last.
 
     Args:
-        folder: where to write; made if need be.
-        seed: same seed, same pixels.
-        n_patients: number of patients, a slide each.
-        slide_px: side of a slide, px; divisible by 4 and at least 256 um.
-        mpp: micrometres a px of the slides, 0.2 to 1.
+        folder: output folder; created if necessary.
+        seed: the same seed gives the same pixels.
+        n_patients: number of patients, with one slide each.
+        slide_px: side of a slide in px; divisible by 4 and at least 256 um.
+        mpp: microns per px of the slides, 0.2 to 1.
 
     Returns:
         The paths of the tables.
 
     Raises:
-        InputError: for a setting out of range, or a folder that holds something else or a cohort of other settings.
+        InputError: a setting is out of range, or the folder holds other files or a cohort with other settings.
 
     Example:
         >>> from hmgdm_monai import make_demo_cohort
@@ -115,13 +114,13 @@ def make_demo_cohort(
 
 
 def draw_slide(plan: PatientPlan, layout: TissueLayout, slide_px: int, mpp: float) -> NDArray[np.uint8]:
-    """Draws a patient's slide in memory.
+    """Draw a patient's slide in memory.
 
     Args:
         plan: the patient.
         layout: the patient's tissues, from `draw_layout(plan, slide_px * mpp)`.
-        slide_px: side, px.
-        mpp: micrometres a px.
+        slide_px: side in px.
+        mpp: microns per px.
 
     Returns:
         (slide_px, slide_px, 3) uint8 RGB.
@@ -132,7 +131,7 @@ def draw_slide(plan: PatientPlan, layout: TissueLayout, slide_px: int, mpp: floa
 
 
 def _write_tiles(folder: Path, plan: PatientPlan, layout: TissueLayout, mpp: float) -> list[list[Any]]:
-    """Writes those of a patient's tiles that are missing; returns the rows of all."""
+    """Write the missing tiles of a patient and return the table rows of all of them."""
     slide = None
     rows = []
     side_px = round(TILE_UM / mpp)
@@ -142,7 +141,7 @@ def _write_tiles(folder: Path, plan: PatientPlan, layout: TissueLayout, mpp: flo
         if path.exists():
             continue
         if slide is None:
-            # Tiles come out of the file, JPEG's losses included, so that they do not depend on when they are cut.
+            # Tiles are cropped from the written JPEG file, so that they are the same when they are added later.
             slide = tifffile.imread(folder / "slides" / f"{plan.name}.tif", key=0)
         last = slide.shape[0] - side_px
         write_tile(path, slide, min(round(place.x_um / mpp), last), min(round(place.y_um / mpp), last), side_px)
@@ -155,7 +154,7 @@ def _check_settings(seed: int, n_patients: int, slide_px: int, mpp: float) -> No
     if n_patients < 1:
         raise InputError(f"number of patients is {n_patients}; give 1 or more")
     if not (math.isfinite(mpp) and 0.2 <= mpp <= 1.0):
-        raise InputError(f"mpp is {mpp}; give micrometres a px between 0.2 and 1")
+        raise InputError(f"mpp is {mpp}; give microns per px between 0.2 and 1")
     divisor = 2 ** (LEVELS - 1)
     if slide_px % divisor or slide_px * mpp < TILE_UM:
         least = divisor * math.ceil(TILE_UM / mpp / divisor)
@@ -163,7 +162,7 @@ def _check_settings(seed: int, n_patients: int, slide_px: int, mpp: float) -> No
 
 
 def _claim_folder(folder: Path, settings: dict[str, Any]) -> None:
-    """Marks the folder with its settings, or checks that the mark it has agrees."""
+    """Write the settings to the folder, or check that its existing settings agree."""
     marker = folder / MARKER
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; give a folder for the demo cohort")
@@ -185,7 +184,7 @@ def _claim_folder(folder: Path, settings: dict[str, Any]) -> None:
 
 
 def _is_complete(cohort: DemoCohort, n_patients: int) -> bool:
-    """Whether the tables, which are written last, are there for so many patients with all the files they name."""
+    """Whether the tables, which are written last, list so many patients, and all their files exist."""
     if not all(table.exists() for table in (cohort.slides, cohort.tiles, cohort.truth)):
         return False
     images = []
@@ -205,7 +204,7 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def draw_if_default(manifest: str | Path) -> None:
-    """Draw the demo cohort, or complete it, where ``manifest`` is its default place; leave any other manifest alone."""
+    """Draw or complete the demo cohort if ``manifest`` is its default path; any other manifest is left unchanged."""
     from hmgdm_monai.ranks import first_rank_first
 
     if Path(manifest) == DEFAULT_FOLDER / "slides.csv":

@@ -1,4 +1,4 @@
-"""Where the tissues of a demo slide lie: signed distance maps with organic borders, and single glands."""
+"""Positions of the tissues on a demo slide: signed distance maps with irregular borders, and single glands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hmgdm_monai.data.demo.noise import fractal_field
 from hmgdm_monai.data.demo.patient import TISSUES, PatientPlan
 
 GRID_UM = 2.0
-"""Distance of the grid points of a layout, micrometres."""
+"""Distance of the grid points of a layout, micrometers."""
 
 _FAR_UM = 200.0
 _LAYOUT_STREAM = 1
@@ -23,8 +23,8 @@ _LAYOUT_STREAM = 1
 class Ring:
     """A closed, star-shaped outline: a gland, a lumen in a tumor or a vessel.
 
-    The outline's radius in direction t is radius_um (1 + sum_k wave[k] cos((k + 2) t + phase[k])), in coordinates that
-    are turned by `angle` and squeezed to `aspect` along the second axis.
+    In direction t the radius is radius_um (1 + sum_k wave[k] cos((k + 2) t + phase[k])), in coordinates that are
+    rotated by `angle` and scaled by `aspect` along the second axis.
     """
 
     x_um: float
@@ -36,20 +36,20 @@ class Ring:
     phase: NDArray[np.float64]
 
     def outline(self, t: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Radius (micrometres) in directions t (radians), same shape as t."""
+        """Radius (micrometers) in directions t (radians), same shape as t."""
         table_t = np.linspace(-math.pi, math.pi, 129)
         k = np.arange(2, 2 + len(self.wave))
         table = self.radius_um * (1.0 + np.cos(k * table_t[:, None] + self.phase) @ self.wave)
         return np.interp((t + math.pi) % (2.0 * math.pi) - math.pi, table_t, table)
 
     def depth_um(self, x_um: NDArray[np.float64], y_um: NDArray[np.float64]) -> NDArray[np.float64]:
-        """How far inside the outline points lie, micrometres (negative outside); close to the true distance."""
+        """Depth of points inside the outline, micrometers (negative outside); close to the true distance."""
         u, v = self._turn(x_um, y_um)
         depth = self.outline(np.arctan2(v, u)) - np.hypot(u, v)
         return depth * math.sqrt(self.aspect)
 
     def walk(self, inset_um: float, step_um: float, start: float) -> tuple[NDArray, NDArray, NDArray]:
-        """Points `step_um` apart on the outline, `inset_um` inside it: x, y (micrometres) and outward angle."""
+        """Points `step_um` apart on the outline, `inset_um` inside it: x, y (micrometers) and outward angle."""
         t = start + np.linspace(0.0, 2.0 * math.pi, 361)
         u, v = self._outline_xy(t, inset_um)
         length = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(u), np.diff(v)))])
@@ -73,13 +73,13 @@ class Ring:
 
 @dataclass(frozen=True)
 class TissueLayout:
-    """Where tissues lie on a square slide.
+    """Map of the tissues on a square slide.
 
     Attributes:
-        side_um: side of the slide, micrometres.
-        depth_um: (6, S, S) float32, distance inside (positive) of tissue, tumor, necrosis, lymphocytes, gland, lumen,
-            micrometres, on a grid of `GRID_UM`. Tumor counts its necrosis; its septa are cut out. Lumina are holes in
-            tumors and vessels; a gland's own lumen is the middle of the gland.
+        side_um: side of the slide, micrometers.
+        depth_um: (6, S, S) float32, signed depth inside tissue, tumor, necrosis, lymphocytes, gland and lumen, in
+            micrometers, on a grid of `GRID_UM`. Tumor includes its necrosis but not its septa. Lumina are holes in
+            tumors and vessels; a gland's own lumen is the center of the gland.
         classes: (S, S) int8, index into `TISSUES`, -1 for background.
         glands: the glands.
     """
@@ -90,20 +90,20 @@ class TissueLayout:
     glands: tuple[Ring, ...]
 
     def shares(self) -> dict[str, float]:
-        """Share of every tissue in the tissue area, as drawn."""
+        """Share of each tissue in the tissue area, as drawn."""
         inside = self.classes[self.classes >= 0]
         return {tissue: float((inside == i).mean()) for i, tissue in enumerate(TISSUES)}
 
 
 def draw_layout(plan: PatientPlan, side_um: float) -> TissueLayout:
-    """Lays out a patient's tissues.
+    """Draw a patient's tissue map.
 
-    Borders are level sets of fractal noise whose levels are the quantiles that give the planned shares. Glands are
-    thrown one by one until their share is reached or no room is left; what remains is stroma.
+    Borders are level sets of fractal noise at the quantiles that give the planned shares. Glands are placed randomly
+    one by one until they reach their share or no space is left; the rest is stroma.
 
     Args:
         plan: the patient.
-        side_um: side of the slide, micrometres.
+        side_um: side of the slide, micrometers.
     """
     rng = plan.rng(_LAYOUT_STREAM)
     side = round(side_um / GRID_UM)
@@ -120,7 +120,7 @@ def draw_layout(plan: PatientPlan, side_um: float) -> TissueLayout:
     attraction = field(tumor_size) + 0.004 * np.minimum(tissue_depth, 120.0)
     tumor = _top(attraction, tissue, (shares["tumor"] + shares["necrosis"]) * area)
     tumor_depth = _signed_distance(tumor)
-    # A tumor dies around one deep spot, far from its supply.
+    # Necrosis forms around one deep point of a tumor, far from its blood supply.
     row, column = np.unravel_index(int((field(320.0, 2) + 0.02 * tumor_depth).argmax()), tissue.shape)
     from_spot = np.hypot(*np.ogrid[-row : side - row, -column : side - column]) * GRID_UM
     necrosis = _top(0.7 * field(160.0) - from_spot / 120.0, tumor, shares["necrosis"] * area)
@@ -134,7 +134,7 @@ def draw_layout(plan: PatientPlan, side_um: float) -> TissueLayout:
     glands, gland_depth = _throw_rings(
         rng, room, field(260.0, 2), shares["gland"] * area, (26.0, 84.0), 6, gap_um=5.0, margin_um=60.0
     )
-    # Low-grade tumors still form lumina; high-grade ones have lost them.
+    # Low-grade tumors still form lumina; high-grade ones do not.
     viable = _signed_distance(tumor & ~necrosis) - 8.0
     holes = (1.0 - plan.pleomorphism) * 0.12 * float((viable > 0).sum())
     _, lumen_depth = _throw_rings(rng, viable, viable, holes, (6.0, 20.0), 3, gap_um=14.0, margin_um=15.0)
@@ -179,7 +179,7 @@ def _top(field: NDArray, inside: NDArray[np.bool_], area: float) -> NDArray[np.b
 
 
 def _signed_distance(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Distance to the border of a mask, micrometres, positive inside."""
+    """Distance to the border of a mask, micrometers, positive inside."""
     if not mask.any():
         return np.full(mask.shape, -_FAR_UM)
     if mask.all():
@@ -198,13 +198,13 @@ def _throw_rings(
     gap_um: float,
     margin_um: float,
 ) -> tuple[list[Ring], NDArray[np.float64]]:
-    """Throws rings that do not touch into a region until they fill `area` grid points or none fits any more.
+    """Place rings that do not touch into a region until they fill `area` grid points or no more fits.
 
-    Of every two spots drawn the one of higher `attraction` is tried. A try that needs no outline costs one of 1,500
-    misses in a row, a try that does costs ten.
+    Of every two random points, the one with higher `attraction` is tried. Placement stops after 1,500 failures in a
+    row; a failure that needed an outline counts as ten.
 
     Returns:
-        The rings, and the distance (micrometres) inside the nearest of them, right to `margin_um` outside.
+        The rings, and the depth (micrometers) inside the nearest of them, correct up to `margin_um` outside.
     """
     side = room_um.shape[0]
     depth = np.full(room_um.shape, -_FAR_UM)
@@ -215,7 +215,7 @@ def _throw_rings(
         spots = free[rng.integers(free.size, size=2)]
         spot = int(spots[np.argmax(attraction.ravel()[spots])])
         row, column = divmod(spot, side)
-        # Small ones come into the gaps that large ones leave.
+        # Small rings fit into the gaps between large ones.
         radius = radii_um[0] + (radii_um[1] - radii_um[0]) * rng.uniform() ** (1.0 + misses / 100.0)
         if min(room_um[row, column], -depth[row, column] - gap_um) < 0.5 * radius:
             misses += 1

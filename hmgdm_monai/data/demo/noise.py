@@ -1,4 +1,4 @@
-"""Seeded gradient noise, the one source of organic form and texture in the demo slides."""
+"""Seeded gradient noise, the only source of irregular shapes and textures in the demo slides."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def gradient_noise(x: float, y: float, seed: int) -> float:
     """Perlin's gradient noise at one point.
 
     Args:
-        x: abscissa in lattice units (divide a length by the wavelength wanted).
-        y: ordinate in lattice units.
-        seed: which of the noise fields, in [0, 2**31).
+        x: x coordinate in lattice units (a length divided by the wanted wavelength).
+        y: y coordinate in lattice units.
+        seed: index of the noise field, in [0, 2**31).
 
     Returns:
-        A value in about [-1, 1], mean 0, continuous with its first derivative.
+        A value in about [-1, 1], with mean 0 and a continuous first derivative.
     """
     fx, fy = math.floor(x), math.floor(y)
     ix, iy = int(fx), int(fy)
@@ -49,7 +49,7 @@ def gradient_noise(x: float, y: float, seed: int) -> float:
 
 @njit(cache=True)
 def fractal_noise(x: float, y: float, octaves: int, seed: int) -> float:
-    """Sum of `octaves` noise fields, each of half the wavelength and half the height of the one before."""
+    """Sum of `octaves` noise fields; each has half the wavelength and half the amplitude of the previous one."""
     total, height = 0.0, 1.0
     for octave in range(octaves):
         total += height * gradient_noise(x, y, seed + octave)
@@ -62,11 +62,11 @@ def fractal_field(side_px: int, px_um: float, wavelength_um: float, octaves: int
     """Fractal noise over a square grid.
 
     Args:
-        side_px: grid points along a side.
-        px_um: distance of grid points, micrometres.
-        wavelength_um: longest wavelength, micrometres.
-        octaves: how many wavelengths, each half of the one before.
-        seed: which field.
+        side_px: number of grid points along a side.
+        px_um: distance of grid points, micrometers.
+        wavelength_um: longest wavelength, micrometers.
+        octaves: number of wavelengths; each is half of the previous one.
+        seed: index of the noise field.
 
     Returns:
         (side_px, side_px) array; point (row i, column j) lies at x = (j + 0.5) px_um, y = (i + 0.5) px_um.

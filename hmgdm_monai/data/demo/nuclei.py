@@ -1,4 +1,4 @@
-"""Nuclei of the demo slides: where they lie, what they look like, and their painting."""
+"""The nuclei of the demo slides: positions, appearance and drawing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NONE, _STROMA, _LYMPHOCYTE, _TUMOR, _NECROSIS, _EPITHELIUM = -1, 0, 1, 2, 3, 4
 
 @dataclass(frozen=True)
 class NucleusKind:
-    """Looks of one kind of nucleus.
+    """Appearance of one kind of nucleus.
 
     Attributes:
         length_um: median long axis.
@@ -29,11 +29,11 @@ class NucleusKind:
         haem: median amount of hematoxylin (natural-log optical density).
         haem_spread: standard deviation of its log.
         chromatin: contrast of the chromatin's texture, 0 to 1.
-        clearing: how much paler the middle is than the rim, 0 to 1.
+        clearing: how much paler the center is than the rim, 0 to 1.
         nucleolus: strength of the nucleolus, 0 for none.
-        ragged: height of the waves of the outline.
+        ragged: amplitude of the waves of the outline.
         cell_um: radius of the cytoplasm around it, 0 for none.
-        room: share of the mean diameter kept free of other nuclei; below 1 they overlap.
+        room: share of the mean diameter that is kept free of other nuclei; below 1 they overlap.
     """
 
     length_um: float
@@ -50,7 +50,7 @@ class NucleusKind:
 
 
 def nucleus_kinds(pleomorphism: float) -> dict[int, NucleusKind]:
-    """The kinds of nuclei; those of the tumor grow larger, darker and less alike with pleomorphism (0 to 1)."""
+    """The kinds of nuclei; tumor nuclei get larger, darker and more different with pleomorphism (0 to 1)."""
     p = pleomorphism
     return {
         _STROMA: NucleusKind(13.0, 0.22, (0.2, 0.42), 1.5, 0.16, 0.22, 0.0, 0.0, 0.1, 0.0, 0.9),
@@ -66,7 +66,7 @@ def nucleus_kinds(pleomorphism: float) -> dict[int, NucleusKind]:
 
 @njit(cache=True)
 def _kind_at(depths: NDArray[np.float64]) -> int:
-    """Kind of nucleus that tissue of these depths holds, -1 where there is none."""
+    """Kind of nucleus in tissue of these depths, -1 for none."""
     tissue, tumor, necrosis, lymph, gland, hole = depths
     if tissue < 4.0 or hole > -3.0 or gland > -5.0:
         return -1
@@ -91,7 +91,7 @@ def _kinds_at(x_um: NDArray, y_um: NDArray, depth_um: NDArray[np.float32]) -> ND
 
 @njit(cache=True)
 def _apart(x_um: NDArray, y_um: NDArray, room_um: NDArray, side_um: float) -> NDArray[np.bool_]:
-    """Keeps points, first come first served, whose discs of diameter `room_um` do not overlap."""
+    """Keep points in order if their discs of diameter `room_um` do not overlap discs that are already kept."""
     cell = 6.0
     cells = int(side_um / cell) + 2
     reach = int(math.ceil(room_um.max() / cell))
@@ -118,7 +118,7 @@ def _apart(x_um: NDArray, y_um: NDArray, room_um: NDArray, side_um: float) -> ND
 
 @njit(cache=True)
 def _stamp(stains: NDArray[np.float32], nuclei: NDArray[np.float64], mpp: float, seed: int) -> None:
-    """Paints nuclei; the columns of a row are those `place_nuclei` documents."""
+    """Draw nuclei; the columns of a row are documented in `place_nuclei`."""
     rows, columns = stains.shape[1:]
     for n in range(len(nuclei)):
         x0, y0, a, b, angle, haem, chromatin, clearing, nucleolus, ragged, cell, tint, blur, p1, p2, turn = nuclei[n]
@@ -131,7 +131,7 @@ def _stamp(stains: NDArray[np.float32], nuclei: NDArray[np.float64], mpp: float,
                 dx, dy = (j + 0.5) * mpp - x0, (i + 0.5) * mpp - y0
                 u, v = c * dx + s * dy, c * dy - s * dx
                 if cell > 0.0:
-                    # Every cell has a cytoplasm of its own shade, a paler rim and a clearer ring by the nucleus.
+                    # Each cell has a cytoplasm with its own shade, a paler rim and a clear ring around the nucleus.
                     d = math.sqrt(u * u * b / a + v * v * a / b) / cell
                     if d < 1.5:
                         weight = math.exp(-((d * d) ** 2))
@@ -161,19 +161,19 @@ def _stamp(stains: NDArray[np.float32], nuclei: NDArray[np.float64], mpp: float,
 
 
 def place_nuclei(plan: PatientPlan, layout: TissueLayout) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Chooses places, sizes and shades of all nuclei of a slide.
+    """Choose positions, sizes and shades of all nuclei of a slide.
 
-    Epithelium lines the glands in one to two rows, pointing at the lumen; all others are thrown at random and kept
-    where there is room, stromal ones turned along the fibers.
+    Epithelium forms one or two rows around the glands and points to the lumen. All other nuclei are placed at random
+    where there is space; those in stroma are aligned with the fibers.
 
     Args:
         plan: the patient.
-        layout: where the tissues lie.
+        layout: the tissue map.
 
     Returns:
-        (N, 16) nuclei: x and y, long and short half axis (micrometres), angle (radians), hematoxylin, chromatin,
-        clearing, nucleolus, raggedness, radius of the cell (micrometres), tint of its cytoplasm, softness of the edge
-        (micrometres) and three random angles; and (N,) their kind.
+        (N, 16) nuclei: x and y, long and short half axis (micrometers), angle (radians), hematoxylin, chromatin,
+        clearing, nucleolus, raggedness, radius of the cell (micrometers), tint of its cytoplasm, softness of the edge
+        (micrometers) and three random angles; and (N,) their kind.
     """
     rng = plan.rng(_NUCLEI_STREAM)
     kinds = nucleus_kinds(plan.pleomorphism)
@@ -189,11 +189,11 @@ def place_nuclei(plan: PatientPlan, layout: TissueLayout) -> tuple[NDArray[np.fl
     lining[:, :2] += rng.normal(0, 1.2, (len(lining), 2))
     lining[:, 2] += rng.normal(0, 0.2, len(lining))
 
-    # Ten throws a nucleus that fits: the crowded tissues come close to their densest random packing.
+    # Ten trials per nucleus that fits: crowded tissues then come close to their densest random packing.
     throws = int(0.05 * layout.side_um**2)
     x, y = rng.uniform(0, layout.side_um, (2, throws))
     kind = _kinds_at(x, y, layout.depth_um)
-    # Share of throws that count: sparse where tissue is sparse. Stroma keeps a sprinkle of lymphocytes.
+    # Share of trials that count: few where tissue is sparse. Stroma gets a few lymphocytes.
     luck, other = rng.uniform(size=(2, throws))
     kind[(kind == _STROMA) & (other < 0.12)] = _LYMPHOCYTE
     chance = np.array([0.045, 1.0, 1.0, 0.25, 0.0])
@@ -240,13 +240,13 @@ def _columns(kind: NucleusKind) -> tuple[float, ...]:
 
 
 def paint_nuclei(stains: NDArray[np.float32], plan: PatientPlan, layout: TissueLayout, mpp: float) -> None:
-    """Paints a slide's nuclei over its texture, in place.
+    """Draw a slide's nuclei over its texture, in place.
 
     Args:
         stains: (2, S, S) hematoxylin and eosin, from `paint_texture`.
         plan: the patient.
-        layout: where the tissues lie.
-        mpp: micrometres a px.
+        layout: the tissue map.
+        mpp: microns per px.
     """
     nuclei, _ = place_nuclei(plan, layout)
     _stamp(stains, nuclei, mpp, int(plan.rng(_NUCLEI_STREAM).integers(2**30)))

@@ -1,4 +1,4 @@
-"""What one demo patient is, before a pixel is drawn: label, tissue shares, stain and survival."""
+"""The plan of a demo patient before drawing: label, tissue shares, stain and survival."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _CENSORING_MONTHS = (6.0, 110.0)
 
 @dataclass(frozen=True)
 class PatientPlan:
-    """Everything about a patient that does not need drawing.
+    """All properties of a patient that do not need drawing.
 
     Attributes:
         seed: seed of the cohort.
-        index: number of the patient in the cohort, from 0.
+        index: index of the patient in the cohort, from 0.
         label: one of `LABELS`.
         fold: cross-validation fold, 0 to 3, balanced over labels.
         shares: planned share of each of `TISSUES` in the tissue area; they sum to 1.
         pleomorphism: how much tumor nuclei differ from each other, 0 to 1.
-        log_hazard: the true log of the hazard ratio against the mean patient.
-        time: months to death or to the last time seen alive.
+        log_hazard: the true log hazard ratio relative to the mean patient.
+        time: months to death or to the last follow-up.
         event: 1 = died, 0 = censored.
     """
 
@@ -51,24 +51,24 @@ class PatientPlan:
 
     @property
     def name(self) -> str:
-        """Patient's name in the manifests and the stem of the slide's file."""
+        """The patient's name in the manifests, also the stem of the slide's file name."""
         return f"patient_{self.index:02d}"
 
     def rng(self, part: int) -> np.random.Generator:
-        """A random stream of this patient for one part of the drawing, independent of all other parts and patients."""
+        """A random generator for one part of the drawing, independent of all other parts and patients."""
         return np.random.default_rng([self.seed, self.index, part])
 
 
 def plan_patient(seed: int, index: int) -> PatientPlan:
-    """Draws a patient; depends on nothing but (seed, index), so a cohort can grow and be resumed.
+    """Draw a patient's plan; it depends only on (seed, index), so that a cohort can be extended and resumed.
 
     Survival is a proportional hazard on a Weibull baseline (shape 1.3, scale 36 months): the log-hazard is
     5 (tumor share - 0.3) - 8 (lymphocyte share - 0.1). Censoring is uniform on 6 to 110 months and independent of it.
 
     Args:
         seed: seed of the cohort, not negative.
-        index: number of the patient, from 0. Label and fold follow from it: index modulo 3 and modulo 4, which meet
-            each pair of label and fold once in every 12 patients.
+        index: index of the patient, from 0. Label and fold are index modulo 3 and modulo 4, so each pair of label and
+            fold occurs once in every 12 patients.
     """
     rng = np.random.default_rng([seed, index, 0])
     label = LABELS[index % len(LABELS)]

@@ -1,4 +1,4 @@
-"""Writes the demo slides and crops tiles out of them."""
+"""Write the demo slides and crop tiles from them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _JPEG_QUALITY = 90
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Gives a temporary name in the same folder and moves it to `path` at the end; on an error nothing is left."""
+    """Yield a temporary name in the same folder and move it to `path` at the end; on an error the file is removed."""
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
         yield partial
@@ -29,28 +29,28 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def halve(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Mean of every 2 x 2 block: (H, W, 3) -> (H / 2, W / 2, 3), rounded."""
+    """Mean of each 2 x 2 block: (H, W, 3) -> (H / 2, W / 2, 3), rounded."""
     wide = image.astype(np.uint16)
     rows = wide[0::2] + wide[1::2]
     return ((rows[:, 0::2] + rows[:, 1::2] + 2) >> 2).astype(np.uint8)
 
 
 def write_pyramid(path: Path, image: NDArray[np.uint8], mpp: float) -> None:
-    """Writes a tiled JPEG pyramid that cuCIM, OpenSlide and tifffile read, whole or not at all.
+    """Write a tiled JPEG pyramid that cuCIM, OpenSlide and tifffile can read, completely or not at all.
 
-    Levels are top-level pages marked as reduced (cuCIM and OpenSlide see no SubIFDs), each half of the one before.
+    Levels are top-level pages marked as reduced (cuCIM and OpenSlide do not find SubIFDs), each half of the previous.
 
     Args:
         path: the .tif file.
         image: (H, W, 3) RGB; H and W divisible by 2 ** (LEVELS - 1).
-        mpp: micrometres a px of the image.
+        mpp: microns per px of the image.
     """
     with whole_file(path) as partial, tifffile.TiffWriter(partial) as tiff:
         for level in range(LEVELS):
             px_per_cm = 1e4 / (mpp * 2**level)
             tiff.write(
                 image,
-                photometric="rgb",  # of the array given; tifffile stores JPEG as YCbCr
+                photometric="rgb",  # of the given array; tifffile stores JPEG as YCbCr
                 compression="jpeg",
                 compressionargs={"level": _JPEG_QUALITY},
                 tile=(TILE_PX, TILE_PX),
@@ -64,7 +64,7 @@ def write_pyramid(path: Path, image: NDArray[np.uint8], mpp: float) -> None:
 
 
 def write_tile(path: Path, slide: NDArray[np.uint8], x_px: int, y_px: int, side_px: int) -> None:
-    """Crops a square of `side_px` out of a slide's level 0 and writes it as a PNG of `TILE_PX`, whole or not at all."""
+    """Crop a square of `side_px` from level 0 of a slide and write it as a PNG of `TILE_PX`, whole or not at all."""
     crop = Image.fromarray(slide[y_px : y_px + side_px, x_px : x_px + side_px])
     with whole_file(path) as partial:
         crop.resize((TILE_PX, TILE_PX), Image.Resampling.BOX).save(partial)

@@ -1,4 +1,4 @@
-"""From amounts of stain to colors: Beer and Lambert, with another stain, focus and camera noise on every slide."""
+"""Convert amounts of stain to colors by Beer-Lambert, with different stain, focus and camera noise for each slide."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _STAIN_STREAM = 4
 
 @dataclass(frozen=True)
 class StainOptics:
-    """How a slide was stained and scanned.
+    """Stain and scanner settings of a slide.
 
     Attributes:
         vectors: (2, 3) unit vectors of hematoxylin and eosin in natural-log optical density of R, G, B.
         strength: (2,) factors on the amounts of the two stains.
         light: (3,) R, G, B of clear glass, 0 to 255.
-        blur_um: standard deviation of the point spread, micrometres.
-        noise: standard deviation of the camera's noise, gray values.
-        seed: seed of noise and of uneven staining.
+        blur_um: standard deviation of the point spread function, micrometers.
+        noise: standard deviation of the camera noise, gray values.
+        seed: seed of the noise and of uneven staining.
     """
 
     vectors: NDArray[np.float64]
@@ -38,7 +38,7 @@ class StainOptics:
 
 
 def draw_optics(plan: PatientPlan) -> StainOptics:
-    """Draws a slide's stain and scanner: hues between blue and brown-violet, pink and salmon, pale and dark."""
+    """Draw a slide's stain and scanner: from blue to brown-violet, from pink to salmon, from pale to dark."""
     rng = plan.rng(_STAIN_STREAM)
     bluish, pinkish = rng.uniform(size=2)
     haem = np.array([0.66, 0.68, 0.32]) * bluish + np.array([0.54, 0.76, 0.36]) * (1 - bluish)
@@ -67,14 +67,14 @@ def _expose(
     image = np.empty((rows, columns, 3), np.uint8)
     for i in range(rows):
         for j in range(columns):
-            # Sections are not equally thick all over; the field is so smooth that every 8th px will do.
+            # Sections are not equally thick everywhere; the field is smooth, so every 8th px is enough.
             if j % 8 == 0:
                 thickness = 1.0 + 0.07 * fractal_noise(j * mpp / 300.0, i * mpp / 300.0, 2, seed)
             haem, eosin = thickness * stains[0, i, j], thickness * stains[1, i, j]
             shared = 0.0
             for channel in range(3):
                 bits = lattice_hash(3 * j + channel, i, seed + 1)
-                # The sum of two uniforms in place of a normal: cheap and as good to the eye.
+                # The sum of two uniform numbers instead of a normal one: faster, and it looks the same.
                 shake = ((bits & 0xFFFF) + (bits >> 16)) / 65535.0 - 1.0
                 shared = shake if channel == 0 else 0.6 * shared + 0.4 * shake
                 value = light[channel] * math.exp(-haem * vectors[0, channel] - eosin * vectors[1, channel])
@@ -83,12 +83,12 @@ def _expose(
 
 
 def expose(stains: NDArray[np.float32], optics: StainOptics, mpp: float) -> NDArray[np.uint8]:
-    """Photographs a stained section: I = I0 exp(-(H h + E e)) per channel (Beer-Lambert).
+    """Compute the image of a stained section: I = I0 exp(-(H h + E e)) per channel (Beer-Lambert).
 
     Args:
         stains: (2, S, S) amounts of hematoxylin and eosin.
-        optics: the slide's stain and scanner.
-        mpp: micrometres a px.
+        optics: the slide's stain and scanner settings.
+        mpp: microns per px.
 
     Returns:
         (S, S, 3) uint8 RGB.

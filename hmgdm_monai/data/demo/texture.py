@@ -1,4 +1,4 @@
-"""Everything between the nuclei: fibers, cytoplasm, lumina and necrosis, as amounts of hematoxylin and eosin."""
+"""Everything between the nuclei, as amounts of hematoxylin and eosin: fibers, cytoplasm, lumina and necrosis."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TEXTURE_STREAM = 2
 
 @njit(cache=True)
 def sample_depths(depth_um: NDArray[np.float32], x_um: float, y_um: float, out: NDArray[np.float64]) -> None:
-    """Bilinear depths of all maps of a layout at one point, written into `out`; beyond the grid the edge holds."""
+    """Interpolate all depth maps of a layout at one point into `out`; points outside the grid get the edge value."""
     count, rows, columns = depth_um.shape
     u = min(max(x_um / GRID_UM - 0.5, 0.0), columns - 1.001)
     v = min(max(y_um / GRID_UM - 0.5, 0.0), rows - 1.001)
@@ -31,10 +31,10 @@ def sample_depths(depth_um: NDArray[np.float32], x_um: float, y_um: float, out: 
 
 @njit(cache=True)
 def fiber_coordinates(x_um: float, y_um: float, wrap_um: float, angle: float, seed: int) -> tuple[float, float]:
-    """Coordinates across and along the fibers of stroma, micrometres.
+    """Coordinates across and along the fibers of stroma, micrometers.
 
-    Fibers run along one direction, bent by noise of two wavelengths, and are wrapped around glands and tumor nests by
-    adding the distance to them (`wrap_um`) to the coordinate across.
+    Fibers run in one direction, bent by noise of two wavelengths. They wrap around glands and tumor nests, because the
+    distance to these (`wrap_um`) is added to the coordinate across.
     """
     c, s = math.cos(angle), math.sin(angle)
     bend = 120.0 * gradient_noise(x_um / 260.0, y_um / 260.0, seed)
@@ -45,7 +45,7 @@ def fiber_coordinates(x_um: float, y_um: float, wrap_um: float, angle: float, se
 
 @njit(cache=True)
 def wrap_distance(tumor_um: float, gland_um: float) -> float:
-    """The distance to the nearest gland or tumor nest that bends fibers, micrometres, damped with distance."""
+    """Distance to the nearest gland or tumor nest for bending fibers, micrometers, damped with distance."""
     near = max(tumor_um, gland_um)
     return -45.0 * (1.0 - math.exp(min(near, 0.0) / 30.0))
 
@@ -80,7 +80,7 @@ def _paint(
             if inside <= 0.0:
                 continue
 
-            # Stroma: bundles of fibers with clefts between them. Not computed where a nest or gland hides it.
+            # Stroma: bundles of fibers with clefts between them. Skipped where a nest or gland covers it.
             region = gradient_noise(x / 140.0, y / 140.0, seed + 16)
             bundle, fiber, fibril = 0.0, 0.0, 0.0
             if tumor < 6.0 and gland < 3.0:
@@ -95,7 +95,7 @@ def _paint(
             eosin *= 1.0 - 0.9 * cleft
             haem = 0.1 + 0.06 * region + 0.03 * fibril
 
-            # Lymphocyte aggregates: little between the nuclei.
+            # Lymphocyte aggregates: almost nothing between the nuclei.
             amount = _step(lymph + 14.0 * rag + 4.0 * fine, 22.0)
             eosin += amount * (0.34 + 0.1 * fine - eosin)
             haem += amount * (0.26 + 0.06 * fine - haem)
@@ -151,13 +151,13 @@ def fiber_setting(plan: PatientPlan) -> tuple[float, float, int]:
 
 
 def paint_texture(plan: PatientPlan, layout: TissueLayout, side_px: int, mpp: float) -> NDArray[np.float32]:
-    """Paints all but the nuclei.
+    """Draw everything except the nuclei.
 
     Args:
         plan: the patient.
-        layout: where the tissues lie.
-        side_px: side of the slide, px.
-        mpp: micrometres a px.
+        layout: the tissue map.
+        side_px: side of the slide in px.
+        mpp: microns per px.
 
     Returns:
         (2, side_px, side_px): amounts of hematoxylin and eosin, in natural-log optical density along their unit
@@ -172,7 +172,7 @@ def paint_texture(plan: PatientPlan, layout: TissueLayout, side_px: int, mpp: fl
 def fiber_angles(
     x_um: NDArray[np.float64], y_um: NDArray[np.float64], depth_um: NDArray[np.float32], angle: float, seed: int
 ) -> NDArray[np.float64]:
-    """Direction (radians) in which fibers run at points (N,), by central differences of the coordinate across."""
+    """Direction (radians) of the fibers at points (N,), by central differences of the coordinate across."""
     angles = np.empty(len(x_um))
     depths = np.empty(6)
     h = 3.0

@@ -1,4 +1,4 @@
-"""Which squares of a demo slide become labeled tiles."""
+"""Select the squares of a demo slide that become labeled tiles."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RAREST_FIRST = ("necrosis", "lymphocytes", "gland", "tumor", "stroma")
 
 @dataclass(frozen=True)
 class TilePlace:
-    """A tile: top-left corner (micrometres from the slide's) and the tissue that dominates it."""
+    """A tile: top-left corner (micrometers from the slide's) and the tissue that dominates it."""
 
     x_um: float
     y_um: float
@@ -27,19 +27,19 @@ class TilePlace:
 
 
 def pick_tiles(layout: TissueLayout, per_tissue: int = 3) -> list[TilePlace]:
-    """Picks squares of `TILE_UM` in which one tissue clearly dominates.
+    """Select squares of `TILE_UM` in which one tissue clearly dominates.
 
-    A square counts if at least `MIN_TISSUE` of it is tissue, and `MIN_SHARE` of that is of one kind of which there is
-    at least twice as much as of any other but stroma. Stroma fills the gaps of all the others, so it may not keep them
-    from dominating and itself dominates from `MIN_STROMA` on.
-    Rare tissues choose first, the squares with most of the tissue first, and no two squares of a slide overlap.
+    A square qualifies if at least `MIN_TISSUE` of it is tissue, and one tissue is at least `MIN_SHARE` of that and at
+    least twice as much as any other tissue except stroma. Stroma fills the gaps of all other tissues, so it does not
+    count against them; it dominates itself from a share of `MIN_STROMA`. Rare tissues choose first, squares with the
+    largest share first, and no two squares of a slide overlap.
 
     Args:
-        layout: the slide's tissues.
-        per_tissue: most tiles of one label.
+        layout: the tissue map of the slide.
+        per_tissue: maximum number of tiles per label.
 
     Returns:
-        The tiles; none where no square qualifies.
+        The tiles; empty if no square qualifies.
     """
     side = round(TILE_UM / GRID_UM)
     stride = round(_STRIDE_UM / GRID_UM)
@@ -67,6 +67,6 @@ def pick_tiles(layout: TissueLayout, per_tissue: int = 3) -> list[TilePlace]:
 
 
 def _box_sums(mask: np.ndarray, side: int) -> np.ndarray:
-    """Number of True in every side x side box, (H - side + 1, W - side + 1)."""
+    """Number of True values in each side x side box, (H - side + 1, W - side + 1)."""
     sums = np.pad(mask.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     return sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]

@@ -1,1 +1,1 @@
-"""Files in and out: whole or not at all, checked before they are read."""
+"""File formats: files are written completely or not at all, and checked before they are read."""

@@ -1,4 +1,4 @@
-"""Checkpoint files: written whole, read without running anything that a pickle may hold."""
+"""Checkpoint files: written completely or not at all, read without running code that a pickle may hold."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 from hmgdm_monai.data.files.whole_file import write_whole
 from hmgdm_monai.errors import InputError
 
-# What zipfile and torch.load raise for a file in which a byte has changed.
+# Exceptions that zipfile and torch.load raise for a file with changed bytes.
 DAMAGED = (
     pickle.UnpicklingError,
     zipfile.BadZipFile,
@@ -31,24 +31,32 @@ DAMAGED = (
     ValueError,
     struct.error,
 )
-MOST_SHARED = 10  # tensors may share their numbers, but not all of them so often
+MOST_SHARED = 10  # tensors may share memory, but their total size may exceed the file only by this factor
 
 
 def write_checkpoint(path: Path | str, content: Mapping[str, Any]) -> None:
-    """Write tensors, numbers, strings and containers of these to ``path``, whole or not at all."""
+    """Write tensors, numbers, strings and containers of these to ``path``, completely or not at all.
+
+    Args:
+        path: file to write.
+        content: name -> value.
+    """
     buffer = io.BytesIO()
     torch.save(dict(content), buffer)
     write_whole(path, buffer.getvalue())
 
 
 def read_checkpoint(path: Path | str) -> dict[str, Any]:
-    """Read a checkpoint onto the CPU, never running what a pickle may hold.
+    """Read a checkpoint to the CPU without running code that a pickle may hold.
 
-    What is allocated is no more than the file holds: its records are stored as they are, as ``torch.save`` writes them.
+    No more memory is allocated than the file has bytes: its records are not compressed, as ``torch.save`` writes them.
+
+    Args:
+        path: path of the checkpoint.
 
     Raises:
-        InputError: there is no such file, it is damaged, it holds more than tensors and plain values, or it declares
-            more than it holds.
+        InputError: the file does not exist, is damaged, holds other objects than tensors and plain values, or declares
+            more data than it holds.
     """
     try:
         return load_tensors(path)
@@ -59,20 +67,21 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
     except DAMAGED as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
-            f"{path}: is no checkpoint of ours or is damaged ({first[:120]}); remove it to start anew"
+            f"{path}: is no checkpoint of ours or is damaged ({first[:120]}); remove it to start again"
         ) from None
 
 
 def load_tensors(path: Path | str, classes: Sequence[type] = ()) -> Any:
-    """What ``torch.save`` has written, on the CPU, never running what a pickle may hold.
+    """Load a file of ``torch.save`` to the CPU without running code that a pickle may hold.
 
     Args:
-        path: of the file.
-        classes: may stand in it beside tensors and plain values; with a method ``to_dict`` that gives their content.
+        path: path of the file.
+        classes: classes that are allowed besides tensors and plain values; they need a method ``to_dict`` that returns
+            their content.
 
     Raises:
-        ValueError: it declares more than it holds.
-        Exception: whatever else ``zipfile`` and ``torch.load`` raise; ``pickle.UnpicklingError`` for other classes.
+        ValueError: the file declares more data than it holds.
+        Exception: other errors of ``zipfile`` and ``torch.load``; ``pickle.UnpicklingError`` for other classes.
     """
     size = _check_records(path)
     with torch.serialization.safe_globals(list(classes)):
@@ -83,10 +92,10 @@ def load_tensors(path: Path | str, classes: Sequence[type] = ()) -> Any:
 
 
 def _check_records(path: Path | str) -> int:
-    """Size of the file, whose records take no more memory than it has bytes.
+    """Check that the records take no more memory than the file has bytes, and return its size.
 
     Raises:
-        ValueError: they would take more.
+        ValueError: they take more memory.
     """
     size = os.path.getsize(path)
     with zipfile.ZipFile(path) as archive:
@@ -101,7 +110,7 @@ def _check_records(path: Path | str) -> int:
 
 
 def _bytes_of_tensors(content: Any) -> int:
-    """Of all tensors, however deep, were each copied: views may be far larger than what they look at."""
+    """Total bytes of all nested tensors if each were copied: a view may be far larger than its storage."""
     if isinstance(content, torch.Tensor):
         return content.numel() * content.element_size()
     if hasattr(content, "to_dict"):

@@ -1,4 +1,4 @@
-"""CSV that we write, and the mark that keeps a spreadsheet from running a cell of it."""
+"""Write CSV, with a mark that keeps spreadsheets from running a cell as a formula."""
 
 from __future__ import annotations
 
@@ -8,32 +8,35 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-# A spreadsheet takes what begins so for a formula; of what begins with apostrophes they are ours or look like it.
+# Spreadsheets run cells that begin like this as formulas; leading apostrophes are our marks, or look like them.
 _FORMULA = re.compile(r"'*\s*[=+\-@\t\r]")
 _MARKED = re.compile(r"'+\s*[=+\-@\t\r]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan)")
 
 
 def csv_text(rows: Iterable[Sequence[Any]]) -> str:
-    """Rows as the text of a CSV file: comma separated, lines ended by a line feed.
+    """Format rows as the text of a CSV file: comma separated, lines end with a line feed.
 
-    A text that a spreadsheet would run as a formula (it begins with =, +, - or @, and is no number) gets an apostrophe
-    in front; :func:`without_mark` takes it away again.
+    A text that a spreadsheet would run as a formula (it begins with =, +, - or @, and is not a number) gets a leading
+    apostrophe; :func:`without_mark` removes it.
 
     Args:
-        rows: the header, and what is under it.
+        rows: the header row and the data rows.
+
+    Returns:
+        The text of the file.
     """
     return "".join(_line([_marked(cell) if isinstance(cell, str) else cell for cell in row]) for row in rows)
 
 
 def without_mark(cell: str) -> str:
-    """A cell as it was before :func:`csv_text` marked it; any other as it is."""
+    """Remove the mark that :func:`csv_text` added to a cell; other cells are returned unchanged."""
     return cell[1:] if _MARKED.match(cell) else cell
 
 
 def _line(row: Sequence[Any]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerow(row)  # quotes both: either alone would end the row
+    csv.writer(text, lineterminator="\r\n").writerow(row)  # quotes both characters: each alone would end the row
     return text.getvalue().removesuffix("\r\n") + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Features of tiles in HDF5, in the layout that CLAM and TRIDENT write: of any encoder, ours included."""
+"""Read and write tile features of any encoder in HDF5, in the layout of CLAM and TRIDENT."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _WHAT, _ADVICE = "features file", "extract its features again"
 
 @dataclass(frozen=True)
 class Features:
-    """What the tiles of a slide were turned into.
+    """The features of the tiles of a slide.
 
     Attributes:
         features: (M, D) float32.
-        coords: (M, 2) level-0 x, y of the tiles' top-left corners, as they were stored; None where there are none.
-        scores: (M, K) float32, probabilities of classes; None where there are none.
-        attrs: attributes of the file and of its data sets, e.g. mpp and tile size.
+        coords: (M, 2) level-0 (x, y) of the tiles' top-left corners, in the stored type; None if there are none.
+        scores: (M, K) float32, class probabilities; None if there are none.
+        attrs: attributes of the file and of its datasets, for example mpp and tile size.
     """
 
     features: np.ndarray
@@ -49,17 +49,20 @@ def write_features(
     attrs: Mapping[str, Any] | None = None,
     scores: np.ndarray | None = None,
 ) -> Path:
-    """Write a features file, whole or not at all.
+    """Write a features file, completely or not at all.
 
     Args:
-        path: where it is to stand.
-        features: (M, D), kept as float32.
-        coords: (M, 2) level-0 x, y.
-        attrs: numbers and strings that belong to the slide.
-        scores: (M, K) probabilities of classes.
+        path: file to write.
+        features: (M, D), stored as float32.
+        coords: (M, 2) level-0 (x, y); None writes none.
+        attrs: numbers and strings that describe the slide; None writes none.
+        scores: (M, K) class probabilities; None writes none.
+
+    Returns:
+        Path of the file.
 
     Raises:
-        ValueError: shapes that do not match.
+        ValueError: the shapes do not match.
         InputError: the disk is full.
     """
     path, features = Path(path), np.asarray(features, np.float32)
@@ -79,14 +82,15 @@ def write_features(
 def read_features(path: str | os.PathLike[str]) -> Features:
     """Read a features file of any encoder.
 
-    Half precision becomes float32, and a leading axis of 1, as some versions of these tools write it, is dropped.
+    Half precision is converted to float32. A leading axis of size 1, which some versions of these tools write, is
+    dropped.
 
     Args:
-        path: of the HDF5 file of one slide.
+        path: path of the HDF5 file of one slide.
 
     Raises:
-        InputError: not an HDF5 file, damaged, no `features` in it, no tiles, shapes that do not match, what is no
-            number or not finite, links to other files, or far more declared than the file can hold.
+        InputError: the file is not HDF5 or is damaged, has no `features` or no tiles, its shapes do not match, its
+            values are not finite numbers, it links to other files, or it declares more data than it can hold.
 
     Example:
         >>> import h5py, numpy as np
@@ -104,7 +108,7 @@ def read_features(path: str | os.PathLike[str]) -> Features:
         attrs: dict[str, Any] = {}
         for source in (file, file["features"], optional["coords"]):
             attrs |= {} if source is None else read_attributes(source)
-    with np.errstate(over="ignore"):  # what does not fit is told below
+    with np.errstate(over="ignore"):  # overflow raises below
         features = features.astype(np.float32).reshape(features.shape[-2:])
     _check_finite(features, "features", path)
     if coords is not None:
@@ -126,20 +130,20 @@ def read_features(path: str | os.PathLike[str]) -> Features:
 
 
 def features_shape(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """(M, D) of a features file, without reading it; errors are those of :func:`read_features`."""
+    """Shape (M, D) of a features file, without reading the features; errors are those of :func:`read_features`."""
     with opened_hdf5(path, _WHAT, _ADVICE) as file:
         shape = _features_of(file, path).shape
     return int(shape[-2]), int(shape[-1])
 
 
 def usable_features(files: Mapping[str, Path]) -> tuple[dict[str, Path], dict[str, str]]:
-    """Read all files once, so that none of them ends a run hours later.
+    """Read all files once, so that a bad file is found at the start of a run and not hours later.
 
     Args:
         files: row id -> features file.
 
     Returns:
-        Those that can be used; and row id -> why, one line, of those that cannot.
+        The usable files, and for each unusable one: row id -> reason, one line.
     """
     usable: dict[str, Path] = {}
     faults: dict[str, str] = {}
@@ -156,10 +160,10 @@ def usable_features(files: Mapping[str, Path]) -> tuple[dict[str, Path], dict[st
 def _features_of(file: h5py.File, path: str | os.PathLike[str]) -> h5py.Dataset:
     found = checked_dataset(file, "features")
     if found is None:
-        raise InputError(f"{path}: holds no data set `features`; those there are {', '.join(file) or 'none'}")
+        raise InputError(f"{path}: holds no data set `features`; existing data sets are {', '.join(file) or 'none'}")
     shape: tuple[int, ...] = found.shape or ()
     if not (len(shape) == 2 or (len(shape) == 3 and shape[0] == 1)) or 0 in shape:
-        raise InputError(f"{path}: features must be tiles x channels with one tile at least, not {shape}")
+        raise InputError(f"{path}: features must be tiles x channels with at least one tile, not {shape}")
     check_declared(found, "features")
     return found
 

@@ -1,4 +1,4 @@
-"""Tiles and superpixels as GeoJSON that QuPath opens: polygons in level-0 pixels, with values and colors."""
+"""Write tiles and superpixels as GeoJSON for QuPath: polygons in level-0 pixels, with values and colors."""
 
 from __future__ import annotations
 
@@ -14,38 +14,43 @@ import numpy as np
 from hmgdm_monai.data.files.whole_file import write_whole
 from hmgdm_monai.errors import InputError
 
-DECIMALS = 2  # of coordinates, in level-0 pixels
-DIGITS = 6  # of measurements
+DECIMALS = 2  # decimal places of coordinates, in level-0 pixels
+DIGITS = 6  # significant digits of measurements
 
-# Each ring closed (first point = last), outer ring first and of positive area (x to the right, y down), then holes.
+# Closed rings (first point = last): the outer ring of positive area (x to the right, y down), then the holes.
 Polygon = list[np.ndarray]
 
 
 def tile_polygons(coords: np.ndarray, side_px: float) -> list[Polygon]:
-    """Squares with upper left corners ``coords`` (M, 2) and side ``side_px``, both in level-0 pixels."""
+    """Square polygons of tiles.
+
+    Args:
+        coords: (M, 2) upper left corners in level-0 pixels.
+        side_px: side of a tile in level-0 pixels.
+    """
     corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]], float) * side_px
     return [[corner + corners] for corner in np.asarray(coords, float)]
 
 
 def superpixel_polygons(label_map: np.ndarray, origin_px: Sequence[float], pixel_px: float) -> list[Polygon]:
-    """Outline of every superpixel along the borders of its pixels: areas are exact, and neighbors share their border.
+    """Outline of each superpixel along its pixel borders, so that areas are exact and neighbors share their border.
 
     Args:
-        label_map: (H, W) integer, labels 0 to V - 1, each of them one 4-connected piece; -1 where there is none.
-        origin_px: upper left corner of the map, x and y in level-0 pixels.
-        pixel_px: side of a pixel of the map in level-0 pixels.
+        label_map: (H, W) integer, labels 0 to V - 1, each one 4-connected piece; -1 for no superpixel.
+        origin_px: upper left corner of the map, (x, y) in level-0 pixels.
+        pixel_px: size of a map pixel in level-0 pixels.
 
     Returns:
         V polygons in level-0 pixels.
 
     Raises:
-        InputError: a label that is missing or in several pieces.
+        InputError: a label is missing or in several pieces.
     """
     labels = np.asarray(label_map)
     height, width = labels.shape
     padded = np.pad(labels.astype(np.int64), 1, constant_values=-1)
     middle = padded[1:-1, 1:-1]
-    # Sides of pixels towards another label, each walked with its own pixel on the right-hand side (y down).
+    # Pixel edges next to another label, each traversed with its own pixel on the right-hand side (y down).
     sides = (
         (padded[:-2, 1:-1], (0, 0), (1, 0)),  # upper
         (padded[1:-1, 2:], (1, 0), (1, 1)),  # right
@@ -78,19 +83,19 @@ def feature_collection(
     names: Sequence[str] | None = None,
     ids: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """A GeoJSON FeatureCollection of QuPath detections (in QuPath: File, Import objects from file).
+    """Build a GeoJSON FeatureCollection of QuPath detections (in QuPath: File, Import objects from file).
 
     Args:
-        polygons: M shapes in level-0 pixels.
-        measurements: name -> (M,) values, shown by QuPath's measurement maps; values that are not finite are left out.
-        colors: (M, 3) uint8, of the shapes that have no class.
-        classes: M class names, where there are any.
-        class_colors: class name -> RGB of 0 to 255.
-        names: M names, shown in QuPath's list of objects.
-        ids: M UUIDs, see :func:`object_ids`.
+        polygons: M polygons in level-0 pixels.
+        measurements: name -> (M,) values for QuPath's measurement maps; values that are not finite are skipped.
+        colors: (M, 3) uint8, colors of polygons without a class.
+        classes: M class names; None writes no classes.
+        class_colors: class name -> RGB, 0 to 255; None leaves the colors to QuPath.
+        names: M names, shown in QuPath's list of objects; None writes no names.
+        ids: M UUIDs, see :func:`object_ids`; None writes no ids.
 
     Raises:
-        ValueError: numbers of shapes, values and colors that do not match.
+        ValueError: the numbers of polygons, values and colors differ.
     """
     count = len(polygons)
     described = [colors, *measurements.values(), *(part for part in (classes, names, ids) if part is not None)]
@@ -120,13 +125,13 @@ def feature_collection(
 
 
 def object_ids(image_id: str, places: Sequence[Sequence[float]]) -> list[str]:
-    """A UUID (version 5) for each object of an image: the same image and place give the same one in every run.
+    """Compute a UUID (version 5) for each object of an image; the same image and position always give the same UUID.
 
-    By it a script finds in QuPath what an earlier run put there, and a correction made there finds its tile here.
+    With it, a script in QuPath finds the objects of an earlier run, and a correction made in QuPath finds its tile.
 
     Args:
         image_id: `ManifestRow.id`.
-        places: numbers that tell an object from all others of the image.
+        places: numbers that distinguish each object from all others of the image, for example its position.
     """
     return [
         str(uuid.uuid5(uuid.NAMESPACE_URL, "/".join([image_id, *(f"{part:.10g}" for part in place)])))
@@ -135,31 +140,31 @@ def object_ids(image_id: str, places: Sequence[Sequence[float]]) -> list[str]:
 
 
 def write_geojson(path: Path | str, collection: Mapping[str, Any]) -> Path:
-    """Write a collection, without blanks, whole or not at all."""
+    """Write a collection as compact JSON, completely or not at all."""
     return write_whole(path, json.dumps(collection, allow_nan=False, separators=(",", ":")).encode())
 
 
 def _rounded(ring: np.ndarray) -> list[list[float]]:
-    """Points of a ring as JSON: on a slide of a hundred thousand tiles each digit is a megabyte."""
+    """Points of a ring as rounded JSON numbers: on a slide with 100,000 tiles each digit costs one megabyte."""
     return [[int(x) if x == int(x) else x, int(y) if y == int(y) else y] for x, y in np.round(ring, DECIMALS).tolist()]
 
 
 def _rings(ways: dict[tuple[int, int], list[tuple[int, int]]]) -> Iterator[np.ndarray]:
-    """Take all rings out of steps, which are empty then."""
+    """Remove all rings from the steps one by one, until no steps are left."""
     while ways:
         yield _ring(ways)
 
 
 def _ring(ways: dict[tuple[int, int], list[tuple[int, int]]]) -> np.ndarray:
-    """Take one closed ring (K, 2) out of steps between corners of pixels; only corners where it turns are kept."""
+    """Remove one closed ring (K, 2) from the steps between pixel corners; only corners where it turns are kept."""
     start = min(ways)
     points = [start]
     heading: tuple[int, int] | None = None
     while True:
         here = points[-1]
         ends = ways[here]
-        # Where two pixels touch by a corner alone, a turn to the left stays with the area beyond: so a hole that
-        # touches another, or the outside, by a corner keeps a ring of its own, and no ring meets itself.
+        # If two pixels touch only at a corner, turning left keeps the ring around the area outside. So a hole that
+        # touches another hole, or the outside, at a corner keeps its own ring, and no ring touches itself.
         choice = 0
         if heading is not None and len(ends) > 1:
             turns = [_turn(heading, here, end) for end in ends]
@@ -178,7 +183,7 @@ def _ring(ways: dict[tuple[int, int], list[tuple[int, int]]]) -> np.ndarray:
 
 
 def _turn(heading: tuple[int, int], here: tuple[int, int], there: tuple[int, int]) -> int:
-    """1 for a turn to the right, -1 to the left (y down), 0 straight on or back."""
+    """1 for a right turn, -1 for a left turn (y down), 0 for straight on or back."""
     return heading[0] * (there[1] - here[1]) - heading[1] * (there[0] - here[0])
 
 

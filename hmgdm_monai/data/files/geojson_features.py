@@ -1,4 +1,4 @@
-"""Features of a GeoJSON file one by one, however they are nested, with QuPath's object types of all its versions."""
+"""Iterate over the features of a GeoJSON file, whatever their nesting, with the object types of all QuPath versions."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from typing import Any
 from hmgdm_monai.errors import InputError
 
 ROOT = "root"  # QuPath's object for the whole image
-# As QuPath 0.4 and later calls them; other versions write capitals, underscores, or names of Java classes.
+# Names in QuPath 0.4 and later; other versions use capitals, underscores, or names of Java classes.
 _OBJECT_TYPES = {name.lower(): name for name in ("annotation", "detection", "cell", "tile", "tmaCore", ROOT)}
 
 
 @dataclass(frozen=True)
 class Feature:
-    """One feature.
+    """One GeoJSON feature.
 
     Attributes:
-        geometries: what it consists of, each an object with `type`; none where it has no geometry.
-        properties: as they stand there.
-        object_type: "annotation", "detection", "cell", "tile", "tmaCore" or "root", what else the file says, or None.
+        geometries: its geometries, each an object with `type`; empty if it has none.
+        properties: its properties, unchanged.
+        object_type: "annotation", "detection", "cell", "tile", "tmaCore", "root", any other text from the file, or
+            None.
     """
 
     geometries: tuple[Mapping[str, Any], ...]
@@ -32,16 +33,16 @@ class Feature:
 
 
 def read_geojson_features(path: Path) -> Iterator[Feature]:
-    """All features of a file, in its order.
+    """Iterate over all features of a file, in file order.
 
-    Taken are a FeatureCollection, a bare list of features, a single feature, and geometries without properties;
-    collections within collections, GeometryCollections and QuPath's child objects are unfolded.
+    Accepted are a FeatureCollection, a plain list of features, a single feature, and geometries without properties.
+    Nested collections, GeometryCollections and QuPath's child objects are flattened.
 
     Args:
         path: a file in UTF-8.
 
     Raises:
-        InputError: no such file, or not GeoJSON.
+        InputError: the file does not exist or is not GeoJSON.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file; give a GeoJSON file")
@@ -69,11 +70,11 @@ def read_geojson_features(path: Path) -> Iterator[Feature]:
 
 
 def object_type(feature: Mapping[str, Any], properties: Mapping[str, Any]) -> str | None:
-    """QuPath's type of an object, by one name whatever the version; None where none is told.
+    """QuPath's type of an object under one name for all versions; None if there is no type.
 
-    QuPath 0.4 and later writes ``objectType`` among the properties, 0.3 ``object_type``, and 0.2 the name of a Java
-    class as the feature's ``id``, where other programs and later versions have an identifier. ``type`` stands for it,
-    too, where it is one of the names.
+    QuPath 0.4 and later writes ``objectType`` in the properties, 0.3 ``object_type``, and 0.2 the name of a Java class
+    as the feature's ``id``, where other programs and later versions write an identifier. ``type`` in the properties is
+    also used if it is one of the known names.
     """
     for name in ("objectType", "object_type"):
         if text := text_of(properties.get(name)):
@@ -112,7 +113,7 @@ def _listed(value: Any, path: Path, fault: str) -> list[Any]:
 
 
 def text_of(value: Any) -> str | None:
-    """Text or a number as text; None where there is nothing."""
+    """Convert text or a number to text; None if it is empty."""
     return None if value is None or isinstance(value, dict | list) else str(value).strip() or None
 
 

@@ -1,4 +1,4 @@
-"""Polygons with class names out of GeoJSON, as QuPath, HoVer-Net, CellViT, StarDist and Cellpose export them."""
+"""Read polygons with class names from GeoJSON of QuPath, HoVer-Net, CellViT, StarDist and Cellpose."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Shape:
     """One polygon of a GeoJSON file.
 
     Attributes:
-        polygon: rings (K, 2), x and y in level-0 pixels, each closed (first point = last): the outer one, then holes.
-        class_name: None where it has no class.
-        object_type: "annotation", "detection", "cell", "tile" or "tmaCore" in QuPath's files of any version; what else
-            the file says; None where it says nothing.
-        feature: number of the feature it is (a piece) of, from 0; the pieces of a MultiPolygon share it.
+        polygon: rings (K, 2), (x, y) in level-0 pixels, each closed (first point = last): the outer ring, then holes.
+        class_name: class of the polygon; None if it has no class.
+        object_type: "annotation", "detection", "cell", "tile" or "tmaCore" in QuPath's files of any version; any other
+            text from the file; None if there is no type.
+        feature: index of its feature, from 0; all parts of a MultiPolygon have the same.
         measurements: name -> value.
     """
 
@@ -39,20 +39,20 @@ class Shape:
 def read_shapes(path: Path | str) -> tuple[list[Shape], dict[str, int]]:
     """Read the polygons of a GeoJSON file.
 
-    :func:`~hmgdm_monai.data.files.geojson_features.read_geojson_features` says which features a file has. A
-    MultiPolygon gives a shape for each of its pieces. A class is what `properties.classification` says (a name,
-    or an object with `name`, or with `names`, which are joined by ": " as QuPath shows them), or else
-    `properties.class`. Open rings are closed; third coordinates are dropped.
+    :func:`~hmgdm_monai.data.files.geojson_features.read_geojson_features` finds the features of the file. Each part of
+    a MultiPolygon becomes one shape. The class is read from `properties.classification` (a name, or an object with
+    `name`, or with `names`, which are joined by ": " as in QuPath), otherwise from `properties.class`. Open rings are
+    closed; third coordinates are dropped.
 
     Args:
-        path: a file in UTF-8, coordinates in level-0 pixels.
+        path: a file in UTF-8, with coordinates in level-0 pixels.
 
     Returns:
-        The shapes in the order of the file, and what was passed over: its kind ("Point", "polygon without area",
-        "missing TMA core", ...) -> how many.
+        The shapes in file order, and the number of skipped objects of each kind ("Point", "polygon without area",
+        "missing TMA core", ...).
 
     Raises:
-        InputError: no such file, not GeoJSON, or a polygon whose coordinates are no numbers.
+        InputError: the file does not exist or is not GeoJSON, or the coordinates of a polygon are not numbers.
     """
     path = Path(path)
     shapes: list[Shape] = []
@@ -84,22 +84,22 @@ def read_shapes(path: Path | str) -> tuple[list[Shape], dict[str, int]]:
 
 
 def told_counts(counts: Mapping[str, int]) -> str:
-    """What was passed over, the most frequent first: "Point: 12, polygon without area: 3"."""
+    """Format counts of skipped objects, the most frequent first: "Point: 12, polygon without area: 3"."""
     return ", ".join(f"{name}: {count}" for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 class ShapeIndex:
-    """Shapes made ready to be drawn window by window: only those that a window touches are looked at.
+    """Index of shapes for fast drawing of windows: only shapes that touch a window are processed.
 
-    Of 100,000 cells, a window of 256 px with 50 of them takes about 4 ms on one core: a comparison of bounding boxes,
-    and the drawing of those within.
+    With 100,000 cells, drawing a window of 256 px with 50 cells takes about 4 ms on one core: all bounding boxes are
+    compared, and only the cells inside are drawn.
 
     Args:
-        shapes: in the order in which they are drawn.
+        shapes: shapes in drawing order.
 
     Attributes:
-        shapes: the same.
-        boxes_px: (M, 4) left, top, right and bottom in level-0 pixels.
+        shapes: the given shapes.
+        boxes_px: bounding boxes, (M, 4): left, top, right and bottom in level-0 pixels.
     """
 
     def __init__(self, shapes: Sequence[Shape]) -> None:
@@ -108,7 +108,12 @@ class ShapeIndex:
         self.boxes_px = np.array([(*ring.min(axis=0), *ring.max(axis=0)) for ring in outer], float).reshape(-1, 4)
 
     def touching(self, origin_px: Sequence[float] | np.ndarray, span_px: Sequence[float]) -> np.ndarray:
-        """Numbers, ascending, of the shapes whose bounding box meets a window, both x and y in level-0 pixels."""
+        """Indices, ascending, of the shapes whose bounding box overlaps a window.
+
+        Args:
+            origin_px: upper left corner of the window, (x, y) in level-0 pixels.
+            span_px: (width, height) of the window in level-0 pixels.
+        """
         left, top, right, bottom = self.boxes_px.T
         (x, y), (width, height) = origin_px, span_px
         return np.flatnonzero((right > x) & (left < x + width) & (bottom > y) & (top < y + height))
@@ -120,21 +125,21 @@ class ShapeIndex:
         pixel_px: float,
         size_px: int | tuple[int, int],
     ) -> np.ndarray:
-        """Draw the shapes into a window; a later one overwrites an earlier.
+        """Draw the shapes into a window; later shapes overwrite earlier ones.
 
-        A pixel belongs to a shape where its center lies within the outer ring and in none of the holes.
+        A pixel belongs to a shape if its center lies inside the outer ring and outside all holes.
 
         Args:
-            values: (M,) integers, what is drawn for each shape; shapes of value 0 are drawn as well, and so erase.
-            origin_px: upper left corner of the window, x and y in level-0 pixels.
-            pixel_px: side of a pixel of the window in level-0 pixels.
-            size_px: of the window, one number, or (height, width).
+            values: (M,) integers, the value to draw for each shape; shapes of value 0 are drawn too, and thus erase.
+            origin_px: upper left corner of the window, (x, y) in level-0 pixels.
+            pixel_px: size of a window pixel in level-0 pixels.
+            size_px: size of the window in its own pixels: one number, or (height, width).
 
         Returns:
             (H, W) int32; 0 where there is no shape.
 
         Raises:
-            ValueError: another number of values than of shapes.
+            ValueError: the number of values differs from the number of shapes.
         """
         if len(values) != len(self.shapes):
             raise ValueError(f"{len(self.shapes)} shapes need as many values, not {len(values)}")
@@ -154,12 +159,12 @@ def rasterize(
     pixel_px: float,
     size_px: int | tuple[int, int],
 ) -> np.ndarray:
-    """One window by :meth:`ShapeIndex.rasterize`; where there are many windows, make the index once."""
+    """Draw one window with :meth:`ShapeIndex.rasterize`; for many windows, build the index only once."""
     return ShapeIndex(shapes).rasterize(values, origin_px, pixel_px, size_px)
 
 
 def _polygon(rings: Any, where: str) -> Polygon | None:
-    """Closed rings of an outline; None where it encloses nothing. Holes that enclose nothing are dropped."""
+    """Closed rings of a polygon; None if it has no area. Holes without area are dropped."""
     polygon: Polygon = []
     for ring in _listed(rings, where):
         try:
@@ -184,7 +189,7 @@ def _listed(value: Any, where: str) -> list[Any]:
 
 
 def _class_name(properties: Mapping[str, Any]) -> str | None:
-    """The class, however it is written."""
+    """Read the class from any of its notations."""
     for found in (properties.get("classification"), properties.get("class")):
         if isinstance(found, dict):
             names = found.get("names")
@@ -195,7 +200,7 @@ def _class_name(properties: Mapping[str, Any]) -> str | None:
 
 
 def _measurements(value: Any) -> dict[str, float]:
-    """As an object, or as the list of names and values that older QuPath writes; what is not finite is left out."""
+    """Read an object, or the list of names and values of older QuPath versions; only finite values are kept."""
     if isinstance(value, list):
         value = {str(item.get("name")): item.get("value") for item in value if isinstance(item, dict)}
     if not isinstance(value, dict):
@@ -205,17 +210,17 @@ def _measurements(value: Any) -> dict[str, float]:
 
 
 def _fill(canvas: np.ndarray, rings: Sequence[np.ndarray], value: int) -> None:
-    """Set the pixels whose centers lie inside by the even-odd rule; rings in pixels of the canvas.
+    """Set the pixels whose centers lie inside by the even-odd rule; rings are in canvas pixels.
 
-    A scan over rows, not scikit-image's ``polygon``: that one tests each pixel against each side, which takes seconds a
-    tile for the outline of a tumor with ten thousand points.
+    This is a scanline fill. scikit-image's ``polygon`` tests each pixel against each edge, which takes seconds per tile
+    for a tumor outline with ten thousand points.
     """
     height, width = canvas.shape
     x, y = (np.concatenate([ring[:, axis] for ring in rings]) for axis in (0, 1))
-    ends_ring = np.array([len(ring) for ring in rings]).cumsum() - 1  # no side leads from one ring to the next
+    ends_ring = np.array([len(ring) for ring in rings]).cumsum() - 1  # no edge connects two rings
     starts = np.delete(np.arange(len(x)), ends_ring)
     x0, y0, x1, y1 = x[starts], y[starts], x[starts + 1], y[starts + 1]
-    # Rows whose center line y + 0.5 a side crosses, its upper end included, its lower one not.
+    # Rows whose center line y + 0.5 is crossed by an edge; the upper end of the edge is included, the lower is not.
     first = np.clip(np.ceil(np.minimum(y0, y1) - 0.5), 0, height).astype(np.int64)
     count = np.clip(np.ceil(np.maximum(y0, y1) - 0.5), 0, height).astype(np.int64) - first
     total = int(count.sum())

@@ -1,4 +1,4 @@
-"""Graphs that another program has made of an image: PyG or NPZ files, read without running anything they may hold."""
+"""Read graphs that another program built from an image (PyG or NPZ files), without running code stored in them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.data.files.checkpoint_file import load_tensors
 from hmgdm_monai.errors import InputError
 
-MOST_BYTES = 2**31  # of the graph in an NPZ file, unpacked
+MOST_BYTES = 2**31  # maximum uncompressed size of the graph in an NPZ file
 _TORCH = (".pt", ".pth")
 _KEYS = ("x", "edge_index", "pos", "edge_attr")
 
@@ -28,13 +28,13 @@ def read_graphs(path: Path | str) -> list[EntityGraph]:
             one graph. A graph has ``x`` (V, D), ``edge_index`` (2, E), ``pos`` (V, 2), optionally ``edge_attr`` (E, D).
 
     Returns:
-        Graphs with ``vertex_latents`` (V, D) float32, ``edge_index`` (2, E'), each undirected edge once and no loops,
-        ``pos`` (V, 2) in [0, 1]; and, where all have ``edge_attr`` of D numbers, ``edge_latents`` (E', D), averaged
-        over the two directions of an edge. Positions beyond [0, 1] are shifted to 0 and divided by the longer side of
-        their bounding box.
+        Graphs with ``vertex_latents`` (V, D) float32, ``edge_index`` (2, E') with each undirected edge once and no
+        self-loops, and ``pos`` (V, 2) in [0, 1]. If all graphs have ``edge_attr`` with D numbers, also ``edge_latents``
+        (E', D), averaged over the two directions of an edge. Positions outside [0, 1] are shifted to start at 0 and
+        divided by the longer side of their bounding box.
 
     Raises:
-        InputError: no such file, one that holds other things than tensors, or a graph that is not as above.
+        InputError: the file does not exist or holds other objects than tensors, or a graph is not as above.
     """
     path = Path(path)
     items = _items(path)
@@ -56,13 +56,13 @@ def read_graphs(path: Path | str) -> list[EntityGraph]:
 def _items(path: Path) -> list[Any]:
     suffix = path.suffix.lower()
     if not path.is_file():
-        raise InputError(f"{path}: no such file of graphs; mend the manifest's graphs column")
+        raise InputError(f"{path}: no such file of graphs; correct the manifest's graphs column")
     if suffix == ".npz":
         return [_read_npz(path)]
     if suffix not in _TORCH:
         raise InputError(f"{path}: graphs are read from .pt, .pth and .npz, not {suffix or 'this'}; convert it")
     loaded = _read_torch(path)
-    if isinstance(loaded, tuple):  # what InMemoryDataset writes: all graphs in one, and where each begins
+    if isinstance(loaded, tuple):  # format of InMemoryDataset: all graphs concatenated, with the start of each
         raise InputError(f"{path}: holds a collated data set of PyG; save the list of its graphs: [*dataset]")
     return loaded if isinstance(loaded, list) else [loaded]
 
@@ -88,23 +88,23 @@ def _read_torch(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         reason = _short(str(error).partition("WeightsUnpickler error: ")[2] or error)
         raise InputError(
-            f"{path}: holds more than PyG's Data and tensors, which may be code, and is not read ({reason}); save a "
-            "list of Data, or of dicts of tensors, with torch.save"
+            f"{path}: holds objects other than PyG's Data and tensors, which may run code, and is not read ({reason}); "
+            "save a list of Data, or of dicts of tensors, with torch.save"
         ) from error
-    # A file that is no such archive, or a broken one, ends in one of many errors.
+    # A file that is not a torch archive, or is damaged, can raise many kinds of errors.
     except Exception as error:
         raise InputError(f"{path}: not a readable torch file ({_short(error)})") from error
 
 
 def _values(item: Any, where: str) -> dict[str, np.ndarray]:
-    """The arrays of a graph by name."""
+    """The arrays of a graph, keyed by name."""
     from torch_geometric.data import Data
 
     try:
         found = item if isinstance(item, Mapping) else item.to_dict() if isinstance(item, Data) else None
         if found is not None:
             return {key: _array(found[key]) for key in _KEYS if found.get(key) is not None}
-    except Exception as error:  # what was loaded may be put together in any way
+    except Exception as error:  # the loaded objects may have any structure
         raise InputError(f"{where}: not a graph of tensors ({_short(error)})") from error
     raise InputError(f"{where}: neither PyG's Data nor a dict of tensors, but {type(item).__name__}")
 
@@ -134,7 +134,7 @@ def _graph(values: Mapping[str, np.ndarray], where: str) -> EntityGraph:
     if attributes is not None and attributes.shape[:1] != ends.shape[1:]:
         raise InputError(f"{where}: edge_attr {attributes.shape} has not one row for each of {ends.shape[1]} edges")
     if attributes is not None and attributes.shape[1:] != x.shape[1:]:
-        attributes = None  # of another size than x: no latents
+        attributes = None  # not usable as latents: its size differs from x
     if attributes is not None:
         attributes = _numbers(attributes, "edge_attr", where)
     edge_index, edge_latents = _undirected(ends.astype(np.int64), attributes, len(x))
@@ -149,10 +149,10 @@ def _graph(values: Mapping[str, np.ndarray], where: str) -> EntityGraph:
 
 
 def _numbers(values: np.ndarray, name: str, where: str) -> np.ndarray:
-    """As contiguous float32."""
+    """Convert to contiguous float32."""
     if values.dtype.kind not in "iufb":
         raise InputError(f"{where}: {name} must be numbers, not {values.dtype}")
-    with np.errstate(over="ignore"):  # what does not fit is told below
+    with np.errstate(over="ignore"):  # overflow raises below
         numbers = np.ascontiguousarray(values, np.float32)
     if not np.isfinite(numbers).all():
         raise InputError(f"{where}: {name} holds NaN, infinity, or a number too large")
@@ -160,7 +160,7 @@ def _numbers(values: np.ndarray, name: str, where: str) -> np.ndarray:
 
 
 def _undirected(ends: np.ndarray, values: np.ndarray | None, count: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Each pair of two vertices once, first < second, sorted; values (E, D) averaged over the edges of a pair."""
+    """Keep each pair of vertices once, first < second, sorted; values (E, D) are averaged over the edges of a pair."""
     loops = ends[0] == ends[1]
     first, second = np.sort(ends[:, ~loops], axis=0)
     keys, place = np.unique(first * count + second, return_inverse=True)
@@ -173,7 +173,7 @@ def _undirected(ends: np.ndarray, values: np.ndarray | None, count: int) -> tupl
 
 
 def _scaled(pos: np.ndarray) -> np.ndarray:
-    """Positions (V, 2) in [0, 1], proportions kept."""
+    """Scale positions (V, 2) to [0, 1], keeping proportions."""
     if pos.min() >= 0 and pos.max() <= 1:
         return pos
     low = pos.astype(np.float64).min(0)

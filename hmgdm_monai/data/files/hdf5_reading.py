@@ -1,4 +1,4 @@
-"""HDF5 files of others: read without following links, allocating what is not there, or errors that are no line."""
+"""Read HDF5 files of other programs safely: no links, no allocation beyond the file's content, one-line errors."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ import numpy as np
 
 from hmgdm_monai.errors import InputError
 
-# What a file may hold for its size: numbers shrink to a half or a third, and small files may shrink to anything.
+# Bound on the content of a file: arrays usually compress by two or three times, and small files may compress more.
 FREE_BYTES = 64 * 2**20
 MOST_SHRUNK = 100
 
 
 @contextmanager
 def opened_hdf5(path: str | os.PathLike[str], what: str, advice: str) -> Iterator[h5py.File]:
-    """A file open for reading; whatever HDF5 says about it becomes one line.
+    """Open a file for reading and convert HDF5's errors to one line.
 
     Args:
-        path: the file.
-        what: what it should be, e.g. "features file".
-        advice: what to do where it is damaged.
+        path: path of the file.
+        what: what the file should be, for example "features file".
+        advice: what to do if it is damaged.
 
     Raises:
-        InputError: no such file, no HDF5, or the block met something that cannot be read.
+        InputError: the file does not exist or is not HDF5, or the block failed to read something.
     """
     if not Path(path).is_file():
         raise InputError(f"{path}: there is no such {what}; check the path")
@@ -44,10 +44,10 @@ def opened_hdf5(path: str | os.PathLike[str], what: str, advice: str) -> Iterato
 
 
 def checked_dataset(file: h5py.File, name: str) -> h5py.Dataset | None:
-    """A data set that lies in the file itself; None where there is none of that name.
+    """A dataset stored in the file itself; None if there is no dataset of that name.
 
     Raises:
-        InputError: it is a link, or its values lie in other files.
+        InputError: it is a link, or its values are stored in other files.
     """
     link = file.get(name, getlink=True)
     if link is None:
@@ -68,23 +68,23 @@ def checked_dataset(file: h5py.File, name: str) -> h5py.Dataset | None:
 
 
 def read_numbers(found: h5py.Dataset, name: str) -> np.ndarray:
-    """All values of a data set.
+    """Read all values of a dataset.
 
     Raises:
-        InputError: no numbers, some never written, or far more than the file's bytes can hold.
+        InputError: the values are not numbers, some were never written, or more are declared than the file can hold.
     """
     path = found.file.filename
     if found.dtype.kind not in "biuf":
-        raise InputError(f"{path}: {name} are no numbers, but {_kind(found.dtype)}; write numbers")
+        raise InputError(f"{path}: {name} are not numbers but {_kind(found.dtype)}; write numbers")
     check_declared(found, name)
     return np.asarray(found[()])
 
 
 def check_declared(found: h5py.Dataset, name: str) -> None:
-    """Raise where a data set declares more than its file can hold, or than was written.
+    """Raise if a dataset declares more data than its file can hold, or more than was written.
 
     Raises:
-        InputError: as said.
+        InputError: as above.
     """
     path = found.file.filename
     size = os.path.getsize(path)
@@ -93,8 +93,8 @@ def check_declared(found: h5py.Dataset, name: str) -> None:
     chunk = 0 if found.chunks is None else math.prod(found.chunks) * found.dtype.itemsize
     if max(declared, chunk) > limit:
         raise InputError(
-            f"{path}: {name} declare {_told(max(declared, chunk))} in a file of {_told(size)}, and no more than "
-            f"{_told(limit)} are read of one of this size; write it again"
+            f"{path}: {name} declare {_told(max(declared, chunk))} in a file of {_told(size)}, and at most "
+            f"{_told(limit)} are read from a file of this size; write it again"
         )
     if 0 in shape or found.shape is None:
         return
@@ -104,11 +104,11 @@ def check_declared(found: h5py.Dataset, name: str) -> None:
         wanted = math.prod(math.ceil(side / step) for side, step in zip(shape, found.chunks, strict=True))
         whole = found.id.get_num_chunks() >= wanted
     if not whole:
-        raise InputError(f"{path}: {name} were not written to the end; write them again")
+        raise InputError(f"{path}: {name} were not written completely; write them again")
 
 
 def read_attributes(source: h5py.File | h5py.Dataset) -> dict[str, Any]:
-    """Attributes as plain Python has them."""
+    """The attributes as plain Python values."""
     return {name: _plain(value) for name, value in source.attrs.items()}
 
 
@@ -131,7 +131,7 @@ def _kind(dtype: np.dtype) -> str:
 
 
 def _told(count: int) -> str:
-    """Bytes in a few digits."""
+    """Format a number of bytes with three digits."""
     for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if count >= size:
             return f"{count / size:.3g} {unit}"

@@ -1,4 +1,4 @@
-"""JSON as a tensor of bytes: a description can then stand among the tensors of a state dict."""
+"""JSON as a tensor of bytes, so that a description can be stored among the tensors of a state dict."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from torch import Tensor
 
 
 def json_to_tensor(content: Any) -> Tensor:
-    """JSON text as a tensor.
+    """Encode JSON text as a tensor.
 
     Args:
-        content: what JSON knows: mappings, lists, strings, numbers, None.
+        content: JSON values: mappings, lists, strings, numbers, None.
 
     Returns:
         (N,) uint8, the UTF-8 bytes of the text.
 
     Raises:
-        TypeError: ``content`` holds something else.
+        TypeError: ``content`` holds another type.
     """
     return torch.frombuffer(bytearray(json.dumps(content, ensure_ascii=False).encode()), dtype=torch.uint8)
 
 
 def tensor_to_json(value: Any) -> Any:
-    """The content of a tensor of :func:`json_to_tensor`.
+    """Decode a tensor of :func:`json_to_tensor`.
 
     Args:
         value: (N,) uint8, on any device.
 
     Raises:
-        ValueError: another tensor, or no JSON.
+        ValueError: the tensor has another type or shape, or its text is not JSON.
     """
     if not isinstance(value, Tensor) or value.dtype != torch.uint8 or value.ndim != 1:
         raise ValueError("a description must be a tensor (N,) of uint8")

@@ -1,4 +1,4 @@
-"""What a GeoJSON file must be for QuPath to import all of it as it is meant."""
+"""Rules that a GeoJSON file must follow so that QuPath imports all of it as intended."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ OBJECT_TYPES = ("annotation", "detection", "tile", "cell", "tmaCore")
 
 
 def check_feature_collection(collection: Any) -> None:
-    """Check a collection, as ``json.load`` gives it, against QuPath's rules for import (0.4 and later).
+    """Check a parsed GeoJSON collection against QuPath's rules for import (0.4 and later).
 
-    A FeatureCollection of Features. Each has a Polygon or MultiPolygon as its geometry, whose rings are closed, of four
-    points or more and of some area, the holes smaller than what they are in; and as properties an ``objectType``
-    (:data:`OBJECT_TYPES`), ``measurements`` (an object of finite numbers) and, where it has them, ``classification``
-    (an object with ``name`` and ``color``), ``color`` (three whole numbers, 0 to 255), ``name`` and ``isLocked``.
-    An ``id`` is a UUID that no other feature has. QuPath itself is more lenient with some of this: it makes an
-    annotation of what it does not know, and drops what it cannot read; here both are faults.
+    The collection must be a FeatureCollection of Features. The geometry of each is a Polygon or MultiPolygon. Its rings
+    are closed, have at least four points and a nonzero area, and the holes are smaller than the outer ring. The
+    properties are ``objectType`` (:data:`OBJECT_TYPES`), ``measurements`` (an object of finite numbers) and optionally
+    ``classification`` (an object with ``name`` and ``color``), ``color`` (three whole numbers, 0 to 255), ``name`` and
+    ``isLocked``. An ``id`` is a UUID that no other feature has. QuPath itself accepts more: it imports unknown types as
+    annotations and drops what it cannot read; here both raise.
+
+    Args:
+        collection: the content of the file, as ``json.load`` returns it.
 
     Raises:
-        InputError: the first fault, with the number of its feature.
+        InputError: the first fault, with the index of its feature.
     """
     if not isinstance(collection, Mapping) or collection.get("type") != "FeatureCollection":
         raise InputError("not a FeatureCollection; give an object of that type with a list of features")
@@ -71,7 +74,7 @@ def _id_fault(feature: Mapping[str, Any], ids: set[uuid.UUID]) -> str | None:
     except (ValueError, AttributeError, TypeError):
         return f"id {feature['id']!r} is no UUID"
     if found in ids:
-        return f"id {feature['id']} stands twice"
+        return f"id {feature['id']} occurs twice"
     ids.add(found)
     return None
 
@@ -100,7 +103,7 @@ def _geometry_fault(geometry: Any) -> str | None:
         if min(areas) == 0:
             return "a ring has no area"
         if sum(areas[1:]) >= areas[0]:
-            return "holes are as large as what they are in"
+            return "holes are as large as the ring around them"
     return None
 
 

@@ -1,4 +1,4 @@
-"""One way from any name to the name of a file: labels, classes, row ids and tags never become paths as they are."""
+"""Convert any name to a safe file name: labels, classes, row ids and tags are never used as paths directly."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import hashlib
 import re
 from urllib.parse import quote, unquote
 
-LONGEST = 150  # bytes; file systems end a name at 255, and suffixes, keys and temporary endings come on top
+LONGEST = 150  # bytes; file systems allow 255 per name, and suffixes, keys and temporary endings are added
 _DIGEST = 16  # hexadecimal digits
-# Ends that hide a file, climb a folder or are cut by some file system; and the mark that a digest follows.
+# First or last characters that hide a file, go up a folder or are removed by some file system; and the digest's mark.
 _SPECIAL = re.compile(r"^[. ]|[. ]$|~")
-_EMPTY = "%"  # no percent-encoding gives it
+_EMPTY = "%"  # percent-encoding never produces it
 
 
 def safe_name(name: str) -> str:
-    """A name as a file may be called: no folder, not hidden, of plain characters, and another one for every name.
+    """Convert a name to a file name that has no folder, is not hidden, uses plain characters and is unique.
 
-    What is not a letter or digit of ASCII, ``-``, ``_``, a blank or an inner dot is percent-encoded. A name that would
-    be longer than 150 bytes is its end, ``~`` and a digest; of all others :func:`name_of` gives back the name.
+    Characters other than ASCII letters and digits, ``-``, ``_``, a space or an inner dot are percent-encoded. A name
+    that would be longer than 150 bytes is shortened to its end, ``~`` and a digest; for all others :func:`name_of`
+    returns the original name.
 
     Args:
         name: any text.
@@ -28,13 +29,13 @@ def safe_name(name: str) -> str:
         return safe
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST]
     start = len(safe) - (LONGEST - _DIGEST - 1)
-    if "%" in safe[start - 2 : start]:  # no code of a character is cut in two
+    if "%" in safe[start - 2 : start]:  # do not cut a percent code in two
         start = safe.rindex("%", 0, start) + 3
     return f"{safe[start:].lstrip('. ')}~{digest}"
 
 
 def name_of(safe: str) -> str | None:
-    """The name that :func:`safe_name` was given; None where it was too long, so that only its digest is kept."""
+    """The name that :func:`safe_name` received; None if it was too long, because then only a digest is stored."""
     if "~" in safe:
         return None
     return "" if safe == _EMPTY else unquote(safe, errors="surrogatepass")

@@ -1,4 +1,4 @@
-"""Files of embeddings: those of many plain tiles in one HDF5, and which images a file of ours holds."""
+"""Files of embeddings: the embeddings of many plain tiles in one HDF5 file, and the row ids in such files."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from hmgdm_monai.errors import InputError
 
 
 def read_tile_embeddings(path: Path | str) -> tuple[np.ndarray, list[str]]:
-    """Features (N, S) float32 and ids (N) of an ``embeddings.h5``.
+    """Read features (N, S) float32 and ids (N) from an ``embeddings.h5``.
 
     Args:
-        path: of the file.
+        path: path of the file.
+
+    Returns:
+        The features and the ids.
 
     Raises:
-        InputError: there is no such file, or it is another one.
+        InputError: the file does not exist or is of another kind.
 
     Example:
         >>> import h5py, numpy as np
@@ -47,7 +50,15 @@ def write_tile_embeddings(
     attrs: dict[str, Any],
     scores: np.ndarray | None,
 ) -> None:
-    """Write features (N, S), ids (N), level-0 places (N, 2), scores (N, K) if any, and attributes, whole or not at all.
+    """Write the embeddings of plain tiles, completely or not at all.
+
+    Args:
+        path: file to write.
+        features: embeddings, (N, S).
+        ids: N row ids.
+        coords: (N, 2) level-0 positions.
+        attrs: attributes of the file.
+        scores: (N, K) class scores; None writes none.
 
     Raises:
         InputError: the disk is full.
@@ -62,7 +73,7 @@ def write_tile_embeddings(
 
 
 def stored_ids(path: Path, key: str) -> set[str] | None:
-    """Row ids in a file that was written under this key; None where there is none, or a damaged or foreign one."""
+    """Row ids in a file that was written with this key; None if it does not exist, is damaged or has another key."""
     try:
         with h5py.File(path, "r") as file:
             if file.attrs.get("key") != key:

@@ -6,21 +6,22 @@ import errno
 import fcntl
 import io
 import os
-import time
+import re
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, TypeVar
 
 import h5py
 
 from hmgdm_monai.errors import InputError
 
+File = TypeVar("File", bound=IO[bytes] | io.FileIO)
+
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_SUFFIX = ".tmp"
-# A temporary file this young may belong to a writer that has made it but not locked it yet.
-_SETTLED_S = 5.0
+# What temporary_path gives; SQLite keeps a journal beside a database.
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp(-journal)?")
 
 
 @contextmanager
@@ -40,26 +41,26 @@ def whole_hdf5(path: Path) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
         which otherwise hears of it at its end only.
 
     Raises:
-        InputError: the disk is full, or a quota or a limit on file size is reached.
+        InputError: the disk is full, a quota or a limit on file size is reached, or the file system refuses the file.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{_SUFFIX}")
+    temporary = temporary_path(path)
     raw: _GuardedFile | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent)
-        with _GuardedFile(temporary, "w+b") as raw:
-            _lock(raw.fileno())
+        with _locked(lambda: _GuardedFile(temporary, "w+b")) as raw:
             with h5py.File(raw, "w") as file:
                 yield file, raw.check
             raw.check()
             os.fsync(raw.fileno())
             os.replace(temporary, path)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # it was never made; what went wrong before is what counts
+            temporary.unlink()
         # HDF5 may complain about what the guard kept from it; what the disk refused came first.
         cause = raw.failure if raw is not None and raw.failure is not None else error
-        if isinstance(cause, OSError) and cause.errno in _DISK_FULL:
-            raise _disk_full(path, cause) from error
+        if (refused := _refused(path, temporary, cause)) is not None:
+            raise refused from error
         if cause is not error:
             raise cause from error
         raise
@@ -69,32 +70,59 @@ def write_whole(path: Path | str, data: bytes) -> Path:
     """Write ``data`` to ``path``, whole or not at all; the folder is made.
 
     Raises:
-        InputError: the disk is full, or a quota or a limit on file size is reached.
+        InputError: the disk is full, a quota or a limit on file size is reached, or the file system refuses the file.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{_SUFFIX}")
+    temporary = temporary_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent)
-        with open(temporary, "wb") as file:
-            _lock(file.fileno())
+        with _locked(lambda: open(temporary, "wb")) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
             os.replace(temporary, path)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in _DISK_FULL:
-            raise _disk_full(path, error) from error
+        with suppress(OSError):  # it was never made; what went wrong before is what counts
+            temporary.unlink()
+        if (refused := _refused(path, temporary, error)) is not None:
+            raise refused from error
         raise
     return path
 
 
-def _disk_full(path: Path, cause: OSError) -> InputError:
-    return InputError(
-        f"{path.parent}: the disk is full ({os.strerror(cause.errno or 0)}) while writing {path.name}; "
-        "make room or choose another folder, then run again: what is finished is kept"
-    )
+def temporary_path(path: Path) -> Path:
+    """A name in the same folder, of a file that is to be moved to ``path`` once it is whole."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a file bears a name of :func:`temporary_path`."""
+    return _TEMPORARY.fullmatch(path.name) is not None
+
+
+def sweep_all(folder: Path) -> None:
+    """Remove what killed writers left in a folder and in the folders within it."""
+    for inner, _, names in os.walk(folder):
+        if any(is_temporary(Path(name)) for name in names):
+            _sweep(Path(inner))
+
+
+def _refused(path: Path, temporary: Path, cause: BaseException) -> InputError | None:
+    """The one line for what the file system refused; None for an error that has other reasons."""
+    if not isinstance(cause, OSError):
+        return None
+    reason = os.strerror(cause.errno or 0)
+    if cause.errno in _DISK_FULL:
+        return InputError(
+            f"{path.parent}: the disk is full ({reason}) while writing {path.name}; "
+            "make room or choose another folder, then run again: what is finished is kept"
+        )
+    # What the caller does between opening and closing may fail on files of its own.
+    names = {str(one) for one in (path, temporary, *path.parents)}
+    if cause.filename is None or str(cause.filename) not in names:
+        return None
+    return InputError(f"{path}: cannot be written ({reason}); see to that, or choose another folder, then run again")
 
 
 class _GuardedFile(io.FileIO):
@@ -131,24 +159,28 @@ class _GuardedFile(io.FileIO):
             raise self.failure
 
 
-def _lock(descriptor: int) -> bool:
-    """Try to take the exclusive lock that marks a living writer; False where another holds it."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        # Held by another process, or a file system without locks: there nothing is ever swept.
-        return False
-    return True
+def _locked(make: Callable[[], File]) -> File:
+    """A new temporary file with the lock that marks a living writer.
+
+    Between making and locking it a sweep may have removed it; then it is made again.
+    """
+    while True:
+        file = make()
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX)  # a sweep holds it for an instant
+        except OSError:
+            return file  # a file system without locks: there nothing is ever swept
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()
 
 
 def _sweep(folder: Path) -> None:
-    """Remove the temporary files of writers that were killed."""
-    for leftover in folder.glob(f".*{_SUFFIX}"):
+    """Remove the temporary files of writers that were killed: those that nobody holds a lock on."""
+    for leftover in filter(is_temporary, folder.iterdir()):
         try:
-            if time.time() - leftover.stat().st_mtime < _SETTLED_S:
-                continue
             with open(leftover, "rb+") as file:
-                if _lock(file.fileno()):
-                    leftover.unlink()
-        except FileNotFoundError:
-            continue  # its writer, or another sweep, was quicker
+                fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+                leftover.unlink()
+        except OSError:
+            continue  # its writer lives, or another sweep was quicker; a file system without locks keeps it

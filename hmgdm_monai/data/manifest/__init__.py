@@ -1,1 +1,1 @@
-"""The manifest of a cohort, and other tables."""
+"""Reads the manifest of a cohort and other tables."""

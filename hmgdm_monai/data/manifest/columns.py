@@ -1,4 +1,4 @@
-"""Columns of a manifest that it does not know itself, read by name: site, age, grade."""
+"""Read any manifest columns by name, for example site, age or grade."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from pathlib import Path
 from hmgdm_monai.data.manifest.table import number_of, read_table
 from hmgdm_monai.errors import InputError
 
-_SHOWN = 5  # words that a message names
+_SHOWN = 5  # maximum number of words in a message
 
 
 def read_columns(path: Path | str, columns: Sequence[str]) -> Mapping[int, dict[str, str]]:
-    """Cells of some columns, as text, by the line of the CSV that `ManifestRow.line` names; "" where one is missing.
+    """Read some columns as text, keyed by line number of the CSV (`ManifestRow.line`); "" for a missing cell.
 
     Args:
-        path: a manifest that :func:`hmgdm_monai.data.manifest.manifest.read_manifest` has accepted.
-        columns: names in its header.
+        path: a manifest that :func:`hmgdm_monai.data.manifest.manifest.read_manifest` accepts.
+        columns: column names in its header.
 
     Raises:
-        InputError: a column that is not there, or no such table.
+        InputError: a column does not exist, or the table cannot be read.
     """
     table = read_table(path)
     if missing := [name for name in columns if name not in table.header]:
         raise InputError(
-            f"{path} line {table.line}: column {', '.join(map(repr, missing))} missing; those there are "
+            f"{path} line {table.line}: column {', '.join(map(repr, missing))} missing; existing columns are "
             f"{', '.join(map(repr, table.header))}"
         )
     places = {name: table.header.index(name) for name in columns}
@@ -35,15 +35,15 @@ def read_columns(path: Path | str, columns: Sequence[str]) -> Mapping[int, dict[
 
 
 def check_kinds(path: Path | str, cells: Mapping[int, Mapping[str, str]], columns: Sequence[str]) -> None:
-    """Refuse columns that hold numbers and words: a number that was mistyped must not make a column of categories.
+    """Raise if a column mixes numbers and words, so that a mistyped number does not turn it into categories.
 
     Args:
-        path: of the manifest, for the message.
-        cells: of :func:`read_columns`.
-        columns: which of them to check.
+        path: path of the manifest, for the message.
+        cells: output of :func:`read_columns`.
+        columns: names of the columns to check.
 
     Raises:
-        InputError: such a column. One line.
+        InputError: a column mixes numbers and words. The message is one line.
     """
     for name in columns:
         filled = {line: row[name] for line, row in cells.items() if row[name]}

@@ -1,4 +1,4 @@
-"""A manifest of a folder of slides, with the coordinates and regions that other programs left for them."""
+"""Write a manifest for a folder of slides, with the coordinates and regions that other programs exported for them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hmgdm_monai.errors import InputError
 
 SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".png", ".jpg", ".jpeg")
 TCGA = r"^(TCGA-[A-Z0-9]{2}-[A-Z0-9]{4})"  # project, site, participant: the first 12 characters of a barcode
-# What the tools add to the stem of a slide: CLAM nothing, TRIDENT "_patches", QuPath the slide's own suffix or nothing.
+# Suffix that each tool adds to the stem of a slide: CLAM none, TRIDENT "_patches", QuPath the slide's suffix or none.
 _COORDS_ENDS = ("{stem}.h5", "{stem}_patches.h5")
 _REGION_ENDS = ("{stem}.geojson", "{name}.geojson", "{stem}.json")
 
@@ -27,24 +27,25 @@ def make_manifest(
     region_classes: Sequence[str] = (),
     patient: str | None = None,
 ) -> tuple[int, list[str]]:
-    """Write a manifest of all slides of a folder and of the folders in it.
+    """Write a manifest of all slides in a folder and its subfolders.
 
     Args:
-        slides: the folder.
-        output: the CSV; paths in it count from its folder.
-        coords: a folder of CLAM (with ``patches/<slide>.h5``) or TRIDENT (``<magnification>x_.../patches/
-            <slide>_patches.h5``), or the folder of the files itself.
-        regions: a folder of GeoJSON files, ``<slide>.geojson``.
-        region_classes: written beside each of them.
-        patient: regular expression whose first group (or whole match) in a slide's stem is its patient, "tcga" for the
-            first 12 characters of a TCGA barcode; None: each slide is a patient, named by its stem.
+        slides: folder of the slides.
+        output: CSV file to write; paths in it are relative to its folder.
+        coords: output folder of CLAM (with ``patches/<slide>.h5``) or TRIDENT (``<magnification>x_.../patches/
+            <slide>_patches.h5``), or the folder that holds these files; None writes no column.
+        regions: folder of GeoJSON files named ``<slide>.geojson``; None writes no column.
+        region_classes: class names to write for each slide that has regions.
+        patient: regular expression that is searched in a slide's stem; its first group (or the whole match) is the
+            patient. "tcga" takes the first 12 characters of a TCGA barcode. None: each slide is a patient of its own,
+            named by its stem.
 
     Returns:
-        How many rows were written, and what was left out or lacks a file, a line each.
+        Number of rows written, and one line for each slide that was skipped.
 
     Raises:
-        InputError: no such folder, no slide in it, a pattern that is none, or two files, or two slides, that share a
-            name by which they would be matched.
+        InputError: a folder does not exist, it holds no slide, the pattern is not a regular expression, or two files
+            or two slides share the name by which files are matched.
     """
     slides, output = _folder(slides, "slides"), Path(output)
     pattern = None if patient is None else _pattern(TCGA if patient == "tcga" else patient)
@@ -102,11 +103,11 @@ def _pattern(text: str) -> re.Pattern[str]:
     try:
         return re.compile(text)
     except re.error as error:
-        raise InputError(f"patient pattern {text!r} is no regular expression ({error}); mend it") from error
+        raise InputError(f"patient pattern {text!r} is no regular expression ({error}); correct it") from error
 
 
 def _matched(match: re.Match[str]) -> str:
-    """The first group, or the whole where there is none, or none of it was met."""
+    """The first group of the match, or the whole match if there is no group or the group is empty."""
     return (match[1] if match.re.groups else None) or match[0]
 
 
@@ -115,7 +116,7 @@ def _hidden(path: Path, folder: Path) -> bool:
 
 
 def _index(folder: Path, suffix: str) -> dict[str, list[Path]]:
-    """Name -> files of that name; of a folder of CLAM or TRIDENT only what lies in its folders `patches`."""
+    """Map each file name to its files; in a CLAM or TRIDENT folder, only files in folders named `patches` count."""
     found = [path for path in sorted(folder.rglob(f"*{suffix}")) if path.is_file() and not _hidden(path, folder)]
     if suffix == ".h5":
         found = [path for path in found if path.parent.name == "patches"] or found

@@ -1,4 +1,4 @@
-"""The manifest: the CSV that names slides or tiles, their patients and outcomes, validated whole before work starts."""
+"""The manifest: a CSV of slides or tiles with patients and outcomes, validated completely before work starts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TOLD = ("label", "time", "event", "fold", "mpp")  # columns of values
 OPTIONAL = (*_TOLD, "features", "cells", "coords", "regions", "region_classes", "graphs")
 FILES = ("image", "features", "cells", "coords", "regions", "graphs")  # columns that name files
 PER_PATIENT = ("time", "event", "fold")  # columns in which all rows of a patient must agree
-_LONGEST_SHOWN = 100  # characters of a cell in a message
+_LONGEST_SHOWN = 100  # maximum number of characters of a cell in a message
 
 
 def base_name(row_id: str) -> str:
@@ -38,22 +38,22 @@ class ManifestRow:
     """One image of the cohort.
 
     Attributes:
-        image: absolute path of a slide (SVS, tiled TIFF, ...) or tile (PNG, JPEG, TIFF); that of `graphs` where the
-            manifest names graphs and no image.
-        patient: whose it is; folds and outcomes belong to patients.
-        line: its line in the CSV, the header being line 1.
-        label: class name.
-        time: time to the event or to the last sight of the patient, in the cohort's unit, > 0.
-        event: 1 = died (or whatever the event is), 0 = censored.
-        fold: cross-validation fold, 0 and up.
-        mpp: microns per pixel of level 0, 0.05 to 20; wins over what the file says.
+        image: absolute path of a slide (SVS, tiled TIFF, ...) or tile (PNG, JPEG, TIFF). If the manifest gives
+            `graphs` and no image, this is the path of the graphs.
+        patient: patient of the image; folds and outcomes are per patient.
+        line: line number in the CSV; the header is line 1.
+        label: class name; None if empty.
+        time: time to the event or to the last follow-up, > 0, in the time unit of the cohort; None if empty.
+        event: 1 = died (or another event of interest), 0 = censored; None if empty.
+        fold: index of the cross-validation fold, from 0; None if empty.
+        mpp: microns per pixel of level 0, 0.05 to 20; overrides the value in the file. None: use the file's value.
         features: absolute path of an HDF5 file with `features` (M, D) of any encoder, and optional `coords`.
-        cells: absolute path of the image's cells: a label map (PNG, NPY) of its size, or outlines (GeoJSON).
-        coords: absolute path of an HDF5 file of CLAM or TRIDENT with the places of the tiles, instead of a grid.
-        regions: absolute path of a GeoJSON file with annotations; only tiles in them are taken.
-        region_classes: names of the annotations' classes that are taken; empty takes all.
-        graphs: absolute path of a file with graphs of the image that another program has made (PyG, NPZ).
-        folder: the manifest's folder, from which `id` counts.
+        cells: absolute path of the cells: a label map (PNG, NPY) of the image's size, or outlines (GeoJSON).
+        coords: absolute path of an HDF5 file of CLAM or TRIDENT with tile coordinates, used instead of a grid.
+        regions: absolute path of a GeoJSON file with annotations; only tiles inside them are used.
+        region_classes: class names of the annotations to use; empty uses all.
+        graphs: absolute path of a file with graphs of the image from another program (PyG, NPZ).
+        folder: folder of the manifest; `id` is relative to it.
     """
 
     image: Path
@@ -81,12 +81,12 @@ class ManifestRow:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A cohort as read.
+    """A cohort as read from a manifest.
 
     Attributes:
-        path: the CSV.
-        rows: its good rows, in the order of the file.
-        faults: one line for each row that was left out (or reason to leave it out), with its place in the CSV.
+        path: path of the CSV.
+        rows: the valid rows, in file order.
+        faults: one line for each problem that excludes rows, starting with the file name and line number.
     """
 
     path: Path
@@ -95,7 +95,7 @@ class Manifest:
 
     @property
     def left_out(self) -> dict[str, str]:
-        """The faults by their place: "cohort.csv line 3" -> all that is wrong there."""
+        """The faults grouped by line: "cohort.csv line 3" -> all problems of that line."""
         found: dict[str, list[str]] = {}
         for fault in self.faults:
             start = f"{self.path.name} line "
@@ -105,27 +105,28 @@ class Manifest:
 
 
 def read_manifest(path: str | os.PathLike[str], require: Sequence[str] = (), strict: bool = False) -> Manifest:
-    """Read and check a manifest.
+    """Read and validate a manifest.
 
-    Columns `image` (relative to the manifest's folder, or absolute) and `patient`; as a task needs them `label`,
-    `time`, `event`, `fold`, `mpp`, `features`, `cells`, `coords`, `regions`, `region_classes` (names, separated by
-    semicolons), `graphs`. Others are ignored. A row that names graphs may leave `image` empty; where all do, the column
-    may be missing.
+    Required columns are `image` (relative to the manifest's folder, or absolute) and `patient`. Some tasks also need
+    `label`, `time`, `event`, `fold`, `mpp`, `features`, `cells`, `coords`, `regions`, `region_classes` (names separated
+    by semicolons) or `graphs`. Other columns are ignored. A row that has graphs may leave `image` empty; if all rows
+    have graphs, the column may be missing.
 
-    NA, NaN, None, #N/A and the like are empty cells (:data:`hmgdm_monai.data.manifest.table.MISSING`). Where time,
-    event or fold stands in some of a patient's rows only, the others take it from there.
+    NA, NaN, None, #N/A and similar texts count as empty (:data:`hmgdm_monai.data.manifest.table.MISSING`). If only some
+    rows of a patient give time, event or fold, the value is copied to the patient's other rows.
 
-    A bad row is left out and named in `faults`: a missing file, an empty cell that is required, a bad number, an image
-    named twice, a patient whose rows disagree in time, event or fold, or who has none where it is required (all of that
-    patient's rows).
+    A bad row is skipped and reported in `faults`: a missing file, an empty required cell, an invalid number, or an
+    image that occurs twice. All rows of a patient are skipped if they disagree in time, event or fold, or if none of
+    them gives a required one of these.
 
     Args:
-        path: the CSV, UTF-8, comma separated, with a header.
-        require: optional columns that the task at hand needs filled in every row, such as ("time", "event").
+        path: path of the CSV, UTF-8, comma separated, with a header.
+        require: optional columns that must be filled in every row, for example ("time", "event").
         strict: raise on any fault.
 
     Raises:
-        ManifestError: no such file, not a CSV, a column missing, no rows, no good row; or any fault where `strict`.
+        ManifestError: the file does not exist or is not a CSV, a column is missing, there are no valid rows, or
+            `strict` is set and there is any fault.
     """
     path = Path(path)
     needed = (*REQUIRED, *(column for column in require if column not in REQUIRED))
@@ -150,15 +151,15 @@ def read_manifest(path: str | os.PathLike[str], require: Sequence[str] = (), str
     messages = tuple(f"{path.name} line {line.row.line}: {fault}" for line in read for fault in line.faults)
     if not rows or (strict and messages):
         if not table.rows:
-            raise ManifestError(f"{path}: no row is usable, for there is none; give it a row for each image")
+            raise ManifestError(f"{path}: no row is usable, because the table has no rows; add a row for each image")
         what = "no row is usable" if not rows else f"{len(messages)} fault(s)"
-        raise ManifestError("\n  ".join([f"{path}: {what}; mend these lines:", *messages]))
+        raise ManifestError("\n  ".join([f"{path}: {what}; correct these lines:", *messages]))
     return Manifest(path, rows, messages)
 
 
 @dataclass
 class _Line:
-    """A row while it is read, what is wrong with it, and whether its patient is left out."""
+    """A row while it is read, its faults, and whether its patient is skipped."""
 
     row: ManifestRow
     faults: list[str]
@@ -169,15 +170,15 @@ def _check_header(table: Table, needed: Sequence[str]) -> None:
     header, faults = table.header, []
     if missing := [column for column in needed if column not in header]:
         there = ", ".join(repr(column) for column in header)
-        faults.append(f"column {', '.join(repr(column) for column in missing)} missing; those there are {there}")
+        faults.append(f"column {', '.join(repr(column) for column in missing)} missing; existing columns are {there}")
     if twice := sorted({column for column in header if column and header.count(column) > 1}):
-        faults.append(f"column {', '.join(repr(column) for column in twice)} stands twice; keep one")
+        faults.append(f"column {', '.join(repr(column) for column in twice)} occurs twice; keep one")
     if faults:
         raise ManifestError(f"{table.path} line {table.line}: " + "; ".join(faults))
 
 
 def _read_row(header: list[str], texts: list[str], number: int, folder: Path, needed: Sequence[str]) -> _Line:
-    """A row with its faults; its image is its graphs where it names none, and the folder, a fault, without either."""
+    """Parse a row and collect its faults; if no image is given, graphs (or, as a fault, the folder) replace it."""
     cells = dict(zip(header, texts, strict=False))
     patient = cells.get("patient") or ""
     if cells.get("graphs"):
@@ -214,7 +215,7 @@ def _read_row(header: list[str], texts: list[str], number: int, folder: Path, ne
 
 
 def _shown(text: str) -> str:
-    """A cell as a message shows it."""
+    """Shorten a cell for a message."""
     return repr(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}...")
 
 
@@ -226,7 +227,7 @@ def _positive(text: str) -> float:
 
 
 def _mpp(text: str) -> float:
-    """Microns per pixel that a microscope can have; a magnification in their place would shrink all tiles to a dot."""
+    """Parse plausible microns per pixel; a magnification in this column would shrink all tiles to almost nothing."""
     value = plausible_mpp(number_of(text))
     if value is None:
         raise ValueError(text)
@@ -234,7 +235,7 @@ def _mpp(text: str) -> float:
 
 
 def _whole(text: str) -> int:
-    """A whole number from 0; "1.0" counts, for that is what a table program makes of a column with gaps."""
+    """Parse a whole number >= 0; "1.0" is accepted because spreadsheets write it in columns with empty cells."""
     value = number_of(text)
     if value is None or value != int(value) or value < 0:
         raise ValueError(text)
@@ -257,10 +258,10 @@ _NUMBERS: tuple[tuple[str, Callable[[str], float], str], ...] = (
 
 
 def _fill_gaps(read: Sequence[_Line], needed: Sequence[str]) -> None:
-    """Give every row what its patient's other rows say of time, event and fold.
+    """Copy time, event and fold from a patient's filled rows to its other rows.
 
-    Patients whose rows disagree, or none of whose rows fills a column that is needed, are left out, and the first of
-    their rows gets the fault. What a row says counts also where the row cannot be used for another reason.
+    A patient is skipped if its rows disagree or if no row fills a required column; its first row then gets the fault.
+    Values are also taken from rows that cannot be used for another reason.
     """
     patients: dict[str, list[_Line]] = {}
     for line in read:
@@ -278,7 +279,7 @@ def _fill_gaps(read: Sequence[_Line], needed: Sequence[str]) -> None:
                 faults.append(f"patient {patient!r} has more than one {column}: {shown}; {left_out}")
             elif values:
                 agreed[column] = next(iter(values))
-        whole = any(not line.faults for line in theirs)  # else each of them is left out for its own fault
+        whole = any(not line.faults for line in theirs)  # otherwise each row is skipped for its own fault
         if whole and (missing := [column for column in needed if column not in agreed]) and not faults:
             faults.append(f"patient {patient!r} has no {' and no '.join(missing)}; {left_out}")
         for line in theirs:

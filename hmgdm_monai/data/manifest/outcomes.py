@@ -1,4 +1,4 @@
-"""Survival outcomes: what is refused, and a column that looks coded the other way round."""
+"""Validate survival outcomes, and detect an event column that is coded the other way round."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from hmgdm_monai.data.manifest.columns import read_columns
 from hmgdm_monai.data.manifest.table import number_of
 from hmgdm_monai.errors import InputError
 
-_LATER_P = 0.05  # events that come later than censorings by this p-value are looked at ...
-_LONGEST_SHARE = 2 / 3  # ... and refused if this share of the longest-followed tenth is said to have died
+_LATER_P = 0.05  # events that come later than censorings with this p-value are suspicious ...
+_LONGEST_SHARE = 2 / 3  # ... and raise if this share of the longest-followed tenth is coded as died
 
 
 def check_outcomes(path: Path | str, check_coding: bool = True) -> None:
-    """Refuse a manifest whose outcomes would train or score a model wrongly.
+    """Raise if the outcomes of a manifest would make training or scoring of a model wrong.
 
-    Every row counts, also those that the manifest would leave out: where an event is coded 1 and 2, leaving out the
-    rows with 2 would leave out one kind of outcome. Gaps are filled from the patient's other rows first. Rows without
-    a time above 0 or without an event are not looked at: the manifest leaves their patients out, and names them.
+    All rows are checked, also those that the manifest would skip: if an event is coded 1 and 2, skipping the rows with
+    2 would remove one kind of outcome. Empty cells are first filled from the patient's other rows. Rows without a
+    time above 0 or without an event are not checked: the manifest skips and reports their patients.
 
     Args:
-        path: a manifest with the columns `patient`, `time` and `event`.
-        check_coding: also refuse outcomes that look as if 1 stood for alive: the "deaths" come later than the
-            censorings (one-sided Mann-Whitney p < 0.05), and two thirds or more of the longest-followed tenth "died".
-            In a cohort under observation it is the longest-followed who are alive. A guess, which is why it can be
-            switched off, and can miss.
+        path: path of a manifest with the columns `patient`, `time` and `event`.
+        check_coding: also raise if 1 seems to mean alive: the "deaths" come later than the censorings (one-sided
+            Mann-Whitney p < 0.05), and at least two thirds of the longest-followed tenth "died". In a cohort under
+            observation, the longest-followed patients are usually alive. This is a heuristic that can be wrong in
+            both directions, so it can be switched off.
 
     Raises:
-        InputError: no such column; an event other than 0 or 1; a time that is no number; no outcome at all; no events,
-            or nothing but events in 20 rows or more, or the coding as above. One line.
+        InputError: a column is missing, an event is not 0 or 1, a time is not a number, there are no outcomes or no
+            events, all of at least 20 rows are events, or the coding looks reversed. The message is one line.
     """
     rows = read_columns(path, ("patient", "time", "event"))
     name = Path(path).name
@@ -63,7 +63,7 @@ def _check_coding(name: str, times: np.ndarray, died: np.ndarray) -> None:
         if len(died) >= 20:
             raise InputError(
                 f"{name}: event is 1 (died) in all {len(died)} rows; check its coding, 0 = censored. "
-                "Where all did die, set check_event_coding to false"
+                "If all patients did die, set check_event_coding to false"
             )
         return
     later = mannwhitneyu(times[died], times[~died], alternative="greater").pvalue
@@ -72,18 +72,18 @@ def _check_coding(name: str, times: np.ndarray, died: np.ndarray) -> None:
         raise InputError(
             f"{name}: event looks coded the other way round: 1 must mean died, yet rows with 1 were followed longer "
             f"(median {np.median(times[died]):g}) than rows with 0 (median {np.median(times[~died]):g}); swap 0 and 1, "
-            "or set check_event_coding to false if it is right"
+            "or set check_event_coding to false if the coding is correct"
         )
 
 
 def _refuse(
     name: str, column: str, wanted: str, cells: Iterable[tuple[int, str]], allowed: tuple[float, ...] | None
 ) -> None:
-    """Refuse filled cells that are no number, or none of the allowed ones."""
+    """Raise if a filled cell is not a number or not one of the allowed values."""
     numbers = [(line, text, number_of(text)) for line, text in cells if text]
     bad = [(line, text) for line, text, value in numbers if value is None or (allowed and value not in allowed)]
     if bad:
         texts = list(dict.fromkeys(text[:40] for _, text in bad))
         shown = ", ".join(map(repr, texts[:5])) + (", ..." if len(texts) > 5 else "")
         more = f" ({len(bad)} such rows)" if len(bad) > 1 else ""
-        raise InputError(f"{name} line {bad[0][0]}: {column} must be {wanted}, not {shown}{more}; mend the column")
+        raise InputError(f"{name} line {bad[0][0]}: {column} must be {wanted}, not {shown}{more}; correct the column")

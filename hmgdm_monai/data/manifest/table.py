@@ -1,4 +1,4 @@
-"""Reads a CSV table of a user: which text is a missing value, what is a number, and what is no such table."""
+"""Read a user's CSV table: missing values, numbers, and clear errors for files that are not such a table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from hmgdm_monai.data.files.csv_text import without_mark
 from hmgdm_monai.errors import InputError
 
-# What R, pandas, Python and spreadsheets write where there is no value; the list is that of pandas.
+# Texts that R, pandas, Python and spreadsheets write for a missing value; the list is the one of pandas.
 MISSING = frozenset(
     "|NA|N/A|n/a|NaN|nan|-NaN|-nan|None|NULL|Null|null|#N/A|#N/A N/A|#NA|<NA>|1.#IND|-1.#IND|1.#QNAN|-1.#QNAN".split(
         "|"
@@ -29,7 +29,7 @@ _MARKS = (
 
 
 class ManifestError(InputError):
-    """A manifest that cannot be used. Its message has one line for each fault, so that all are mended in one go."""
+    """A manifest that cannot be used. The message has one line per fault, so that all can be fixed in one pass."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Table:
     """A table as text.
 
     Attributes:
-        path: of the file.
-        line: of the header, the first line of the file being 1.
-        header: names of the columns.
-        rows: line and cells of each row that is not blank; a missing value is "".
+        path: path of the file.
+        line: line number of the header; the first line of the file is 1.
+        header: column names.
+        rows: line number and cells of each row that is not blank; a missing value is "".
     """
 
     path: Path
@@ -52,11 +52,14 @@ class Table:
 def read_table(path: str | os.PathLike[str]) -> Table:
     """Read a CSV: UTF-8, comma separated, with a header.
 
-    Blanks around a cell are dropped, and NA, NaN, None, #N/A and the like (:data:`MISSING`) are empty cells, in every
+    Spaces around a cell are removed. NA, NaN, None, #N/A and similar texts (:data:`MISSING`) count as empty, in every
     column.
 
+    Args:
+        path: path of the CSV.
+
     Raises:
-        ManifestError: no such file, not a CSV, another encoding, or nothing in it. One line.
+        ManifestError: the file does not exist, is not a CSV in UTF-8, or is empty. The message is one line.
     """
     path = Path(path)
     if not os.path.isfile(path):
@@ -77,7 +80,7 @@ def read_table(path: str | os.PathLike[str]) -> Table:
 
 
 def number_of(text: str) -> float | None:
-    """The finite number that a cell holds, or None: "1_000" and "inf" are none, though Python would take them."""
+    """The finite number in a cell, or None. "1_000" and "inf" give None, although Python's float accepts them."""
     try:
         value = float(text)
     except ValueError:
@@ -90,14 +93,14 @@ def _filled(cell: str) -> str:
 
 
 def _decoded(path: Path, data: bytes) -> str:
-    """Text of a file.
+    """Decode a file as UTF-8.
 
     Raises:
-        ManifestError: it is not in UTF-8.
+        ManifestError: the file is not in UTF-8.
     """
     found = next((name for mark, name in _MARKS if data.startswith(mark)), None)
     if found is None and data[:1000].count(b"\0") > len(data[:1000]) // 4:
-        found = "UTF-16"  # every second byte of plain letters
+        found = "UTF-16"  # in plain letters every second byte is zero
     how = "save it as CSV UTF-8 (comma separated)"
     if found is not None:
         raise ManifestError(f"{path}: not a CSV in UTF-8 but {found}; {how}")

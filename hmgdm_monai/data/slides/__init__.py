@@ -1,1 +1,1 @@
-"""Slides and plain images: readers, pages, scale."""
+"""Readers of slides and plain images, their pages and their scale."""

@@ -1,4 +1,4 @@
-"""What every library that decodes slides is put behind: whole rectangles of one pyramid level, RGB, 8 bit."""
+"""Common interface of the slide decoding libraries: rectangles of one pyramid level as 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from hmgdm_monai.data.slides.scale import UNKNOWN, Mpp
 
 
 class SlideBackend:
-    """One open file. Handles belong to the process that opened them; `Slide` sees to that.
+    """One open file. A handle belongs to the process that opened it; `Slide` takes care of this.
 
     Args:
-        path: the file.
-        max_image_px: most pixels that may be decoded at once.
+        path: path of the file.
+        max_image_px: maximum number of pixels decoded at once.
 
     Attributes:
-        name: how `open_slide(backend=...)` calls it.
+        name: name of the backend in `open_slide(backend=...)`.
         level_sizes_px: (width, height) of each level, finest first.
-        mpp_xy: microns per pixel of level 0 along x and y, where the library knows them.
+        mpp_xy: microns per pixel of level 0 along x and y, if the library reports them.
     """
 
     name: str
@@ -32,22 +32,22 @@ class SlideBackend:
         raise NotImplementedError
 
     def read(self, level: int, x_px: int, y_px: int, width_px: int, height_px: int) -> np.ndarray:
-        """(height, width, 3) uint8 of a rectangle that lies wholly in the level; x, y in the level's own pixels."""
+        """Read a rectangle that lies completely inside the level, in pixels of the level: (height, width, 3) uint8."""
         raise NotImplementedError
 
     def read_many(
         self, level: int, xy_px: np.ndarray, width_px: int, height_px: int, num_workers: int
     ) -> Iterator[np.ndarray]:
-        """Rectangles of one size at xy (N, 2), in order; with `num_workers` > 1 decoded by that many threads."""
+        """Read rectangles of one size at xy (N, 2), in order; with `num_workers` > 1 in that many threads."""
         if num_workers <= 1:
             for x, y in xy_px.tolist():
                 yield self.read(level, x, y, width_px, height_px)
             return
-        # The pool lives for one call: threads do not survive a fork, and a pool kept from the parent hangs the child.
+        # A new pool for each call: threads do not survive a fork, and a pool of the parent would block the child.
         with ThreadPoolExecutor(num_workers) as pool:
-            for start in range(0, len(xy_px), 16 * num_workers):  # decoded tiles in waiting stay few
+            for start in range(0, len(xy_px), 16 * num_workers):  # limits the number of decoded tiles in memory
                 part = xy_px[start : start + 16 * num_workers].tolist()
                 yield from pool.map(lambda xy: self.read(level, xy[0], xy[1], width_px, height_px), part)
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""

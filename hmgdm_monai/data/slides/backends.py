@@ -1,4 +1,4 @@
-"""The libraries that decode slides, by name; the two that keep their own handles to a file, cuCIM and OpenSlide."""
+"""The slide decoding libraries by name; here also the two with their own file handles, cuCIM and OpenSlide."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from hmgdm_monai.errors import InputError
 class CucimBackend(SlideBackend):
     """Tiled TIFF and Aperio SVS by cuCIM.
 
-    cuCIM does not report a tile that it cannot decode: it gives what it decoded before. So it reads no region whose
-    tiles have not been looked at.
+    cuCIM does not report a tile that it cannot decode: it returns the previously decoded one. Therefore all tiles of a
+    region are checked before it reads the region.
     """
 
     name = "cucim"
@@ -34,7 +34,7 @@ class CucimBackend(SlideBackend):
 
         self._file = path.open("rb", buffering=0)
         self._segments = _segments(path, self._file.fileno(), exact=True)
-        for segments in self._segments:  # tiles at the border may be smaller; such files are not for cuCIM
+        for segments in self._segments:  # raises for files with smaller tiles at the border, which cuCIM must not read
             segments.read(segments.down - 1, segments.across - 1)
         self._image = CuImage(str(path))
         resolutions = self._image.resolutions
@@ -42,7 +42,7 @@ class CucimBackend(SlideBackend):
         self._downsamples = [float(d) for d in resolutions["level_downsamples"]]
 
     def _location(self, level: int, xy: int) -> int:
-        """A level-0 coordinate that cuCIM, flooring coordinate / downsample, turns into pixel `xy` of the level."""
+        """A level-0 coordinate that cuCIM, which floors coordinate / downsample, maps to pixel `xy` of the level."""
         downsample = self._downsamples[level]
         return math.floor((xy + 0.5) * downsample) if downsample >= 2 else math.ceil(xy * downsample)
 
@@ -55,8 +55,8 @@ class CucimBackend(SlideBackend):
     def read_many(
         self, level: int, xy_px: np.ndarray, width_px: int, height_px: int, num_workers: int
     ) -> Iterator[np.ndarray]:
-        """See :meth:`SlideBackend.read_many`; cuCIM decodes ahead with its own threads."""
-        if num_workers <= 1 or len(xy_px) < 2:  # with one worker cuCIM's own batches are no quicker than single reads
+        """See :meth:`SlideBackend.read_many`; cuCIM decodes in advance with its own threads."""
+        if num_workers <= 1 or len(xy_px) < 2:  # with one worker, cuCIM's batches are not faster than single reads
             yield from super().read_many(level, xy_px, width_px, height_px, 1)
             return
         for x, y in xy_px.tolist():
@@ -67,16 +67,16 @@ class CucimBackend(SlideBackend):
             yield np.asarray(region)
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         self._image.close()
         self._file.close()
 
 
 class OpenSlideBackend(SlideBackend):
-    """Vendors' formats by OpenSlide.
+    """Vendor formats by OpenSlide.
 
-    It reports what it cannot decode, but takes half of a JPEG 2000 tile for a tile. In Aperio's files, where that codec
-    is common, tiles are looked at first.
+    OpenSlide reports what it cannot decode, except for truncated JPEG 2000 tiles. In Aperio files, where this codec is
+    common, tiles are therefore checked first.
     """
 
     name = "openslide"
@@ -108,14 +108,14 @@ class OpenSlideBackend(SlideBackend):
         return to_rgb8(region, alpha="straight")
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         self._slide.close()
         if self._file is not None:
             self._file.close()
 
 
 def _segments(path: Path, descriptor: int, exact: bool = False) -> list[TiffSegments]:
-    """Of the one page of each level."""
+    """The segments of the page of each level."""
     with tifffile.TiffFile(path) as tif:
         pages = [level[0] for level in slide_pages(tif, path).levels]
     return [TiffSegments(path, descriptor, page, f"level {level}", exact) for level, page in enumerate(pages)]
@@ -127,16 +127,16 @@ BACKENDS: dict[str, type[SlideBackend]] = {
 
 
 def open_backend(path: Path, tags: SlideTags, backend: str | None, max_image_px: int) -> tuple[str, SlideBackend]:
-    """The first library that opens a file as its tags tell it, with its name.
+    """Open a file with the first library that its tags allow and that opens it; return its name and the handle.
 
     Args:
-        path: the file.
-        tags: of it.
-        backend: the one to take, instead of the choice by tags.
-        max_image_px: most pixels that may be decoded at once.
+        path: path of the file.
+        tags: tags of the file.
+        backend: name of the library to use; None chooses by the tags.
+        max_image_px: maximum number of pixels decoded at once.
 
     Raises:
-        InputError: none does, or the one that was asked for must not.
+        InputError: no library opens the file, or the requested one must not open it.
     """
     if backend is not None and backend not in BACKENDS:
         raise InputError(f"{path}: no backend {backend!r}; there are {', '.join(BACKENDS)}")
@@ -155,7 +155,7 @@ def open_backend(path: Path, tags: SlideTags, backend: str | None, max_image_px:
             continue
         return name, handle
     for failure in failures.values():
-        if isinstance(failure, InputError):  # it says what is wrong with the file
+        if isinstance(failure, InputError):  # it already describes the fault of the file
             raise failure
     reasons = "; ".join(f"{name}: {_first_line(failure)}" for name, failure in failures.items())
     raise InputError(f"{path}: not readable as a slide or image ({reasons}); convert it to a tiled TIFF or PNG")

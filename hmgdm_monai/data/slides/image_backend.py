@@ -1,4 +1,4 @@
-"""Plain images, held in memory whole, and so not larger than a limit."""
+"""Plain images, which are held completely in memory and are therefore limited in size."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from hmgdm_monai.data.slides.jpeg_check import JpegCheck
 from hmgdm_monai.data.slides.rgb import to_rgb8
 from hmgdm_monai.errors import InputError
 
-MAX_IMAGE_PX = 178_956_970  # what Pillow takes for an attack
+MAX_IMAGE_PX = 178_956_970  # above this size Pillow suspects an attack
 MAX_IMAGE_VARIABLE = "HMGDM_MAX_IMAGE_PX"
-_FORMATS = ("PNG", "JPEG", "MPO", "JPEG2000", "WEBP", "BMP", "GIF", "PPM")  # Pillow also runs programs, for EPS
+_FORMATS = ("PNG", "JPEG", "MPO", "JPEG2000", "WEBP", "BMP", "GIF", "PPM")  # not EPS, for which Pillow runs programs
 _PILLOWS_LIMIT = threading.Lock()
 
 
 def image_limit_px(given: int | None = None) -> int:
-    """Most pixels that are decoded into memory at once: what was given, or HMGDM_MAX_IMAGE_PX, or 179 million.
+    """Maximum number of pixels decoded at once: `given`, otherwise HMGDM_MAX_IMAGE_PX, otherwise 179 million.
 
     Raises:
-        InputError: the variable is no whole number above 0.
+        InputError: the environment variable is not a whole number above 0.
     """
     if given is not None:
         return given
@@ -39,22 +39,22 @@ def image_limit_px(given: int | None = None) -> int:
 
 
 def check_image_size(path: Path, width_px: int, height_px: int, limit_px: int, what: str = "image") -> None:
-    """Raise an InputError where so many pixels are more than the limit."""
+    """Raise an InputError if an image has more pixels than the limit."""
     if width_px * height_px > limit_px:
         raise InputError(
             f"{path}: its {what} of {width_px} x {height_px} px is decoded at once, and more than {limit_px} px are "
-            f"taken for a decompression bomb; if it is none, tile it or set {MAX_IMAGE_VARIABLE}"
+            f"taken for a decompression bomb; if it is not one, tile it or set {MAX_IMAGE_VARIABLE}"
         )
 
 
 @contextmanager
 def opened_image(path: Path, limit_px: int) -> Iterator[Image.Image]:
-    """A plain image, open but not decoded yet.
+    """Open a plain image without decoding it.
 
     Raises:
         InputError: it has more pixels than the limit.
     """
-    with _PILLOWS_LIMIT:  # of the whole process; ours tells more
+    with _PILLOWS_LIMIT:  # Pillow's limit is global; our own check gives a better message
         theirs, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             image = Image.open(path, formats=_FORMATS)
@@ -66,7 +66,7 @@ def opened_image(path: Path, limit_px: int) -> Iterator[Image.Image]:
 
 
 class ImageBackend(SlideBackend):
-    """PNG, JPEG and whatever else Pillow reads: one level, the whole image in memory."""
+    """PNG, JPEG and other formats of Pillow: one level, the whole image in memory."""
 
     name = "image"
 
@@ -83,8 +83,8 @@ class ImageBackend(SlideBackend):
 
 
 def _rgb8(image: Image.Image) -> np.ndarray:
-    """A PIL image as (h, w, 3) uint8 over white."""
-    if image.mode.startswith("I;16") or image.mode == "I":  # 16-bit gray; Pillow gives "I" for some PNGs
+    """Convert a PIL image to (h, w, 3) uint8 on a white background."""
+    if image.mode.startswith("I;16") or image.mode == "I":  # 16-bit gray; Pillow uses "I" for some PNGs
         return to_rgb8(np.clip(np.asarray(image), 0, 65535).astype(np.uint16))
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         return to_rgb8(np.asarray(image.convert("RGBA")), alpha="straight")

@@ -1,4 +1,4 @@
-"""Whether a JPEG 2000 stream is whole, by its markers and lengths: OpenJPEG makes pixels of half a stream silently."""
+"""Check by markers and lengths that a JPEG 2000 stream is complete: OpenJPEG decodes truncated streams silently."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import re
 
 _START = b"\xff\x4f\xff\x51"  # SOC, SIZ
 _TILE_PART, _DATA, _END = b"\xff\x90", b"\xff\x93", b"\xff\xd9"
-# Coded data never hold 0xFF and a byte above 0x8F; of markers two may stand between packets (SOP, EPH).
+# Coded data never contain 0xFF followed by a byte above 0x8F; two markers may occur between packets (SOP, EPH).
 _GARBLED = re.compile(rb"\xff[\x90\x93-\xff]")
 _CUT = "its JPEG 2000 is cut short"
 
 
 def jpeg2000_fault(data: bytes, most_px: tuple[int, int]) -> str | None:
-    """Why a stream, bare or in a JP2 file, cannot be what was once written; None where nothing shows.
+    """Describe why a stream, plain or in a JP2 file, is damaged; None if no fault is found.
 
     Args:
-        data: the stream; what follows its end does not count.
-        most_px: (width, height) that it must not exceed.
+        data: the stream; bytes after its end are ignored.
+        most_px: maximum (width, height).
     """
     start = data.find(_START)
     if start < 0 or len(data) < start + 24:

@@ -1,4 +1,4 @@
-"""Whether a JPEG is whole, by its markers alone: far quicker than decoding, and decoders make pixels of anything."""
+"""Check by its markers that a JPEG is complete: much faster than decoding, and decoders return pixels for any data."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# Within a scan's data 0xFF is followed by zero or by a restart marker; anything else is a marker that ends it.
+# In the data of a scan, 0xFF is followed by zero or by a restart marker; any other marker ends the scan.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")
 _RESTARTS = range(0xD0, 0xD8)
 _START, _END, _SCAN, _TABLES = 0xD8, 0xD9, 0xDA, 0xC4
@@ -14,18 +14,18 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {_TABLES, 0xC8, 0xCC}
 _SEQUENTIAL = (0xC0, 0xC1)
 _BETWEEN_SCANS = frozenset({_TABLES, _SCAN, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)})
 _DC, _AC = 0, 1
-# Pixels do not come out as so many zero bytes in a row, unless the code of zeros means a flat block; disks leave them.
+# Coded pixels do not contain so many zero bytes, unless the all-zero code means a flat block; damaged disks leave them.
 _ZEROS = bytes(48)
 
 
 @dataclass(frozen=True)
 class _Header:
-    """All that stands before the data of the first scan; mostly the same in all tiles of a page.
+    """Everything before the data of the first scan; usually identical in all tiles of a page.
 
     Attributes:
-        data: the bytes.
+        data: the bytes of the header.
         size_px: (width, height).
-        flat_is_zeros: a flat picture may be written as bits of zero alone.
+        flat_is_zeros: whether a flat image may be coded as zero bits only.
     """
 
     data: bytes
@@ -34,13 +34,13 @@ class _Header:
 
 
 class JpegCheck:
-    """Checks JPEG streams that mostly share one header, such as the tiles of a page.
+    """Check JPEG streams that usually share one header, such as the tiles of a page.
 
-    Told are a header that is none, another size than it should be, a missing end, markers where none can be, and long
-    runs of zeros. A few wrong bits go unnoticed, as they mostly do in decoders that are strict about markers.
+    Detected are an invalid header, a wrong size, a missing end, markers at invalid positions, and long runs of zeros. A
+    few wrong bits are not detected; decoders that check markers strictly usually miss them too.
 
     Args:
-        tables: the stream of tables that abbreviated streams draw on (JPEGTables of a TIFF), if any.
+        tables: the table stream that abbreviated streams refer to (JPEGTables of a TIFF); None if there is none.
 
     Raises:
         ValueError: the tables are damaged.
@@ -55,12 +55,12 @@ class JpegCheck:
                     self._tables |= _codes_of_zeros(segment)
 
     def fault(self, data: bytes, most_px: tuple[int, int] | None = None, exact: bool = False) -> str | None:
-        """Why a stream cannot be what was once written, in a few words; None where nothing shows.
+        """Describe in a few words why a stream is damaged; None if no fault is found.
 
         Args:
-            data: the stream; what follows its end does not count.
-            most_px: (width, height) that it must not exceed; None for any.
-            exact: it must be just as large.
+            data: the stream; bytes after its end are ignored.
+            most_px: maximum (width, height); None for no limit.
+            exact: whether the size must be equal to `most_px`.
         """
         try:
             header = self._header(data)
@@ -107,10 +107,10 @@ def _read_header(data: bytes, tables: dict[tuple[int, int], int]) -> _Header:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
-    """Marker, content and end of each segment up to the end of the image or the first scan.
+    """Yield marker, content and end of each segment up to the end of the image or the first scan.
 
     Raises:
-        ValueError: something else stands where a marker should.
+        ValueError: there is no marker at a position that needs one.
     """
     if data[:2] != bytes((0xFF, _START)):
         raise ValueError("it is no JPEG")
@@ -132,10 +132,10 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
 
 
 def _codes_of_zeros(segment: bytes) -> dict[tuple[int, int], int]:
-    """(DC or AC, number) of each Huffman table in a segment -> what its code of zeros, the shortest one, stands for.
+    """Map (DC or AC, number) of each Huffman table in a segment to the value of its all-zero code, the shortest one.
 
     Raises:
-        ValueError: lengths that do not fit.
+        ValueError: the lengths of the segment are invalid.
     """
     found, at = {}, 0
     while at < len(segment):

@@ -1,4 +1,4 @@
-"""The magnification of the objective that a slide was scanned with."""
+"""Read the magnification of the objective with which a slide was scanned."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 
 def objective_power(path: Path) -> float | None:
-    """What the vendor wrote into the file, as OpenSlide finds it.
+    """Read the objective power that the vendor stored in the file, through OpenSlide.
 
     Args:
-        path: of the slide.
+        path: path of the slide.
 
     Returns:
-        Such as 20.0 for 20x; None where the file does not say, or OpenSlide does not read it.
+        The power, for example 20.0 for 20x; None if the file has none, or if OpenSlide does not read it.
     """
     import openslide
 
@@ -23,6 +23,6 @@ def objective_power(path: Path) -> float | None:
     try:
         with openslide.OpenSlide(path) as slide:
             power = float(slide.properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER, "nan"))
-    except (openslide.OpenSlideError, ValueError):  # a slide that another backend reads, or no number
+    except (openslide.OpenSlideError, ValueError):  # a slide for another backend, or not a number
         return None
     return power if math.isfinite(power) and power > 0 else None

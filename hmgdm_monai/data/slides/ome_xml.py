@@ -1,4 +1,4 @@
-"""OME-XML: which pages of a TIFF belong to which image, and how large its pixels are."""
+"""Read from OME-XML which pages of a TIFF belong to which image, and its pixel size."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NAMES = {
 }
 _UM = {name: factor for factor, names in _NAMES.items() for name in names.split()}
 _FLUORESCENT = {"Fluor", "EmissionWavelength", "ExcitationWavelength", "Fluorescence"}
-# Names of the letter mu outside of Unicode's own two: XML has no such entities, and UTF-8 is at times read as Latin-1.
+# Other spellings of the letter mu: XML does not define these entities, and UTF-8 is sometimes decoded as Latin-1.
 _MU = {"&micro;": "µ", "&mu;": "µ", "Âµ": "µ", "Î¼": "µ"}
 
 
@@ -31,10 +31,10 @@ class OmeImage:
     """One image of an OME-TIFF.
 
     Attributes:
-        planes: numbers of the pages of its channels, at the first depth and time; a page may hold several channels.
-        mpp: microns per pixel along x and y; None where not told in a unit that is known, or not plausible.
-        channels: names of its channels, "" where they have none.
-        fluorescent: some channel tells a fluorophore or its light.
+        planes: indices of the pages of its channels, at the first depth and time; a page may hold several channels.
+        mpp: microns per pixel along x and y; None if missing, not plausible, or in an unknown unit.
+        channels: names of its channels, "" for a channel without a name.
+        fluorescent: whether a channel has a fluorophore or wavelength.
     """
 
     planes: tuple[int, ...]
@@ -44,16 +44,16 @@ class OmeImage:
 
 
 def ome_images(text: str, n_pages: int) -> list[OmeImage]:
-    """The images that a TIFF's description tells of, in its order; those whose pixels lie in other files are left out.
+    """Find the images in a TIFF's description, in its order; images whose pixels are in other files are skipped.
 
-    The standard library's parser resolves no external entities; a document that declares any is refused.
+    The standard library's parser does not resolve external entities; a document that declares any is refused.
 
     Args:
         text: description of the first page.
-        n_pages: how many pages the file has, subordinate ones not counted.
+        n_pages: number of pages in the file, without SubIFDs.
 
     Returns:
-        The images; none where the text is no OME-XML.
+        The images; empty if the text is not OME-XML.
 
     Raises:
         ValueError: the XML declares entities or a document type, which OME-XML never does.
@@ -88,7 +88,7 @@ def _image(pixels: ElementTree.Element, root: ElementTree.Element, n_pages: int)
 
 
 def _planes(pixels: ElementTree.Element, n_channels: int, own: str | None, n_pages: int) -> dict[int, int]:
-    """Channel -> page, at the first depth and time."""
+    """Map each channel to its page, at the first depth and time."""
     order = pixels.get("DimensionOrder", "XYCZT")[2:]
     sizes = {"C": n_channels, "Z": _whole(pixels.get("SizeZ"), 1), "T": _whole(pixels.get("SizeT"), 1)}
     blocks = list(_all(pixels, "TiffData"))
@@ -99,7 +99,7 @@ def _planes(pixels: ElementTree.Element, n_channels: int, own: str | None, n_pag
             continue
         first = _whole(block.get("IFD"), 0)
         count = _whole(block.get("PlaneCount"), 1 if block.get("IFD") is not None else n_pages)
-        start, stride = 0, 1  # the block's first plane, counted in the order of dimensions
+        start, stride = 0, 1  # index of the block's first plane, in the order of dimensions
         for axis in order:
             start += stride * _whole(block.get(f"First{axis}"), 0)
             stride *= sizes.get(axis, 1)
@@ -119,7 +119,7 @@ def _mpp(pixels: ElementTree.Element, axis: str) -> float | None:
 
 
 def _all(element: ElementTree.Element, name: str) -> Iterator[ElementTree.Element]:
-    """Elements of that name below another, whatever version of the schema they are of."""
+    """All elements of that name below another, for any version of the schema."""
     return (found for found in element.iter() if _name(found) == name)
 
 
@@ -128,5 +128,5 @@ def _name(element: ElementTree.Element) -> str:
 
 
 def _whole(text: str | None, default: int) -> int:
-    """A whole number from 0, or the default where there is none."""
+    """Parse a whole number >= 0; return the default if there is none."""
     return int(text) if text is not None and text.strip().isdecimal() else default

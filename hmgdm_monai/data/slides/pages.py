@@ -1,4 +1,4 @@
-"""Which pages of a TIFF are the slide: its levels, finest first, and none of the labels, macros and other scans."""
+"""Find the pages of a TIFF that are the slide: its levels, finest first, without labels, macros and other scans."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class SlidePages:
     """The slide within a TIFF.
 
     Attributes:
-        levels: pages of each level, finest first: one page, or three of one channel each, red, green and blue.
-        mpp: microns per pixel along x and y, by the series of an OME-TIFF, else by the first page's tags.
+        levels: pages of each level, finest first: one page, or three single-channel pages for red, green and blue.
+        mpp: microns per pixel along x and y, from the OME-XML of the image, otherwise from the tags of the first page.
     """
 
     levels: tuple[tuple[tifffile.TiffPage, ...], ...]
@@ -30,7 +30,7 @@ class SlidePages:
 
     @property
     def base(self) -> tifffile.TiffPage:
-        """The page of the finest level, or the first of them."""
+        """The page of the finest level, or its red page."""
         return self.levels[0][0]
 
     @property
@@ -40,19 +40,23 @@ class SlidePages:
 
 
 def whole_pages(tif: tifffile.TiffFile) -> list[tifffile.TiffPage]:
-    """All pages of a file. ``TiffFrame``, a page that shares tags of another, stands for one only where asked for."""
+    """All pages of a file. tifffile returns ``TiffFrame``, a page that shares tags, only on request."""
     return cast(list[tifffile.TiffPage], list(tif.pages))
 
 
 def slide_pages(tif: tifffile.TiffFile, path: Path) -> SlidePages:
     """Find the slide in an open file.
 
-    In an OME-TIFF it is the largest image that the XML tells of, and levels are those of this image. Elsewhere it is
-    the first page. Levels are its SubIFDs and the later pages that are marked as reduced (in Aperio's files, which mark
-    none, the tiled ones), as far as they are smaller than the one before, and of the same shape and kind.
+    In an OME-TIFF, it is the largest image in the XML, with the levels of this image. In other files it is the first
+    page; its levels are its SubIFDs and the later pages that are marked as reduced (in Aperio files, which mark none,
+    the tiled pages), if each is smaller than the one before and has the same aspect ratio and type.
+
+    Args:
+        tif: the open file.
+        path: path of the file, for messages.
 
     Raises:
-        InputError: channels in a page each that are not red, green and blue, or unsafe XML.
+        InputError: the channels are in separate pages that are not red, green and blue, or the XML is unsafe.
     """
     pages = whole_pages(tif)
     try:
@@ -73,13 +77,13 @@ def slide_pages(tif: tifffile.TiffFile, path: Path) -> SlidePages:
 
 
 def _pyramid(base: tifffile.TiffPage, later: Iterable[tifffile.TiffPage]) -> Iterator[tifffile.TiffPage]:
-    """A page, and of its SubIFDs and of later pages those that show the same, smaller and smaller."""
+    """Yield a page and, from its SubIFDs and later pages, those that show the same image at decreasing sizes."""
     aperio = (base.description or "").startswith("Aperio")
     yield base
     last = base
     marked = [page for page in later if page.is_tiled and aperio or page.subfiletype & 1]
     for page in [*marked, *(base.pages or ())]:
-        # One pixel of rounding on the smaller page is this much of the aspect ratio.
+        # One pixel of rounding on the smaller page changes the aspect ratio by this much.
         slack = 2.0 / max(1, min(page.imagewidth, page.imagelength))
         aspect = (page.imagewidth * base.imagelength) / max(1, page.imagelength * base.imagewidth)
         same_kind = page.samplesperpixel == base.samplesperpixel and page.dtype == base.dtype
@@ -90,7 +94,7 @@ def _pyramid(base: tifffile.TiffPage, later: Iterable[tifffile.TiffPage]) -> Ite
 
 
 def _color_planes(image: OmeImage, pages: list[tifffile.TiffPage], path: Path) -> list[tifffile.TiffPage]:
-    """The page of an image, or its three pages of one channel each."""
+    """The page of an image, or its three single-channel pages."""
     planes = [pages[number] for number in image.planes]
     if len(planes) == 1 or planes[0].samplesperpixel > 1:
         return planes[:1]
@@ -106,11 +110,11 @@ def _color_planes(image: OmeImage, pages: list[tifffile.TiffPage], path: Path) -
 
 
 def _refuse_stack(pages: list[tifffile.TiffPage], path: Path) -> None:
-    """Raise where the first page is one of several channels or planes, each in a page of its own."""
+    """Raise if the first page is one of several channels or planes that are stored in separate pages."""
     alike = [page for page in pages if page.samplesperpixel == 1 and _kind(page) == _kind(pages[0])]
     if len(alike) > 1:
         raise InputError(
-            f"{path}: holds {len(alike)} pages of one channel and one size, and does not tell which are red, green and "
+            f"{path}: holds {len(alike)} pages of one channel and one size, and it is unknown which are red, green and "
             "blue; export it as RGB"
         )
 

@@ -1,4 +1,4 @@
-"""Any decoded pixels as RGB of 8 bits over white."""
+"""Convert decoded pixels of any type to 8-bit RGB on a white background."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ def to_rgb8(
     colormap: np.ndarray | None = None,
     alpha: str | None = None,
 ) -> np.ndarray:
-    """Any decoded pixels to RGB, 8 bit, over white.
+    """Convert decoded pixels to 8-bit RGB on a white background.
 
     Args:
-        pixels: (h, w) or (h, w, C) bool, uint8 or uint16; C = 1 gray, 2 gray + extra, 3 RGB, 4 RGB + extra. 16 bits are
-            taken to span the full range 0 to 65535.
-        white_is_zero: gray whose 0 is white.
-        colormap: (3, n) uint16 palette of single-channel pixels.
-        alpha: what the extra channel means: "straight" or "premultiplied" alpha; None: it is dropped.
+        pixels: (h, w) or (h, w, C) bool, uint8 or uint16; C = 1 gray, 2 gray + extra, 3 RGB, 4 RGB + extra. 16-bit
+            values are assumed to use the full range 0 to 65535.
+        white_is_zero: whether 0 is white in gray pixels.
+        colormap: (3, n) uint16 palette of single-channel pixels; None if there is no palette.
+        alpha: meaning of the extra channel: "straight" or "premultiplied" alpha; None drops it.
 
     Returns:
         (h, w, 3) uint8.

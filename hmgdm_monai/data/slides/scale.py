@@ -1,4 +1,4 @@
-"""Microns per pixel: what can be a microscope's, what a TIFF's tags say, and one number out of two axes."""
+"""Microns per pixel: the plausible range, the values in TIFF tags, and one number from the two axes."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     import tifffile
 
 FINEST_MPP = 0.05
-COARSEST_MPP = 20.0  # coarser ones are a printer's dots per inch (72 dpi = 353 um), not a scanner's pixel
-SQUARE_TOLERANCE = 0.02  # by which the two sides of a pixel may differ
+COARSEST_MPP = 20.0  # coarser values are a printer's resolution (72 dpi = 353 um), not a scanner's
+SQUARE_TOLERANCE = 0.02  # maximum relative difference of the two sides of a pixel
 WANTED = (
     f"microns per pixel from {FINEST_MPP:g} to {COARSEST_MPP:g} and no magnification (20x is about 0.5, 40x about 0.25)"
 )
 _UNIT_UM = {2: 25_400.0, 3: 10_000.0}  # ResolutionUnit: inch, centimeter
 
-# Microns per pixel along x and along y; None where that axis is not told.
+# Microns per pixel along x and along y; None for an axis without a value.
 Mpp = tuple[float | None, float | None]
 UNKNOWN: Mpp = (None, None)
 
 
 def plausible_mpp(value: Any, factor: float = 1.0) -> float | None:
-    """`value * factor` where that can be a microscope's pixel (0.05 to 20 um), else None."""
+    """`value * factor` if it is plausible for a microscope (0.05 to 20 um per pixel), otherwise None."""
     try:
         mpp = float(value) * factor
     except (TypeError, ValueError, OverflowError):
@@ -34,10 +34,10 @@ def plausible_mpp(value: Any, factor: float = 1.0) -> float | None:
 
 
 def square_mpp(path: Path, axes: Mpp) -> float | None:
-    """One number for both axes: their mean, the only one told, or None.
+    """Combine the two axes: their mean, or the only known value, or None.
 
     Raises:
-        InputError: the sides of a pixel differ by more than 2 %, so that tiles would be squashed.
+        InputError: the sides of a pixel differ by more than 2 %, so tiles would be distorted.
     """
     known = [mpp for mpp in axes if mpp is not None]
     if not known:
@@ -51,7 +51,7 @@ def square_mpp(path: Path, axes: Mpp) -> float | None:
 
 
 def tag_mpp(page: tifffile.TiffPage) -> Mpp:
-    """What Aperio's `MPP` in a page's description says, else its resolution tags; None where not plausible."""
+    """Read Aperio's `MPP` from a page's description, otherwise its resolution tags; None if not plausible."""
     if found := re.search(r"\bMPP\s*=\s*([0-9.,eE+-]+)", page.description or ""):
         mpp = plausible_mpp(found[1].replace(",", "."))
         return mpp, mpp
@@ -65,7 +65,7 @@ def tag_mpp(page: tifffile.TiffPage) -> Mpp:
 
 
 def _from_resolution(resolution: Any, unit_um: float) -> float | None:
-    """Microns per pixel of a rational number of pixels per unit."""
+    """Microns per pixel from a rational number of pixels per unit."""
     try:
         pixels, units = resolution
         return plausible_mpp(unit_um * units / pixels)

@@ -1,4 +1,4 @@
-"""Slides: any region of any readable file at any microns per pixel, as RGB."""
+"""Read any region of any supported slide at any microns per pixel, as RGB."""
 
 from __future__ import annotations
 
@@ -19,26 +19,32 @@ from hmgdm_monai.data.slides.tags import read_slide_tags
 from hmgdm_monai.errors import InputError
 
 WHITE = 255
-LEVEL_SLACK = 0.01  # a level this much coarser than asked for still counts as fine enough
-MAX_DRIFT_PX = 1.0  # a level is read as it is where a region is at most this much wider or narrower on it
+LEVEL_SLACK = 0.01  # a level up to this much coarser than requested still counts as fine enough
+MAX_DRIFT_PX = 1.0  # a level is read without resampling if a region's size on it differs by at most this
 THUMBNAIL_BAND_BYTES = 64 * 2**20
 
-# Handles that a forked child got from its parent: neither used there (their threads are gone) nor destroyed.
+# Handles that a forked child inherited from its parent: not used (their threads are gone) and not destroyed.
 _INHERITED: list[SlideBackend] = []
 
 
 class Slide:
-    """One slide or plain image, read lazily and safely from any process.
+    """One slide or plain image, read on demand and safely from any process.
 
-    The file is opened by the process that reads it: a `Slide` may be pickled, and used before and after a fork. cuCIM
-    reads what it can read rightly, OpenSlide or tifffile the rest, Pillow plain images; which one is decided by the
-    file's tags, before any of them opens it. Whatever the backend, regions beyond the borders are white.
+    Each process opens the file itself, so a `Slide` can be pickled, and used before and after a fork. cuCIM reads the
+    files that it reads correctly, OpenSlide or tifffile the others, and Pillow plain images. The tags of the file
+    decide, before any of these opens it. For all backends, regions outside the slide are white.
+
+    Args:
+        path: path of the file.
+        mpp: microns per pixel of level 0, 0.05 to 20; overrides the value in the file. None: use the file's value.
+        backend: "cucim", "openslide", "tifffile" or "image"; None chooses by the tags.
+        max_image_px: see :func:`open_slide`.
 
     Attributes:
-        path: the file.
-        backend: "cucim", "openslide", "tifffile" or "image" (a PNG or JPEG, held in memory whole).
-        plain: a single image rather than a slide: PNG, JPEG, or a TIFF without tiles and pyramid.
-        mpp: microns per pixel of level 0; None where neither the file nor the manifest says.
+        path: path of the file.
+        backend: "cucim", "openslide", "tifffile" or "image" (a PNG or JPEG, completely in memory).
+        plain: whether it is a single image and not a slide: PNG, JPEG, or a TIFF without tiles and pyramid.
+        mpp: microns per pixel of level 0; None if neither the file nor the manifest gives it.
         dimensions_px: (width, height) of level 0.
         level_sizes_px: (width, height) of each level.
         level_downsamples: level-0 pixels per pixel of each level.
@@ -71,18 +77,18 @@ class Slide:
         """Read one region.
 
         Args:
-            x_px: left edge, level-0 pixels; may lie outside.
-            y_px: upper edge, likewise.
+            x_px: left edge in level-0 pixels; may lie outside the slide.
+            y_px: upper edge in level-0 pixels; may lie outside the slide.
             width_px: width in output pixels.
             height_px: height in output pixels.
-            mpp: microns per output pixel; None: level 0 as it is. Need not be in the pyramid: the nearest finer level
-                is then resampled. A plain PNG or JPEG of unknown mpp counts as being at the mpp asked for.
+            mpp: microns per output pixel; None reads level 0. If no level has this scale, the nearest finer level is
+                resampled. If the mpp of a plain PNG or JPEG is unknown, the requested mpp is assumed.
 
         Returns:
             (height, width, 3) uint8 RGB, white outside the slide.
 
         Raises:
-            InputError: mpp is asked of a slide that does not know its own; the file cannot be decoded.
+            InputError: mpp is given but the slide's own mpp is unknown, or the file cannot be decoded.
         """
         level, scale, as_is = self._plan(mpp, max(width_px, height_px))
         corner = self._on_level(level, np.array([[x_px, y_px]], dtype=np.float64))
@@ -95,13 +101,13 @@ class Slide:
     def read_regions(
         self, locations: np.ndarray, size_px: int, mpp: float | None = None, num_workers: int = 1
     ) -> np.ndarray:
-        """Read many square regions of one size, `num_workers` threads decoding.
+        """Read many square regions of one size, decoded in `num_workers` threads.
 
         Args:
-            locations: (N, 2) top-left corners x, y in level-0 pixels.
+            locations: (N, 2) top-left corners (x, y) in level-0 pixels.
             size_px: side in output pixels.
-            mpp: as in :meth:`read_region`.
-            num_workers: decoding threads.
+            mpp: microns per output pixel, as in :meth:`read_region`.
+            num_workers: number of decoding threads.
 
         Returns:
             (N, size, size, 3) uint8; the same pixels as N calls of :meth:`read_region`.
@@ -126,14 +132,14 @@ class Slide:
         return out
 
     def read_level(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
-        """Read a rectangle of a level as it is.
+        """Read a rectangle of a level without resampling.
 
         Args:
-            level: of the pyramid, from 0.
-            x: left edge, pixels of that level; may lie outside.
-            y: upper edge, likewise.
-            width: in pixels.
-            height: in pixels.
+            level: level of the pyramid, from 0.
+            x: left edge in pixels of that level; may lie outside the level.
+            y: upper edge in pixels of that level; may lie outside the level.
+            width: width in pixels of that level.
+            height: height in pixels of that level.
 
         Returns:
             (height, width, 3) uint8 RGB, white outside the level.
@@ -149,12 +155,15 @@ class Slide:
             with self._reading():
                 pixels = self._opened().read(level, left, top, right - left, bottom - top)
             if whole:
-                return np.array(pixels)  # a copy: some backends give a view of what they keep
+                return np.array(pixels)  # copy, because some backends return a view of their cache
             out[top - y : bottom - y, left - x : right - x] = pixels
         return out
 
     def thumbnail(self, max_px: int) -> tuple[np.ndarray, float]:
-        """The whole slide, its longer side `max_px` pixels or less.
+        """The whole slide, with at most `max_px` pixels on its longer side.
+
+        Args:
+            max_px: maximum length of the longer side in pixels.
 
         Returns:
             (h, w, 3) uint8, and the level-0 pixels per thumbnail pixel (at least 1).
@@ -167,7 +176,7 @@ class Slide:
         scale = (downsample / level_x, downsample / level_y)
         if scale == (1.0, 1.0):
             return self.read_level(level, 0, 0, out_w, out_h), downsample
-        # A slide without a pyramid does not fit into memory: band by band.
+        # A slide without a pyramid does not fit into memory, so it is read in bands.
         level_w = self.level_sizes_px[level][0]
         rows = max(1, int(THUMBNAIL_BAND_BYTES / (3 * level_w * scale[1])))
         bands = [
@@ -177,10 +186,10 @@ class Slide:
         return np.concatenate(bands), downsample
 
     def downsample_at(self, mpp: float) -> float:
-        """Level-0 pixels per pixel at `mpp`; 1 for a PNG or JPEG of unknown mpp, which counts as being at it.
+        """Level-0 pixels per pixel at `mpp`; 1 for a PNG or JPEG of unknown mpp, for which `mpp` is assumed.
 
         Raises:
-            InputError: the slide's own mpp is unknown, or `mpp` is no positive number.
+            InputError: the slide's own mpp is unknown, or `mpp` is not a positive number.
         """
         if not (math.isfinite(mpp) and mpp > 0):
             raise InputError(f"{self.path}: mpp asked for must be a positive number, not {mpp}")
@@ -190,7 +199,7 @@ class Slide:
         return 1.0 if self.mpp is None else mpp / self.mpp
 
     def close(self) -> None:
-        """Give the file back; the next read opens it again."""
+        """Close the file; the next read opens it again."""
         if self._handle is not None and self._handle_pid == os.getpid():
             self._handle.close()
         elif self._handle is not None:
@@ -205,7 +214,7 @@ class Slide:
         return f"Slide({self.path.name}, {width} x {height} px, mpp {self.mpp}, {self.backend})"
 
     def _opened(self) -> SlideBackend:
-        """The handle of this process."""
+        """The handle of this process, opened if necessary."""
         if self._handle is not None and self._handle_pid != os.getpid():
             _INHERITED.append(self._handle)
             self._handle = None
@@ -215,7 +224,7 @@ class Slide:
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """Whatever a library raises while it decodes this file becomes one line for the user."""
+        """Convert any exception of a library while it decodes this file to a one-line error."""
         try:
             yield
         except InputError:
@@ -241,7 +250,7 @@ class Slide:
         )
 
     def _plan(self, mpp: float | None, size_px: int) -> tuple[int, tuple[float, float], bool]:
-        """Level to read, its pixels per output pixel (x, y), and whether it can be read without resampling."""
+        """Level to read, its pixels per output pixel (x, y), and whether no resampling is needed."""
         if mpp is None:
             return 0, (1.0, 1.0), True
         downsample = self.downsample_at(mpp)
@@ -253,19 +262,19 @@ class Slide:
     def _support(
         self, corners: np.ndarray, width: int, height: int, scale: tuple[float, float]
     ) -> tuple[np.ndarray, int, int]:
-        """See :func:`support`; no more pixels than may be held in memory."""
+        """Call :func:`support`, and raise if the pixels exceed the memory limit."""
         first, read_w, read_h = support(corners, width, height, scale)
         if read_w * read_h > self.max_image_px:
             raise InputError(
-                f"{self.path}: {read_w} x {read_h} px would be read for {width} x {height}; see that its own mpp "
-                f"({self.mpp}) and the one asked for are right, or give it a pyramid"
+                f"{self.path}: {read_w} x {read_h} px would be read for {width} x {height}; check its own mpp "
+                f"({self.mpp}) and the requested one, or give it a pyramid"
             )
         return first, read_w, read_h
 
     def _read_scaled(
         self, level: int, x: float, y: float, width: int, height: int, scale: tuple[float, float]
     ) -> np.ndarray:
-        """A region whose corner (x, y) and pixel size `scale`, both in level pixels, are no whole numbers."""
+        """Read a region whose corner (x, y) and pixel size `scale`, in level pixels, are not whole numbers."""
         corner = np.array([[x, y]])
         first, read_w, read_h = self._support(corner, width, height, scale)
         pixels = self.read_level(level, int(first[0, 0]), int(first[0, 1]), read_w, read_h)
@@ -281,15 +290,18 @@ def open_slide(
     """Open a slide or plain image.
 
     Args:
-        path: the file.
-        mpp: microns per pixel of level 0, 0.05 to 20; wins over what the file says.
-        backend: "cucim", "openslide", "tifffile" or "image" instead of the choice by tags.
-        max_image_px: most pixels that are decoded at once, of a plain image or of a tile or strip; more are taken for a
-            decompression bomb. None: the environment's HMGDM_MAX_IMAGE_PX, or 179 million.
+        path: path of the file.
+        mpp: microns per pixel of level 0, 0.05 to 20; overrides the value in the file. None: use the file's value.
+        backend: "cucim", "openslide", "tifffile" or "image"; None chooses by the tags.
+        max_image_px: maximum number of pixels decoded at once, for a plain image or for a tile or strip; larger ones
+            are refused as decompression bombs. None: the environment variable HMGDM_MAX_IMAGE_PX, or 179 million.
+
+    Returns:
+        The slide.
 
     Raises:
-        InputError: missing, truncated, damaged, not an image, in a format that no backend reads, with pixels that are
-            not square, or a decompression bomb.
+        InputError: the file does not exist, is truncated or damaged, is not an image, has a format that no backend
+            reads, has pixels that are not square, or is a decompression bomb.
     """
     return Slide(path, mpp, backend, max_image_px)
 

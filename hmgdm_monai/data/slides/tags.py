@@ -1,4 +1,4 @@
-"""What a file says of itself before any slide library opens it: pyramid levels, microns per pixel, who can read it."""
+"""Read levels and microns per pixel from a file's header, and decide which library may open it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from hmgdm_monai.errors import InputError
 
 TIFF_MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 PLAIN_SUFFIXES = {".png", ".jpg", ".jpeg"}
-# Formats that cuCIM knows, or that are plain pyramids. Others (NDPI, SCN, BIF, ...) keep levels and overlaps in ways of
-# their own, which OpenSlide undoes.
+# Formats that cuCIM supports, or that are plain pyramids. Others (NDPI, SCN, BIF, ...) store levels and overlaps in
+# their own ways, which only OpenSlide handles.
 CUCIM_VENDORS = {None, "aperio", "generic-tiff"}
-# What cuCIM reads rightly and is seen to: it reports no tile that it cannot decode, so only codecs are left to it that
-# can be looked at without decoding. The rest is decoded where errors show.
+# Codecs that cuCIM decodes correctly. It does not report tiles that it cannot decode, so it only gets codecs that can
+# be checked without decoding. The others are decoded by libraries that report errors.
 CUCIM_COMPRESSIONS = (RAW, JPEG)
 APERIO_JPEG_2000 = (33003, 33005)
-# Codecs that tifffile decodes within bounds; others could make gigabytes of a small tile.
+# Codecs that tifffile decodes within bounds; others could expand a small tile to gigabytes.
 TIFFFILE_COMPRESSIONS = frozenset(
     {RAW, JPEG, 2, 3, 4, 5, 6, 8, 32773, 32946, 33003, 33004, 33005, 34712, 34925, 34926, 34927, 34933, 50000, 50001}
 )
@@ -33,15 +33,15 @@ TIFFFILE_COMPRESSIONS = frozenset(
 
 @dataclass(frozen=True)
 class SlideTags:
-    """What stands in a file's header.
+    """Information from the header of a file.
 
     Attributes:
-        backends: names of the backends worth trying, best first.
-        refused: backend -> why it must not open this file.
-        mpp_xy: microns per pixel of level 0 along x and y; None where the header does not say, or only the vendor's
-            reader does.
-        level_sizes_px: (width, height) of each level; empty where only the backend can tell.
-        plain: a single image rather than a slide: PNG, JPEG, or a TIFF without tiles and pyramid.
+        backends: names of the backends to try, best first.
+        refused: backend -> reason why it must not open this file.
+        mpp_xy: microns per pixel of level 0 along x and y; None if the header has none, or if only the vendor's reader
+            can read them.
+        level_sizes_px: (width, height) of each level; empty if only the backend can determine them.
+        plain: whether it is a single image and not a slide: PNG, JPEG, or a TIFF without tiles and pyramid.
     """
 
     backends: tuple[str, ...]
@@ -52,18 +52,21 @@ class SlideTags:
 
 
 def read_slide_tags(path: Path, max_image_px: int | None = None) -> SlideTags:
-    """Read a file's header and decide who may open it.
+    """Read a file's header and decide which backends may open it.
 
-    The choice is made from the tags because cuCIM's process *dies* on some files (deflate with predictor 2), so that
-    trying and catching is no way to find out.
+    The tags decide because cuCIM *crashes* the process on some files (deflate with predictor 2), so it is not possible
+    to try it and catch an error.
 
     Args:
-        path: the file.
+        path: path of the file.
         max_image_px: see :func:`hmgdm_monai.data.slides.slide.open_slide`.
 
+    Returns:
+        The tags.
+
     Raises:
-        InputError: no such file, empty, no picture, a decompression bomb, or a TIFF whose directory or pixels lie
-            beyond the end of the file.
+        InputError: the file does not exist, is empty or is not an image, is a decompression bomb, or is a TIFF whose
+            directory or pixels lie beyond the end of the file.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file; check the path (paths in a manifest are relative to its folder)")
@@ -73,7 +76,7 @@ def read_slide_tags(path: Path, max_image_px: int | None = None) -> SlideTags:
         raise InputError(f"{path}: the file is empty; copy it again")
     if magic in TIFF_MAGIC:
         return _read_tiff(path, image_limit_px(max_image_px))
-    # A .mrxs file is itself a small JPEG, so OpenSlide is asked before an image library is.
+    # A .mrxs file is itself a small JPEG, so OpenSlide is tried before an image library.
     if path.suffix.lower() not in PLAIN_SUFFIXES and _vendor(path) is not None:
         return SlideTags(("openslide",), {}, UNKNOWN, (), False)
     return SlideTags(("image",), {}, UNKNOWN, (), True)
@@ -84,7 +87,7 @@ def _read_tiff(path: Path, max_image_px: int) -> SlideTags:
         with tifffile.TiffFile(path) as tif:
             vendor = _vendor(path)
             if vendor not in CUCIM_VENDORS:
-                # Which pages are the slide, and how its tiles lie, OpenSlide alone knows.
+                # Only OpenSlide knows which pages are the slide, and how its tiles are arranged.
                 _check_whole(path, tif, whole_pages(tif), counted=False)
                 refused = dict.fromkeys(("cucim", "tifffile"), f"the pages of {vendor} are not its levels")
                 return SlideTags(("openslide",), refused, UNKNOWN, (), False)
@@ -108,20 +111,20 @@ def _read_tiff(path: Path, max_image_px: int) -> SlideTags:
                 if sizes != slide.sizes_px:
                     reasons |= dict.fromkeys(("cucim", "tifffile"), "OpenSlide takes other pages for its levels")
             refused = {name: reason for name, reason in reasons.items() if reason}
-            # OpenSlide knows Aperio's kinds of JPEG 2000; elsewhere tifffile reads more and reports more.
+            # OpenSlide supports Aperio's variants of JPEG 2000; for other codecs tifffile reads and reports more.
             order = ["cucim", "tifffile", "openslide"]
             if slide.base.compression in APERIO_JPEG_2000:
                 order = ["openslide", "tifffile"]
             plain = vendor != "aperio" and len(slide.levels) == 1 and not slide.base.is_tiled
     except InputError:
         raise
-    except Exception as error:  # a broken header makes tifffile trip in many ways
+    except Exception as error:  # a damaged header makes tifffile raise many kinds of errors
         raise InputError(f"{path}: cannot be read as a TIFF ({_one_line(error)}); copy or convert it again") from error
     return SlideTags(tuple(name for name in order if name not in refused), refused, mpp, sizes, plain)
 
 
 def _openslide_says(path: Path) -> tuple[tuple[tuple[int, int], ...], Mpp] | None:
-    """Sizes of the levels and microns per pixel as the vendor's reader tells them; None where it cannot open it."""
+    """Level sizes and microns per pixel as reported by OpenSlide; None if it cannot open the file."""
     import openslide
 
     try:
@@ -142,7 +145,7 @@ def _vendor(path: Path) -> str | None:
 
 
 def _check_whole(path: Path, tif: tifffile.TiffFile, pages: list[tifffile.TiffPage], counted: bool = True) -> None:
-    """Raise an InputError where the file ends before its directory or its pixels do, or lists too few of them."""
+    """Raise if the file ends before its directory or its pixels, or if the directory lists too few segments."""
     size = path.stat().st_size
     if not pages[0].dataoffsets or not pages[0].imagewidth or not pages[0].imagelength:
         raise InputError(f"{path}: truncated TIFF (it holds no pixels); copy or download it again")
@@ -158,7 +161,7 @@ def _check_whole(path: Path, tif: tifffile.TiffFile, pages: list[tifffile.TiffPa
         if (end := max(ends, default=0)) > size:
             what = f"page {number} needs {end} bytes, the file has {size}"
             raise InputError(f"{path}: truncated TIFF ({what}); copy or download it again")
-    # tifffile stops at a directory beyond the end of the file; the last page's pointer to a next one tells.
+    # tifffile stops at a directory beyond the end of the file; check the last page's pointer to the next directory.
     last, form = tif.pages[-1], tif.tiff
     handle = tif.filehandle
     handle.seek(last.offset)
@@ -172,7 +175,7 @@ def _check_whole(path: Path, tif: tifffile.TiffFile, pages: list[tifffile.TiffPa
 
 
 def _cucim_refuses(slide: SlidePages) -> str | None:
-    """Why cuCIM must not open these pages (measured with cuCIM 26.10 on a CPU), or None."""
+    """Reason why cuCIM must not open these pages (measured with cuCIM 26.10 on a CPU), or None."""
     pages = [level[0] for level in slide.levels]
     if len(slide.levels[0]) > 1 or slide.base.index != 0:
         return "cuCIM takes the first page for the slide"
@@ -195,7 +198,7 @@ def _cucim_refuses(slide: SlidePages) -> str | None:
 
 
 def _tifffile_refuses(slide: SlidePages) -> str | None:
-    """Why pages cannot be decoded segment by segment to RGB, or None."""
+    """Reason why the pages cannot be decoded segment by segment to RGB, or None."""
     page = slide.base
     if page.compression not in TIFFFILE_COMPRESSIONS:
         return f"no decoder of {_codec(page)} that keeps to the size of a tile"
@@ -205,7 +208,7 @@ def _tifffile_refuses(slide: SlidePages) -> str | None:
 
 
 def _openslide_refuses(slide: SlidePages, vendor: str | None) -> str | None:
-    """Why OpenSlide would show something else than the slide, or None."""
+    """Reason why OpenSlide would not show the slide itself, or None."""
     if vendor is None:
         return "OpenSlide does not know this format"
     if len(slide.levels[0]) > 1 or slide.base.index != 0:
@@ -214,7 +217,7 @@ def _openslide_refuses(slide: SlidePages, vendor: str | None) -> str | None:
 
 
 def _not_gray_nor_rgb(slide: SlidePages) -> str | None:
-    """Why these pixels are no picture that any backend may show, or None; OpenSlide would show floats as noise."""
+    """Reason why no backend may show these pixels as an image, or None; OpenSlide would show floats as noise."""
     page = slide.base
     if page.dtype is None or page.dtype.kind not in "bu" or page.dtype.itemsize > 2:
         return f"pixels of type {page.dtype} have no known white"
@@ -228,5 +231,5 @@ def _codec(page: tifffile.TiffPage) -> str:
 
 
 def _one_line(error: BaseException) -> str:
-    """First line of an error's text, for a message of one line."""
+    """First line of an error's text, for a one-line message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,4 +1,4 @@
-"""Slides decoded by tifffile, segment by segment: nearly every codec, and an error where a segment is damaged."""
+"""Slides decoded by tifffile, segment by segment: supports nearly all codecs, and raises for damaged segments."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from hmgdm_monai.data.slides.pages import slide_pages
 from hmgdm_monai.data.slides.rgb import to_rgb8
 from hmgdm_monai.data.slides.tiff_segments import TiffSegments
 
-CACHE_BYTES = 128 * 2**20  # decoded segments that are kept: large strips, and tiles that several regions touch
+CACHE_BYTES = 128 * 2**20  # cache of decoded segments: large strips, and tiles that several regions touch
 
 
 class TifffileBackend(SlideBackend):
-    """Any TIFF whose segments give gray, RGB or palette pixels."""
+    """Any TIFF with gray, RGB or palette pixels."""
 
     name = "tifffile"
 
@@ -48,7 +48,7 @@ class TifffileBackend(SlideBackend):
         )
 
     def _read_page(self, level: int, number: int, x_px: int, y_px: int, width_px: int, height_px: int) -> np.ndarray:
-        """(height, width, samples) of a rectangle of one page of a level."""
+        """Read a rectangle of one page of a level: (height, width, samples)."""
         segments = self._levels[level][number]
         page = segments.page
         planes = page.samplesperpixel if page.planarconfig == 2 else 1
@@ -73,7 +73,7 @@ class TifffileBackend(SlideBackend):
         return out
 
     def _segment(self, level: int, number: int, row: int, column: int, plane: int = 0) -> np.ndarray | None:
-        """(h, w, samples) of one tile or strip, from the cache or the file."""
+        """One tile or strip (h, w, samples), from the cache or the file."""
         segments = self._levels[level][number]
         page = segments.page
         key = (level, number, segments.number(row, column, plane))
@@ -86,13 +86,13 @@ class TifffileBackend(SlideBackend):
             return None
         try:
             decoded, _, shape = page.decode(data, key[2], jpegtables=page.jpegtables, jpegheader=page.jpegheader)
-        except (RuntimeError, ValueError, OSError, EOFError) as error:  # those of codecs
+        except (RuntimeError, ValueError, OSError, EOFError) as error:  # raised by codecs
             reason = " ".join(str(error).split())[:200] or "it cannot be decoded"
             raise segments.damaged(row, column, reason) from error
-        assert decoded is not None  # it is where there are no bytes
+        assert decoded is not None  # only without bytes is it None
         segment = decoded[0, : shape[1], : shape[2]]
         with self._lock:
-            if key not in self._cache:  # another thread may have decoded it meanwhile
+            if key not in self._cache:  # another thread may have decoded it in the meantime
                 self._cache[key] = segment
                 self._cached_bytes += segment.nbytes
             while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
@@ -100,12 +100,12 @@ class TifffileBackend(SlideBackend):
         return segment
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         self._tif.close()
 
 
 def _blank(page: tifffile.TiffPage) -> int:
-    """The sample value that shows white where a tile was never written."""
+    """The sample value that means white, for tiles that were never written."""
     if page.photometric in (0, 3):
         return 0
     return 1 if page.dtype == bool else int(np.iinfo(page.dtype).max)

@@ -1,4 +1,4 @@
-"""The encoded tiles and strips of a TIFF page, each looked at before anybody decodes it."""
+"""The encoded tiles and strips of a TIFF page, each checked before it is decoded."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from hmgdm_monai.data.slides.jpeg_check import JpegCheck
 from hmgdm_monai.errors import InputError
 
 RAW, JPEG = 1, 7
-# Codecs with a size of their own, by which they may decode to far more than a tile.
+# Codecs that store their own image size, so that they may decode to far more than a tile.
 _JPEG_2000 = frozenset({33003, 33004, 33005, 34712})
 _OWN_SIZE = frozenset({34927, 34933, 50001})  # WebP, PNG
-_ZEROS = bytes(64)  # WebP holds no more than a dozen, and its decoder passes over them
-_OVERHEAD_BYTES = 65_536  # by which a compressed segment may exceed twice its pixels
+_ZEROS = bytes(64)  # valid WebP has at most a dozen zeros in a row, and its decoder ignores longer runs
+_OVERHEAD_BYTES = 65_536  # a compressed segment may exceed twice the size of its pixels by this much
 
 
 class TiffSegments:
-    """Tiles or strips of one page.
+    """The tiles or strips of one page.
 
     Args:
-        path: the file, for messages.
-        descriptor: of the file, open for reading; it stays the caller's.
-        page: of the file.
-        where: what to call the page in messages, e.g. "level 0".
-        exact: tiles must have the very size that the page tells; otherwise those at the border may be smaller.
+        path: path of the file, for messages.
+        descriptor: file descriptor, open for reading; the caller closes it.
+        page: page of the file.
+        where: name of the page in messages, for example "level 0".
+        exact: whether tiles must have exactly the page's tile size; otherwise those at the border may be smaller.
 
     Attributes:
-        page: the same.
-        width_px: of a segment.
-        height_px: likewise; the last strip may be lower.
-        across: segments side by side.
-        down: segments one below the other.
+        page: the page.
+        width_px: width of a segment.
+        height_px: height of a segment; the last strip may be lower.
+        across: number of segments per row.
+        down: number of segments per column.
 
     Raises:
-        InputError: the page's JPEG tables are damaged, or its samples are of no type that is known.
+        InputError: the page's JPEG tables are damaged, or its samples have an unknown type.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class TiffSegments:
         if page.dtype is None:
             raise InputError(f"{path}: {where} has samples of an unknown type; export it as 8-bit RGB")
         self._bytes = self.width_px * self.height_px * page.samplesperpixel * page.dtype.itemsize
-        self._sound = bytearray(self.across * self.down)  # 1 where a segment has been looked at
+        self._sound = bytearray(self.across * self.down)  # 1 for a segment that has been checked
         try:
             self._jpeg = JpegCheck(page.jpegtables) if page.compression == JPEG else None
         except ValueError as error:
@@ -67,14 +67,14 @@ class TiffSegments:
             self._sound = bytearray(b"\1") * len(self._sound)
 
     def number(self, row: int, column: int, plane: int = 0) -> int:
-        """Of a segment in the page; `plane` is its channel where channels lie apart."""
+        """Index of a segment in the page; `plane` is its channel if channels are stored separately."""
         return (plane * self.down + row) * self.across + column
 
     def read(self, row: int, column: int, plane: int = 0) -> bytes | None:
-        """Bytes of one segment as they are stored; None where it was never written.
+        """Read the stored bytes of one segment; None if it was never written.
 
         Raises:
-            InputError: it is damaged.
+            InputError: the segment is damaged.
         """
         number = self.number(row, column, plane)
         offset, count = self.page.dataoffsets[number], self.page.databytecounts[number]
@@ -82,17 +82,17 @@ class TiffSegments:
             return None
         if count > 2 * self._bytes + _OVERHEAD_BYTES:
             raise self.damaged(row, column, f"its {count} bytes are more than its pixels take")
-        data = os.pread(self._descriptor, count, offset)  # threads share no position
+        data = os.pread(self._descriptor, count, offset)  # thread-safe: does not move the file position
         fault = "the file ends within it" if len(data) < count else self._fault(data)
         if fault is not None:
             raise self.damaged(row, column, fault)
         return data
 
     def check(self, x_px: int, y_px: int, width_px: int, height_px: int) -> None:
-        """Look at all segments under a rectangle of the page, at each only once.
+        """Check all segments under a rectangle of the page; each segment is checked only once.
 
         Raises:
-            InputError: one is damaged.
+            InputError: a segment is damaged.
         """
         rows, columns = self.under(x_px, y_px, width_px, height_px)
         for row in rows:
@@ -109,13 +109,13 @@ class TiffSegments:
         )
 
     def damaged(self, row: int, column: int, reason: str) -> InputError:
-        """The error of one segment."""
+        """Build the error for one damaged segment."""
         kind = "tile" if self.page.is_tiled else "strip"
         place = f"{kind} at x {column * self.width_px}, y {row * self.height_px} px of {self._where}"
         return InputError(f"{self._path}: damaged, {place}: {reason}; copy or export the slide again")
 
     def _fault(self, data: bytes) -> str | None:
-        """What is wrong with the bytes of a segment."""
+        """Describe the fault in the bytes of a segment; None if no fault is found."""
         most = (self.width_px, self.height_px)
         if self._jpeg is not None:
             return self._jpeg.fault(data, most, self._exact)
@@ -126,7 +126,7 @@ class TiffSegments:
         try:
             with Image.open(io.BytesIO(data)) as image:
                 width, height = image.size
-        except Exception as error:  # Pillow has many, some of them for bombs
+        except Exception as error:  # Pillow raises many kinds, some of them for decompression bombs
             return f"its header is damaged or too large ({type(error).__name__})"
         if width > most[0] or height > most[1]:
             return f"it holds {width} x {height} px, not {most[0]} x {most[1]}"

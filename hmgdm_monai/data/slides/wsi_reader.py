@@ -1,4 +1,4 @@
-"""Slides for MONAI's own transforms and datasets, read by whichever library reads the file rightly."""
+"""Reader of slides for MONAI's transforms and datasets; the tags of a file decide which library reads it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OPAQUE = 255
 
 @dataclass(frozen=True)
 class SlideAtMpp:
-    """A slide with one level more than its pyramid has: the last, at any microns per pixel.
+    """A slide with one level added to its pyramid: the last level, at any microns per pixel.
 
     Attributes:
         slide: the slide.
@@ -33,22 +33,22 @@ class SlideAtMpp:
 
 
 class TaggedWSIReader(BaseWSIReader):
-    """MONAI's reader of slides around :func:`~hmgdm_monai.data.slides.slide.open_slide`.
+    """MONAI's reader interface for :func:`~hmgdm_monai.data.slides.slide.open_slide`.
 
-    The tags of a file decide which library reads it, cuCIM first. An mpp that is no level of the pyramid is resampled
-    from the next finer level, where MONAI's own readers raise; ``level`` of the metadata is then the number of levels.
-    What lies outside of the slide is white. Slides can be pickled, for workers of a data loader.
+    The tags of a file decide which library reads it, cuCIM first. If no level has the requested mpp, the next finer
+    level is resampled, where MONAI's own readers raise; ``level`` in the metadata is then the number of levels. Pixels
+    outside the slide are white. Slides can be pickled, for the workers of a data loader.
 
     Args:
-        level: of the pyramid, to be read where ``get_data`` is not told otherwise.
-        mpp: microns per pixel to be read, in place of ``level``; one number, or two that are the same.
-        power: objective power to be read, such as 10, in place of ``level``.
-        slide_mpp: microns per pixel of level 0, for files that do not say; wins over what the file says.
+        level: level of the pyramid that ``get_data`` reads by default.
+        mpp: microns per pixel to read, instead of ``level``; one number, or two equal numbers.
+        power: objective power to read, for example 10, instead of ``level``.
+        slide_mpp: microns per pixel of level 0, for files without it; overrides the value in the file.
         kwargs: other arguments of ``BaseWSIReader`` (``mpp_rtol``, ``power_rtol``, ``channel_dim``, ``dtype``,
             ``device``, ``mode``, ...) and of ``open_slide`` (``backend``, ``max_image_px``).
 
     Raises:
-        InputError: more than one of ``level``, ``mpp`` and ``power``.
+        InputError: more than one of ``level``, ``mpp`` and ``power`` is given.
     """
 
     supported_suffixes = ["tif", "tiff", "svs", "ndpi", "mrxs", "scn", "bif", "vms", "svslide", "png", "jpg", "jpeg"]
@@ -75,11 +75,11 @@ class TaggedWSIReader(BaseWSIReader):
         """Open slides.
 
         Args:
-            data: path of a slide, or several.
-            kwargs: arguments of ``open_slide``, before those of the constructor.
+            data: path of one slide, or a sequence of paths.
+            kwargs: arguments of ``open_slide``; they override those of the constructor.
 
         Returns:
-            The slide, or a list where there are several.
+            The slide, or a list if there are several.
 
         Raises:
             InputError: see :func:`~hmgdm_monai.data.slides.slide.open_slide`.
@@ -98,24 +98,24 @@ class TaggedWSIReader(BaseWSIReader):
         power: int | None = None,
         mode: str | None = None,
     ) -> tuple[np.ndarray, dict]:
-        """A region of a slide, or of each of several; see ``BaseWSIReader.get_data``.
+        """Read a region of one slide, or of each of several; see ``BaseWSIReader.get_data``.
 
         Args:
-            wsi: of :meth:`read`.
+            wsi: output of :meth:`read`.
             location: (top, left) in level-0 pixels.
-            size: (height, width) in pixels of the output; None for the whole slide.
-            level: of the pyramid.
-            mpp: microns per pixel.
-            power: objective power.
-            mode: "RGB" or "RGBA".
+            size: (height, width) in output pixels; None for the whole slide.
+            level: level of the pyramid; None uses the value of the constructor.
+            mpp: microns per pixel; None uses the value of the constructor.
+            power: objective power; None uses the value of the constructor.
+            mode: "RGB" or "RGBA"; None uses the value of the constructor.
 
         Returns:
             Pixels (3, H, W), channels at ``channel_dim``, and the metadata.
 
         Raises:
-            InputError: the slide does not know its mpp or power, or cannot be decoded.
-            ValueError: more than one of ``level``, ``mpp`` and ``power``, a level or a power that there is not, or a
-                location outside of the slide.
+            InputError: the slide's mpp or power is unknown, or it cannot be decoded.
+            ValueError: more than one of ``level``, ``mpp`` and ``power`` is given, the level or power does not exist,
+                or the location is outside the slide.
         """
         if level is None and power is None and (self.level is None and self.power is None or mpp is not None):
             wanted = self.mpp if mpp is None else mpp
@@ -127,26 +127,26 @@ class TaggedWSIReader(BaseWSIReader):
     def get_wsi_at_mpp(
         self, wsi: Slide, mpp: float | tuple[float, float], atol: float = 0.0, rtol: float = 0.05
     ) -> np.ndarray:
-        """The whole slide at any microns per pixel, as MONAI's other readers have it.
+        """The whole slide at any microns per pixel, as in MONAI's other readers.
 
         Args:
-            wsi: of :meth:`read`.
+            wsi: output of :meth:`read`.
             mpp: microns per pixel.
-            atol: by which a level may differ to be taken as it is, in um.
-            rtol: the same, relative to ``mpp``.
+            atol: maximum absolute difference, in um, at which a level is read without resampling.
+            rtol: maximum difference relative to ``mpp``.
 
         Returns:
             Pixels (3, H, W) uint8, channels at ``channel_dim``.
 
         Raises:
-            InputError: the slide does not know its mpp, or cannot be decoded.
+            InputError: the slide's mpp is unknown, or it cannot be decoded.
         """
         view = self._with_level_at(wsi, mpp, atol, rtol)
         level = self._find_closest_level("mpp", ensure_tuple_rep(mpp, 2), self._mpps(view), atol, rtol)
         return self._get_patch(view, (0, 0), self.get_size(view, level), level, np.uint8, "RGB")
 
     def get_level_count(self, wsi: Slide | SlideAtMpp) -> int:
-        """Number of levels of the pyramid."""
+        """Number of levels, including the added one."""
         return len(_slide(wsi).level_sizes_px) + isinstance(wsi, SlideAtMpp)
 
     def get_size(self, wsi: Slide | SlideAtMpp, level: int) -> tuple[int, int]:
@@ -170,7 +170,7 @@ class TaggedWSIReader(BaseWSIReader):
         """Microns per pixel of a level, along both axes.
 
         Raises:
-            InputError: the slide does not know its own.
+            InputError: the slide's mpp is unknown.
         """
         if _is_extra(wsi, level):
             return wsi.mpp, wsi.mpp
@@ -183,7 +183,7 @@ class TaggedWSIReader(BaseWSIReader):
         """Objective power of a level.
 
         Raises:
-            InputError: the file does not tell that of level 0.
+            InputError: the objective power of level 0 is unknown.
         """
         power = objective_power(_slide(wsi).path)
         if power is None:
@@ -222,7 +222,7 @@ class TaggedWSIReader(BaseWSIReader):
         atol: float | None = None,
         rtol: float | None = None,
     ) -> Slide | SlideAtMpp:
-        """The slide itself where one of its levels is close enough to ``mpp``, else with a level at it."""
+        """The slide itself if one of its levels is close enough to ``mpp``, otherwise the slide with an added level."""
         x, y = (float(axis) for axis in ensure_tuple_rep(mpp, 2))
         if max(x, y) > min(x, y) * (1 + SQUARE_TOLERANCE):
             raise InputError(f"{slide.path}: mpp must be the same along both axes, not {x:g} and {y:g}")
@@ -237,5 +237,5 @@ def _slide(wsi: Slide | SlideAtMpp) -> Slide:
 
 
 def _is_extra(wsi: Slide | SlideAtMpp, level: int) -> TypeGuard[SlideAtMpp]:
-    """Whether a level is the one that the pyramid does not have."""
+    """Whether a level is the added one."""
     return isinstance(wsi, SlideAtMpp) and level == len(wsi.slide.level_sizes_px)

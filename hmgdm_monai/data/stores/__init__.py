@@ -1,1 +1,1 @@
-"""Stores of graphs, latents and region maps."""
+"""Stores of entity graphs, latents and region maps."""

@@ -1,4 +1,4 @@
-"""Tiles with their entity graphs on disk: one HDF5 file for each unit, written whole and skipped when it is there."""
+"""Store of tiles and their entity graphs: one HDF5 file per unit, written completely or not at all, then reused."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _LABEL_MAP = Field("label_map", "tile", "int32", lambda tile: tile.graph.label_m
 
 @dataclass(frozen=True)
 class GraphTile(StoredTile):
-    """A tile on its way into a graph store (S = its size in px).
+    """A tile to be written to a graph store (S = its size in px).
 
     Attributes:
-        graph: with ``pos``, ``edge_index`` and ``label_map`` (1, S, S).
+        graph: entity graph with ``pos``, ``edge_index`` and ``label_map`` (1, S, S).
         row_id: id of its row in the manifest.
         location_px: (x, y) of its top-left corner in level-0 pixels.
-        mpp: microns per pixel of ``image``; None where unknown.
-        image: (S, S, 3) uint8.
+        mpp: microns per pixel of ``image``; None if unknown.
+        image: tile image, (S, S, 3) uint8.
 
     Raises:
-        ValueError: image and label map do not have these shapes.
+        ValueError: image or label map has another shape.
     """
 
     image: np.ndarray
@@ -48,39 +48,39 @@ class GraphTile(StoredTile):
 def write_unit(
     folder: Path | str, name: str, tiles: Iterable[GraphTile], settings: Mapping[str, Any], notes: Sequence[str] = ()
 ) -> Path:
-    """Write the tiles of one unit (a slide, or the plain tiles of a patient), whole or not at all.
+    """Write the tiles of one unit (a slide, or the plain tiles of a patient), completely or not at all.
 
-    A unit that stands already under the same settings is left as it is, and ``tiles`` is not touched: with a generator,
-    a run that was interrupted goes on with the first unit that is missing.
+    If the unit already exists with the same settings, it is kept and ``tiles`` is not consumed. With a generator, an
+    interrupted run therefore resumes at the first missing unit.
 
     Args:
-        folder: of the store.
-        name: of the unit, any text: it is encoded for the file's name.
-        tiles: in the order in which they are to be read; all of one size.
-        settings: everything that shaped the tiles, as values that JSON knows. Other settings, other file.
-        notes: lines on what was not taken; read after the last tile.
+        folder: folder of the store.
+        name: name of the unit, any text; it is encoded for the file name.
+        tiles: tiles in reading order, all of one size.
+        settings: all settings that influence the tiles, as JSON values. Other settings give another file.
+        notes: lines about skipped input; read after the last tile.
 
     Returns:
         Path of the unit.
 
     Raises:
         InputError: the disk is full.
-        ValueError: a tile of another size than those before it.
+        ValueError: a tile has another size than the tiles before it.
     """
     return write_ragged_unit(folder, name, tiles, settings, _KIND, (_IMAGE, _LABEL_MAP), notes)
 
 
 class GraphStore(RaggedStore):
-    """Entity graphs of the tiles of many units, as one sequence (S = tile size in px).
+    """The entity graphs of the tiles of many units, as one sequence (S = tile size in px).
 
     An item is an :class:`EntityGraph` with ``pos`` and ``edge_index``.
 
     Args:
-        paths: the units, as :func:`write_unit` returned them.
-        tiles: give ``image`` (1, 3, S, S) uint8, ``label_map`` (1, S, S) int32 and ``mpp`` (1,), too.
+        paths: paths of the units, as returned by :func:`write_unit`.
+        tiles: also load ``image`` (1, 3, S, S) uint8, ``label_map`` (1, S, S) int32 and ``mpp`` (1,).
 
     Raises:
-        InputError: a unit that is missing, damaged or of another kind, here or when its tiles are read.
+        InputError: a unit is missing, damaged or of another kind; raised here or when its tiles are read.
     """
 
     kind = _KIND
@@ -103,5 +103,5 @@ class GraphStore(RaggedStore):
         return self._read(index, (_IMAGE,))["image"][0]
 
     def superpixels(self, index: int) -> np.ndarray:
-        """The label map of the entities of tile ``index``, (1, S, S) int32."""
+        """The label map of tile ``index``, (1, S, S) int32."""
         return self._read(index, (_LABEL_MAP,))["label_map"]

@@ -1,4 +1,4 @@
-"""Latent entity graphs on disk: what graph methods train on, one HDF5 file for each unit."""
+"""Store of latent entity graphs, the training data of graph methods: one HDF5 file per unit."""
 
 from __future__ import annotations
 
@@ -21,46 +21,46 @@ def latent_settings(
     dtype: Literal["float16", "float32"] = "float16",
     edge_latents: bool = True,
 ) -> dict[str, Any]:
-    """The settings of a latent unit: those of its graphs, and the entity encoder that encoded them.
+    """Build the settings of a latent unit from those of its graphs and the entity encoder.
 
     Args:
-        graph_settings: the settings of the unit in the graph store.
+        graph_settings: settings of the unit in the graph store.
         entities: digest of the entity encoder.
         dtype: type of the stored latents.
-        edge_latents: whether edges have latents, too.
+        edge_latents: whether edges have latents too.
     """
     return {"graph": dict(graph_settings), "entities": entities, "dtype": dtype, "edge_latents": edge_latents}
 
 
 def write_latent_unit(folder: Path | str, name: str, tiles: Iterable[StoredTile], settings: Mapping[str, Any]) -> Path:
-    """Write the latents of one unit, whole or not at all; a unit that stands already is left as it is.
+    """Write the latents of one unit, completely or not at all; an existing unit is kept.
 
     Args:
-        folder: of the store.
-        name: of the unit, that of the graph store.
-        tiles: their graphs carry ``vertex_latents`` (V, D) and, where the settings have edges, ``edge_latents`` (E, D),
-            on the CPU; the rest is copied.
-        settings: of :func:`latent_settings`.
+        folder: folder of the store.
+        name: name of the unit, the same as in the graph store.
+        tiles: tiles whose graphs hold ``vertex_latents`` (V, D) and, if the settings include edges, ``edge_latents``
+            (E, D), on the CPU; the other fields are copied.
+        settings: output of :func:`latent_settings`.
 
     Returns:
         Path of the unit.
 
     Raises:
         InputError: the disk is full.
-        ValueError: latents that are not finite in the stored type, or do not fit their graph.
+        ValueError: latents are not finite in the stored type, or do not fit their graph.
     """
     return write_ragged_unit(folder, name, tiles, settings, _KIND, _latents(settings["dtype"], settings))
 
 
 class LatentStore(RaggedStore):
-    """Latent entity graphs of many units, as one sequence.
+    """The latent entity graphs of many units, as one sequence.
 
-    An item is an :class:`EntityGraph` with ``pos``, ``edge_index``, ``vertex_latents`` (V, D) and, of units that have
-    them, ``edge_latents`` (E, D), float32 whatever they are stored as. Errors are those of :class:`RaggedStore`.
+    An item is an :class:`EntityGraph` with ``pos``, ``edge_index``, ``vertex_latents`` (V, D) and, if the unit has
+    them, ``edge_latents`` (E, D). Latents are always returned as float32. Errors are those of :class:`RaggedStore`.
 
     Args:
-        paths: the units, in the order in which their tiles are counted.
-        edges: give ``edge_latents``, too.
+        paths: paths of the units; tiles are numbered in this order.
+        edges: also load ``edge_latents``.
     """
 
     kind = _KIND
@@ -80,7 +80,7 @@ class LatentStore(RaggedStore):
 
 
 def _latents(dtype: str, settings: Mapping[str, Any]) -> tuple[Field, ...]:
-    """The datasets of a unit with these settings."""
+    """The HDF5 datasets of a unit with these settings."""
     vertices = Field("vertex_latents", "vertex", dtype, lambda tile: tile.graph.vertex_latents.detach())
     if not settings["edge_latents"]:
         return (vertices,)

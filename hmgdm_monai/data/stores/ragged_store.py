@@ -1,4 +1,4 @@
-"""Reads HDF5 units of tiles as one sequence: what the graph store and the latent store share."""
+"""Read HDF5 units of tiles as one sequence: the common base of the graph store and the latent store."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from hmgdm_monai.data.files.hdf5_reading import check_declared, checked_dataset
 from hmgdm_monai.data.stores.ragged_unit import FORMAT, Field
 from hmgdm_monai.errors import InputError
 
-_TABLES = ("row_id", "location_px", "mpp", "vertex_ptr", "edge_ptr", "notes")  # read whole
+_TABLES = ("row_id", "location_px", "mpp", "vertex_ptr", "edge_ptr", "notes")  # read completely
 _OPEN_FILES = 64  # per process: a cohort has more slides than a process may have open files
 
 
 @dataclass(frozen=True)
 class TileInfo:
-    """Where a stored tile comes from.
+    """The origin of a stored tile.
 
     Attributes:
-        unit: name of its unit, e.g. the slide's row id, or the patient of plain tiles.
+        unit: name of its unit, for example the row id of the slide, or the patient of plain tiles.
         row_id: id of its row in the manifest.
         location_px: (x, y) of its top-left corner in level-0 pixels.
-        mpp: microns per pixel of the tile as stored; None where unknown.
+        mpp: microns per pixel of the stored tile; None if unknown.
     """
 
     unit: str
@@ -43,14 +43,14 @@ class TileInfo:
 
 @dataclass(frozen=True)
 class Unit:
-    """One file of a store.
+    """One HDF5 file of a store.
 
     Attributes:
-        path: of the file.
-        name: as it was given at writing.
-        settings: what shaped its tiles.
-        tiles: the indices of its tiles in the store.
-        notes: lines that its writer left in it.
+        path: path of the file.
+        name: name given when it was written.
+        settings: the settings that produced its tiles.
+        tiles: indices of its tiles in the store.
+        notes: lines that its writer stored.
     """
 
     path: Path
@@ -61,19 +61,19 @@ class Unit:
 
 
 class RaggedStore(Dataset):
-    """Tiles of several units as one sequence; the base of the stores.
+    """The tiles of several units as one sequence; base class of the stores.
 
-    Small tables (ids, positions, pointers) are read once, at the start; arrays are read tile by tile. Files are opened
-    lazily by the process that reads, so the store can be pickled and shared by any number of workers.
+    Small tables (ids, positions, pointers) are read once in the constructor; arrays are read tile by tile. Each process
+    opens the files itself when it first reads, so the store can be pickled and shared by any number of workers.
 
     Args:
-        paths: the units, in the order in which their tiles are counted.
+        paths: paths of the units; tiles are numbered in this order.
 
     Attributes:
-        units: what they are, in that order.
+        units: description of each unit, in this order.
 
     Raises:
-        InputError: a unit that is not there, not readable, or of another kind.
+        InputError: a unit does not exist, cannot be read, or is of another kind.
     """
 
     kind: ClassVar[str]
@@ -81,8 +81,8 @@ class RaggedStore(Dataset):
     def __init__(self, paths: Sequence[Path | str]) -> None:
         self.units: list[Unit] = []
         self._infos: list[TileInfo] = []
-        self._places: list[tuple[int, int]] = []  # unit, tile within it
-        self._pointers: list[tuple[np.ndarray, np.ndarray]] = []  # first vertex and first edge of each tile, by unit
+        self._places: list[tuple[int, int]] = []  # (unit, index of the tile in the unit)
+        self._pointers: list[tuple[np.ndarray, np.ndarray]] = []  # first vertex and first edge of each tile, per unit
         self._files: dict[int, h5py.File] = {}
         self._pid: int | None = None
         for path in paths:
@@ -93,7 +93,7 @@ class RaggedStore(Dataset):
         return len(self._places)
 
     def tile_info(self, index: int) -> TileInfo:
-        """Where tile ``index`` comes from."""
+        """The origin of tile ``index``."""
         return self._infos[index]
 
     def _add_unit(self, path: Path, file: h5py.File) -> None:
@@ -117,7 +117,7 @@ class RaggedStore(Dataset):
         self.units.append(Unit(path, name, json.loads(file.attrs["settings"]), range(first, len(self)), notes))
 
     def _read(self, index: int, fields: Sequence[Field]) -> dict[str, np.ndarray]:
-        """The arrays of one tile, by the names of ``fields``."""
+        """Read the arrays of one tile, keyed by the names of ``fields``."""
         unit, tile = self._places[index]
         vertex_ptr, edge_ptr = self._pointers[unit]
         spans = {
@@ -130,7 +130,7 @@ class RaggedStore(Dataset):
             return {field.name: file[field.name][(slice(None),) * field.axis + (spans[field.per],)] for field in fields}
 
     def _file(self, unit: int) -> h5py.File:
-        """The open file of a unit, this process's own: HDF5 vouches for no handle that was opened before a fork."""
+        """The unit's file, opened by this process: HDF5 does not support handles that were opened before a fork."""
         if self._pid != os.getpid():
             self._files, self._pid = {}, os.getpid()
         file = self._files.pop(unit, None)
@@ -138,7 +138,7 @@ class RaggedStore(Dataset):
             if len(self._files) >= _OPEN_FILES:
                 self._files.pop(next(iter(self._files))).close()
             file = _open(self.units[unit].path)
-        self._files[unit] = file  # to the end of the queue: the one unread for longest is closed first
+        self._files[unit] = file  # move to the end: the least recently read file is closed first
         return file
 
     def __getstate__(self) -> dict[str, Any]:
@@ -146,14 +146,14 @@ class RaggedStore(Dataset):
 
 
 def topology(arrays: Mapping[str, np.ndarray]) -> EntityGraph:
-    """The graph that the arrays of ``TOPOLOGY`` make."""
+    """Build a graph from the arrays of ``TOPOLOGY``."""
     edge_index = torch.from_numpy(arrays["edge_index"].astype(np.int64))
     return EntityGraph(pos=torch.from_numpy(arrays["pos"]), edge_index=edge_index)
 
 
 def _open(path: Path) -> h5py.File:
-    # No lock: a unit never changes once it stands. No chunk cache: a tile is seldom read twice in a row, and HDF5 keeps
-    # 8 MiB for each dataset of each open file.
+    # No lock: a finished unit never changes. No chunk cache: a tile is rarely read twice in a row, and HDF5 keeps 8 MiB
+    # for each dataset of each open file.
     file = h5py.File(path, "r", locking=False, rdcc_nbytes=0)
     for name in file:
         checked_dataset(file, name)
@@ -162,7 +162,7 @@ def _open(path: Path) -> h5py.File:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Turn whatever h5py says about a bad file into one line that names it."""
+    """Convert h5py's errors for a bad file to a one-line error that names the file."""
     try:
         yield
     except FileNotFoundError as error:
@@ -170,7 +170,7 @@ def _reading(path: Path) -> Iterator[None]:
     except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        if isinstance(error, OSError) and error.errno is not None:  # the system refused, the file may be well
+        if isinstance(error, OSError) and error.errno is not None:  # the system failed; the file may be intact
             raise InputError(
                 f"{path}: cannot be read ({os.strerror(error.errno)}); check the disk and access"
             ) from error

@@ -1,4 +1,4 @@
-"""Writes an HDF5 unit: tiles of equal size with unequal numbers of vertices and edges."""
+"""Write an HDF5 unit: tiles of equal size with different numbers of vertices and edges."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _ROWS_PER_CHUNK = 256
 
 @dataclass(frozen=True)
 class StoredTile:
-    """A tile on its way into a unit: its graph, and where it comes from.
+    """A tile to be written to a unit: its graph and its origin.
 
     Attributes:
-        graph: with ``pos`` and ``edge_index``, and what its store keeps beside them.
+        graph: entity graph with ``pos`` and ``edge_index``, and the other fields that its store keeps.
         row_id: id of its row in the manifest.
         location_px: (x, y) of its top-left corner in level-0 pixels.
-        mpp: microns per pixel of the tile; None where unknown.
+        mpp: microns per pixel of the tile; None if unknown.
     """
 
     graph: EntityGraph
@@ -39,14 +39,14 @@ class StoredTile:
 
 @dataclass(frozen=True)
 class Field:
-    """One dataset of a unit.
+    """One HDF5 dataset of a unit.
 
     Attributes:
-        name: of the dataset.
-        per: one row (or column) for each "tile", "vertex" or "edge".
-        dtype: NumPy type it is stored as.
-        source: takes a tile's part of it from the tile, as an array or a CPU tensor.
-        axis: the axis that grows from tile to tile.
+        name: name of the dataset.
+        per: whether there is one row (or column) per "tile", "vertex" or "edge".
+        dtype: NumPy type of the stored values.
+        source: function from a tile to its values, as an array or a CPU tensor.
+        axis: the axis along which tiles are appended.
     """
 
     name: str
@@ -63,16 +63,16 @@ TOPOLOGY = (
 
 
 def settings_key(settings: Mapping[str, Any]) -> str:
-    """Twelve hexadecimal digits that stand for ``settings``, whatever the order of their names.
+    """Hash ``settings`` to twelve hexadecimal digits, independent of the order of their keys.
 
     Args:
-        settings: everything that shapes what is stored, as values that JSON knows.
+        settings: all settings that influence the stored data, as JSON values.
     """
     return hashlib.sha256(_canonical(settings).encode()).hexdigest()[:12]
 
 
 def unit_path(folder: Path | str, name: str, settings: Mapping[str, Any]) -> Path:
-    """Where the unit ``name`` with these settings stands: ``folder/<safe name>.<key>.h5``."""
+    """Path of the unit ``name`` with these settings: ``folder/<safe name>.<key>.h5``."""
     return Path(folder) / f"{safe_name(name)}.{settings_key(settings)}.h5"
 
 
@@ -85,24 +85,24 @@ def write_ragged_unit(
     fields: Sequence[Field],
     notes: Sequence[str] = (),
 ) -> Path:
-    """Write a unit whole or not at all; one that stands already under the same settings is left as it is.
+    """Write a unit completely or not at all; an existing unit with the same settings is kept.
 
     Args:
-        folder: of the store.
-        name: of the unit.
-        tiles: taken one by one and not kept, so that a slide need not fit into memory; not touched where the unit
-            stands already. No tile at all makes a unit of length 0, so that an empty slide is not read again.
-        settings: what shaped the tiles; see :func:`settings_key`.
-        kind: which store may read it.
-        fields: the datasets beside the topology.
-        notes: lines kept with the unit; read after the last tile, so that they may come up while tiles are made.
+        folder: folder of the store.
+        name: name of the unit.
+        tiles: tiles, consumed one by one and not kept, so that a slide need not fit into memory; not consumed if the
+            unit exists. Without tiles, a unit of length 0 is written, so that an empty slide is not read again.
+        settings: the settings that produced the tiles; see :func:`settings_key`.
+        kind: kind of store that may read the unit.
+        fields: the datasets besides the topology.
+        notes: lines stored with the unit; read after the last tile, so that they can be added while tiles are made.
 
     Returns:
-        The unit's path.
+        Path of the unit.
 
     Raises:
         InputError: the disk is full.
-        ValueError: a tile whose arrays do not fit its graph, the tiles before it, or the stored type.
+        ValueError: the arrays of a tile do not fit its graph, the tiles before it, or the stored type.
     """
     path = unit_path(folder, name, settings)
     if path.exists():
@@ -138,7 +138,7 @@ def _canonical(settings: Mapping[str, Any]) -> str:
 
 
 def _as_stored(value: np.ndarray, field: Field) -> np.ndarray:
-    with np.errstate(over="ignore"):  # what does not fit is told below
+    with np.errstate(over="ignore"):  # overflow raises below
         stored = value.astype(field.dtype)
     if not (np.isfinite(stored).all() if stored.dtype.kind == "f" else np.array_equal(stored, value)):
         raise ValueError(f"{field.name} holds what {field.dtype} cannot: NaN, infinity, or a number too large for it")
@@ -173,8 +173,8 @@ def _create(file: h5py.File, field: Field, shape: tuple[int, ...]) -> None:
         maxshape=along_axis(None),
         chunks=along_axis(1 if per_tile else _ROWS_PER_CHUNK),
         dtype=field.dtype,
-        # Images shrink by a tenth, label maps to a twentieth; floats would not shrink.
+        # gzip saves a tenth of an image and 95 % of a label map, but nothing of floats.
         compression="gzip" if per_tile else None,
         compression_opts=1 if per_tile else None,
-        fletcher32=True,  # a checksum for each chunk: damage on disk is reported, not trained on
+        fletcher32=True,  # a checksum per chunk: damage on disk raises an error instead of entering training
     )

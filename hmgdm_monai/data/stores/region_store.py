@@ -1,4 +1,4 @@
-"""Region maps of tiles on disk, beside the graph store and in its order: what the dense pretext task pools over."""
+"""Store of the tiles' region maps, in the order of the graph store: the regions that the dense pretext task pools."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.data.stores.ragged_store import RaggedStore
 from hmgdm_monai.data.stores.ragged_unit import Field, StoredTile, write_ragged_unit
 
-NO_REGION = 255  # pixels of a region map that belong to no region
+NO_REGION = 255  # value of pixels that belong to no region
 
 _KIND = "region maps"
 _REGIONS = Field("regions", "tile", "uint8", lambda tile: tile.regions)
@@ -23,20 +23,26 @@ _REGIONS = Field("regions", "tile", "uint8", lambda tile: tile.regions)
 
 @dataclass(frozen=True)
 class TileRegions(StoredTile):
-    """A region map on its way into a store; its graph has neither vertices nor edges, those are in the graph store.
+    """A region map to be written to a store; its graph is empty, because vertices and edges are in the graph store.
 
     Attributes:
-        regions: (1, S, S) uint8.
+        regions: region map, (1, S, S) uint8.
     """
 
     regions: np.ndarray
 
 
 def tile_regions(regions: np.ndarray, row_id: str, location_px: tuple[int, int], mpp: float | None) -> TileRegions:
-    """A region map (1, S, S) uint8 with the place of its tile.
+    """Wrap a region map with the position of its tile.
+
+    Args:
+        regions: region map, (1, S, S) uint8.
+        row_id: id of its row in the manifest.
+        location_px: (x, y) of its top-left corner in level-0 pixels.
+        mpp: microns per pixel of the tile; None if unknown.
 
     Raises:
-        ValueError: another shape or type.
+        ValueError: the map has another shape or type.
     """
     if regions.ndim != 3 or regions.shape[0] != 1 or regions.dtype != np.uint8:
         raise ValueError(f"a region map must be (1, S, S) uint8, not {regions.shape} {regions.dtype}")
@@ -51,14 +57,14 @@ def write_region_unit(
     settings: Mapping[str, Any],
     notes: Sequence[str] = (),
 ) -> Path:
-    """Write the region maps of one unit, whole or not at all; a unit that stands already is left as it is.
+    """Write the region maps of one unit, completely or not at all; an existing unit is kept.
 
     Args:
-        folder: of the store.
-        name: of the unit, that of the graph store.
-        tiles: in the order of the graph store.
-        settings: the graph unit's, and the prior's.
-        notes: lines on what was not taken; read after the last tile.
+        folder: folder of the store.
+        name: name of the unit, the same as in the graph store.
+        tiles: region maps in the order of the graph store.
+        settings: settings of the graph unit and of the prior.
+        notes: lines about skipped input; read after the last tile.
 
     Returns:
         Path of the unit.
@@ -70,10 +76,10 @@ def write_region_unit(
 
 
 class RegionStore(RaggedStore):
-    """Region maps of the tiles of many units, as one sequence in the order of their graph store.
+    """The region maps of the tiles of many units, as one sequence in the order of their graph store.
 
-    An item is (1, S, S) uint8: 0 to R - 1, or 255 where a pixel belongs to no region. Arguments and errors are those of
-    :class:`RaggedStore`.
+    An item is (1, S, S) uint8: regions 0 to R - 1, or 255 for pixels that belong to no region. Arguments and errors are
+    those of :class:`RaggedStore`.
     """
 
     kind = _KIND
@@ -82,5 +88,5 @@ class RegionStore(RaggedStore):
         return torch.from_numpy(self._read(index, (_REGIONS,))["regions"])
 
     def notes(self) -> list[str]:
-        """What of imported cells was not taken, and images left without regions: one line each."""
+        """One line for each kind of skipped imported cells, and for each image without regions."""
         return [note for unit in self.units for note in unit.notes]

@@ -1,1 +1,1 @@
-"""Tiles of a slide: where they lie, what tissue and which cells they show."""
+"""The tiles of a slide: their positions, tissue and cells."""

@@ -1,4 +1,4 @@
-"""Cells that another program has found in an image: label maps (PNG, NPY) or outlines (GeoJSON), window by window."""
+"""Read cells that another program detected, as label maps (PNG, NPY) or outlines (GeoJSON), window by window."""
 
 from __future__ import annotations
 
@@ -13,48 +13,53 @@ from hmgdm_monai.data.files.geojson_reading import ShapeIndex, read_shapes
 from hmgdm_monai.data.slides.image_backend import image_limit_px, opened_image
 from hmgdm_monai.errors import InputError
 
-UNKNOWN = -1  # a cell of a class that the list of classes lacks
-OBJECT_TYPES = ("cell", "detection")  # QuPath's for cells; what else stands in a file with them are regions
-SHOWN = 5  # unknown classes named in a note
+UNKNOWN = -1  # a cell whose class is not in the list of classes
+OBJECT_TYPES = ("cell", "detection")  # QuPath's types for cells; other objects in the same file are regions
+SHOWN = 5  # maximum number of unknown classes in a note
 _ROWS_AT_ONCE = 4096
 _GEOJSON = (".geojson", ".json")
 
 
 class CellMapError(InputError):
-    """A file of cells that cannot be used for its image; the other images are none the worse."""
+    """A cell file that cannot be used for its image; other images are not affected."""
 
 
 class CellMap:
-    """Cells of one image.
+    """The cells of one image.
 
     Attributes:
-        path: of the file.
-        notes: what was not taken, and how much of it, one line for each kind; none where all is well.
+        path: path of the file.
+        notes: one line for each kind of skipped object, with the number of objects; empty if nothing was skipped.
     """
 
     path: Path
     notes: tuple[str, ...]
 
     def window(self, location_px: Sequence[float], pixel_px: float, size_px: int) -> np.ndarray:
-        """The cells in a square, by nearest neighbor.
+        """Classes of the cells in a square window, by nearest neighbor.
 
         Args:
-            location_px: upper left corner, x and y in level-0 pixels.
-            pixel_px: side of a pixel of the window in level-0 pixels.
-            size_px: S, of the window.
+            location_px: upper left corner, (x, y) in level-0 pixels.
+            pixel_px: size of a window pixel in level-0 pixels.
+            size_px: size S of the window in its own pixels.
 
         Returns:
-            (S, S) int32: 0 no cell, also beyond the image; otherwise the class, 1 to K in the order of the list of
-            classes (1 where there is none), or `UNKNOWN`.
+            (S, S) int32: 0 for no cell, also outside the image; otherwise the class, 1 to K in the order of the list
+            of classes (1 if there is no list), or `UNKNOWN`.
         """
         raise NotImplementedError
 
     def instances(self, location_px: Sequence[float], pixel_px: float, size_px: int) -> np.ndarray:
-        """The same square, each cell by a number of its own, whatever its class.
+        """Instances of the cells in the same window: each cell has its own number, independent of its class.
+
+        Args:
+            location_px: upper left corner, (x, y) in level-0 pixels.
+            pixel_px: size of a window pixel in level-0 pixels.
+            size_px: size S of the window in its own pixels.
 
         Returns:
-            (S, S) int64: 0 no cell, also beyond the image; otherwise a number above 0. What a border cuts is its
-            visible part.
+            (S, S) int64: 0 for no cell, also outside the image; otherwise a number above 0. Of a cell that crosses
+            the border, the visible part is returned.
         """
         raise NotImplementedError
 
@@ -69,22 +74,25 @@ def open_cell_map(
 
     Args:
         path: a label map as PNG (one channel, up to 16 bits) or NPY (2-D, integer), of the image's size at level 0 and
-            0 where there is no cell; or GeoJSON in level-0 pixels. In a GeoJSON file with QuPath cells or detections
-            only those count, not the annotations around them.
+            with 0 for no cell; or GeoJSON in level-0 pixels. If a GeoJSON file has QuPath cells or detections, only
+            these are used, not the annotations around them.
         image_size_px: (width, height) of the image at level 0.
-        classes: names of K cell classes; None takes all cells as one class, whatever they are called.
-        labels: what the numbers of a label map say: one for each cell, or the class, k for the k-th of `classes` (any
-            number where there is no list). A GeoJSON file names its classes itself.
+        classes: names of K cell classes; None treats all cells as one class, whatever their class names.
+        labels: meaning of the numbers in a label map: "instances", one number per cell, or "classes", k for the k-th
+            of `classes` (any number if there is no list). Ignored for GeoJSON, which has class names.
+
+    Returns:
+        The cells of the image.
 
     Raises:
-        CellMapError: not there, not such a file, or a label map of another size than the image.
-        InputError: classes asked for from a label map of instances, which has none.
+        CellMapError: the file does not exist, is not of these kinds, or is a label map of another size than the image.
+        InputError: classes are requested from a label map of instances, which has none.
     """
     path = Path(path)
     if labels not in ("instances", "classes"):
         raise InputError(f"cells: labels must be 'instances' or 'classes', not {labels!r}")
     if not path.is_file():
-        raise CellMapError(f"{path}: no such file of cells; mend the manifest's cells column")
+        raise CellMapError(f"{path}: no such file of cells; correct the manifest's cells column")
     if path.suffix.lower() in _GEOJSON:
         return _Outlines(path, image_size_px, classes)
     if classes is not None and labels == "instances":
@@ -135,7 +143,7 @@ class _Raster(CellMap):
         return np.maximum(self._sampled(location_px, pixel_px, size_px), 0)
 
     def _sampled(self, location_px: Sequence[float], pixel_px: float, size_px: int) -> np.ndarray:
-        """The numbers of the map (S, S) int64; 0 beyond it."""
+        """The numbers of the map (S, S) int64; 0 outside the map."""
         steps = (np.arange(size_px) + 0.5) * pixel_px
         columns, rows = (np.floor(start + steps).astype(np.int64) for start in location_px)
         height, width = self.array.shape
@@ -197,13 +205,13 @@ class _Outlines(CellMap):
         return self.index.rasterize(self.values, location_px, pixel_px, size_px)
 
     def instances(self, location_px: Sequence[float], pixel_px: float, size_px: int) -> np.ndarray:
-        # The pieces of a MultiPolygon are one cell.
+        # The parts of a MultiPolygon are one cell.
         numbers = np.array([shape.feature + 1 for shape in self.index.shapes], np.int64)
         return self.index.rasterize(numbers, location_px, pixel_px, size_px).astype(np.int64)
 
 
 def _read_raster(path: Path) -> np.ndarray:
-    """(H, W) integer, of an NPY file mapped into memory, so that a slide's need not fit."""
+    """Read an integer label map (H, W); an NPY file is memory-mapped, so that a whole slide need not fit."""
     suffix = path.suffix.lower()
     try:
         if suffix == ".npy":
@@ -217,7 +225,7 @@ def _read_raster(path: Path) -> np.ndarray:
         raise
     except InputError as error:
         raise CellMapError(f"{error}, or write it as NPY") from error
-    except Exception as error:  # Pillow and NumPy have many
+    except Exception as error:  # Pillow and NumPy raise many kinds
         reason = " ".join(str(error).split())
         raise CellMapError(f"{path}: not a readable label map ({reason}); write it again, as NPY if large") from error
     if array.dtype == bool:
@@ -230,6 +238,6 @@ def _read_raster(path: Path) -> np.ndarray:
 
 
 def _told(counts: dict[str, int] | Counter) -> str:
-    """The most frequent few with their numbers."""
+    """Format the most frequent names with their counts."""
     first = Counter(counts).most_common(SHOWN)
     return ", ".join(f"{name}: {count}" for name, count in first) + (", ..." if len(counts) > SHOWN else "")

@@ -1,4 +1,4 @@
-"""Places of tiles in HDF5, as CLAM and TRIDENT write them, and as our own embeddings keep them."""
+"""Read tile coordinates from HDF5 files of CLAM, TRIDENT and our own embeddings."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ FARTHEST_PX = 2**31  # no slide is wider
 
 @dataclass(frozen=True)
 class TileCoords:
-    """Where the tiles of a slide lie.
+    """Positions and size of the tiles of a slide.
 
     Attributes:
-        locations_px: (M, 2) int64, x and y of the upper left corners in level-0 pixels, M >= 1.
+        locations_px: (M, 2) int64, (x, y) of the upper left corners in level-0 pixels, M >= 1.
         side_px: side of a tile in level-0 pixels.
-        size_px: side of a tile in its own pixels; None where the file does not tell.
+        size_px: side of a tile in its own pixels; None if the file does not contain it.
     """
 
     locations_px: np.ndarray
@@ -31,10 +31,10 @@ class TileCoords:
 
 
 def read_coords(path: str | os.PathLike[str]) -> TileCoords:
-    """Read a file of coordinates.
+    """Read a coordinates file.
 
-    It holds ``coords`` (M, 2), level-0 x and y of upper left corners, and attributes of that data set (or of the file)
-    from which the tiles' side follows; the first of these that is there counts:
+    The file holds ``coords`` (M, 2), level-0 (x, y) of upper left corners. The side of the tiles follows from
+    attributes of that dataset (or of the file); the first of these that exists is used:
 
     - ``patch_size_level0``: TRIDENT.
     - ``patch_size``, ``level0_magnification`` and ``target_magnification``: older files of TRIDENT.
@@ -42,15 +42,18 @@ def read_coords(path: str | os.PathLike[str]) -> TileCoords:
       older files may have a further factor, ``custom_downsample``.
     - ``tile_size_level0``: embeddings that inference.json wrote.
 
-    A place that stands in it twice, as where contours of CLAM overlap, counts once.
+    Duplicate positions, for example from overlapping contours in CLAM, are removed.
+
+    Args:
+        path: path of the HDF5 file.
 
     Raises:
-        InputError: no such file, no HDF5, no coords or none that are places, or a side that does not follow from it.
+        InputError: the file does not exist or is not HDF5, has no valid coords, or does not determine the side.
     """
     with opened_hdf5(path, "file of coordinates", "write the coordinates again") as file:
         found = checked_dataset(file, "coords")
         if found is None:
-            raise InputError(f"{path}: holds no data set `coords`; those there are {', '.join(file) or 'none'}")
+            raise InputError(f"{path}: holds no data set `coords`; existing data sets are {', '.join(file) or 'none'}")
         values = read_numbers(found, "coords")
         attrs = {**file.attrs, **found.attrs}
     return TileCoords(_locations(values, path), _side_px(attrs, path), _size_px(attrs))
@@ -63,9 +66,9 @@ def _locations(values: Any, path: str | os.PathLike[str]) -> np.ndarray:
     if values.ndim != 2 or values.shape[1] != 2 or values.dtype.kind not in "iuf":
         raise InputError(f"{path}: coords must be one x, y for each tile, not {values.dtype} of shape {values.shape}")
     if len(values) == 0:
-        raise InputError(f"{path}: holds no tile; leave the slide out, or tile it anew")
+        raise InputError(f"{path}: holds no tile; remove the slide, or tile it again")
     if not np.isfinite(values).all() or np.abs(values.astype(np.float64)).max() > FARTHEST_PX:
-        raise InputError(f"{path}: some of its coords are no numbers, or no places; write the coordinates again")
+        raise InputError(f"{path}: some of its coords are not finite or too large; write the coordinates again")
     locations = np.rint(values).astype(np.int64)
     return locations[np.sort(np.unique(locations, axis=0, return_index=True)[1])]
 
@@ -76,7 +79,7 @@ def _side_px(attrs: dict[str, Any], path: str | os.PathLike[str]) -> float:
         if value.size == 0 or value.dtype.kind not in "iuf":
             return None
         if not np.allclose(value, value[0], rtol=0.01):  # downsamples of x and of y
-            raise InputError(f"{path}: tiles are not square, {name} is {value.tolist()}; tile the slide anew")
+            raise InputError(f"{path}: tiles are not square, {name} is {value.tolist()}; tile the slide again")
         return float(value.mean())
 
     size, own = number("patch_size"), number("tile_size_level0")
@@ -91,13 +94,13 @@ def _side_px(attrs: dict[str, Any], path: str | os.PathLike[str]) -> float:
             side = own
     if side is None or not (math.isfinite(side) and side > 0):
         raise InputError(
-            f"{path}: does not tell how large its tiles are; give coords the attribute patch_size_level0, the side in "
+            f"{path}: does not contain the size of its tiles; give coords the attribute patch_size_level0, the side in "
             "level-0 pixels"
         )
     return side
 
 
 def _size_px(attrs: dict[str, Any]) -> int | None:
-    """Side in the tiles' own pixels."""
+    """Side of a tile in its own pixels."""
     value = np.ravel(attrs.get("patch_size", attrs.get("tile_size_px", [])))
     return int(value[0]) if value.size and value.dtype.kind in "iuf" and value[0] >= 1 else None

@@ -1,4 +1,4 @@
-"""Annotated regions of a slide: which tiles lie in them."""
+"""Find the tiles that lie in annotated regions of a slide."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from hmgdm_monai.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-IGNORED = "Ignore*"  # QuPath's class for what is to be left out
-AREAS = (None, "annotation", "tmaCore")  # objects that are regions; one that does not say what it is counts as one
+IGNORED = "Ignore*"  # QuPath's class for areas to exclude
+AREAS = (None, "annotation", "tmaCore")  # object types that count as regions; None is an object without a type
 
 
 def tiles_in_regions(
@@ -26,27 +26,28 @@ def tiles_in_regions(
     slide_px: tuple[int, int],
     classes: Sequence[str] = (),
 ) -> np.ndarray:
-    """Which tiles have their center in an annotated region.
+    """Find the tiles whose center lies in an annotated region.
 
-    The center decides, as it does for QuPath's own detections: each tile then belongs to one of two regions that touch,
-    and a region keeps about its own area. Holes are outside. What is annotated as ``Ignore*`` is outside too, whatever
-    lies beneath. Annotations and TMA cores are regions, and, as in QuPath, objects that do not say what they are;
-    detections, cells and tiles in the file are passed over.
+    The center decides, as in QuPath's own detections: a tile then belongs to only one of two adjacent regions, and the
+    tiles of a region cover about its own area. Holes are outside. Areas annotated as ``Ignore*`` are outside too,
+    whatever region they overlap. Annotations and TMA cores are regions, and, as in QuPath, objects without a type;
+    detections, cells and tiles in the file are skipped.
 
-    What was passed over, and regions outside of the slide, are counted in a line of the log each.
+    The numbers of skipped objects and of regions outside the slide are logged, one line each.
 
     Args:
-        path: GeoJSON, in level-0 pixels.
+        path: GeoJSON file, in level-0 pixels.
         locations: (N, 2) upper left corners of tiles, level-0 pixels.
         side_px: side of a tile, level-0 pixels.
         slide_px: (width, height) of level 0.
-        classes: names of the classes that are taken; empty takes all, and what has no class.
+        classes: names of the classes to use; empty uses all classes and regions without a class.
 
     Returns:
         (N,) bool.
 
     Raises:
-        InputError: no such file, no GeoJSON, no area in it that is annotated as wanted, or all of it off the slide.
+        InputError: the file does not exist or is not GeoJSON, no region has a wanted class, or all of them lie outside
+            the slide.
     """
     path = Path(path)
     shapes, passed_over = read_shapes(path)
@@ -60,8 +61,8 @@ def tiles_in_regions(
     on_slide = [shape for shape in wanted if _touches(shape.polygon, slide_px)]
     if not on_slide:
         raise InputError(
-            f"{path}: all its {len(wanted)} regions lie outside the slide ({slide_px[0]} x {slide_px[1]} px); see that "
-            "both are of the same slide, and coordinates in level-0 pixels"
+            f"{path}: all its {len(wanted)} regions lie outside the slide ({slide_px[0]} x {slide_px[1]} px); check "
+            "that both are of the same slide, and that coordinates are level-0 pixels"
         )
     if len(on_slide) < len(wanted):
         logger.warning("%s: %d of %d regions lie outside the slide", path, len(wanted) - len(on_slide), len(wanted))
@@ -73,7 +74,7 @@ def tiles_in_regions(
 
 
 def _in_any(points: np.ndarray, shapes: Sequence[Shape]) -> np.ndarray:
-    """(N,) bool: points in the outer ring of a shape and in none of its holes."""
+    """Whether each point is in the outer ring of a shape and in none of its holes, (N,) bool."""
     from skimage.measure import points_in_poly
 
     found = np.zeros(len(points), bool)

@@ -1,4 +1,4 @@
-"""Outlines of cells that the manifest names for an image, as instances tile by tile."""
+"""Cell outlines that the manifest gives for an image, as instances for each tile."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from hmgdm_monai.errors import InputError
 
 
 class RowCells:
-    """Cells of the tiles of one image, where entities are cells.
+    """The cells of the tiles of one image, for graphs whose entities are cells.
 
     Args:
         slide: the image.
-        row: of the manifest; its file of ``cells`` is opened where it names one.
+        row: row of the manifest; its ``cells`` file is opened if it gives one.
         tile_mpp: microns per pixel of the tiles.
 
     Attributes:
-        notes: what of the file was not taken, one line each.
+        notes: one line for each kind of skipped object in the file.
 
     Raises:
-        InputError: the image does not tell its scale, by which cells are measured; or a file that cannot be used.
+        InputError: the scale of the image is unknown, so cells cannot be measured; or the file cannot be used.
     """
 
     def __init__(self, slide: Slide, row: ManifestRow, tile_mpp: float) -> None:
         if slide.mpp is None:
             raise InputError(
-                f"{slide.path}: cells are measured in um, and it does not tell its microns per pixel; fill in the "
+                f"{slide.path}: cells are measured in um, but its microns per pixel are unknown; fill in the "
                 "manifest's column mpp"
             )
         self.pixel_px = slide.downsample_at(tile_mpp)
@@ -38,5 +38,5 @@ class RowCells:
         self.notes: tuple[str, ...] = () if self.map is None else self.map.notes
 
     def outlines(self, location_px: Sequence[float], size_px: int) -> np.ndarray | None:
-        """Instances (S, S) of a tile by the upper left corner, level-0 px; None where no file says which they are."""
+        """Cell instances (S, S) of the tile at this upper left corner (level-0 px); None if there is no file."""
         return None if self.map is None else self.map.instances(location_px, self.pixel_px, size_px)

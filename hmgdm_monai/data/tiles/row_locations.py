@@ -1,4 +1,4 @@
-"""Where the tiles of a row of the manifest lie: on a grid, or where a file says, and within annotated regions."""
+"""Tile positions of a manifest row: a grid, or coordinates from a file, restricted to annotated regions."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from hmgdm_monai.data.tiles.regions import tiles_in_regions
 from hmgdm_monai.data.tiles.tiling import TileSpec, tile_locations
 from hmgdm_monai.errors import InputError
 
-# Other tools count in magnifications or in pixels of a level, and scanners differ in the last digits.
+# Other tools work with magnifications or pixels of a level, and scanners differ in the last digits.
 SIDE_TOLERANCE = 0.02
 
 
 def row_locations(slide: Slide, row: ManifestRow, spec: TileSpec) -> np.ndarray:
     """Top-left corners of the tiles of a row.
 
-    With `coords` in the manifest they are those of that file, all of them, whatever tissue they show; otherwise those
-    of :func:`~hmgdm_monai.data.tiles.tiling.tile_locations`. With `regions` only tiles whose
-    center lies in a region stay.
-    Tiles are read at `spec` either way, so the file's tiles must be as large as these, to 2 %.
+    If the manifest gives `coords`, all coordinates of that file are used, whatever tissue the tiles show; otherwise
+    those of :func:`~hmgdm_monai.data.tiles.tiling.tile_locations`. If it gives `regions`, only tiles whose center lies
+    in a region are kept. Tiles are read at `spec` in both cases, so the tiles of the file must have the same size,
+    within 2 %.
 
     Args:
-        slide: the row's image, open.
-        row: of the manifest.
-        spec: size, scale and choice of tiles.
+        slide: the image of the row, open.
+        row: row of the manifest.
+        spec: size, scale and selection of tiles.
 
     Returns:
-        (N, 2) int64, x and y in level-0 pixels, N >= 1.
+        (N, 2) int64, (x, y) in level-0 pixels, N >= 1.
 
     Raises:
-        InputError: no tissue found, mpp unknown, a file that cannot be used, tiles of another size or of another slide,
-            or none within a region.
+        InputError: there is no tissue, mpp is unknown, a file cannot be used, the tiles have another size or belong to
+            another slide, or no tile lies in a region.
     """
     locations = tile_locations(slide, spec) if row.coords is None else _given_locations(slide, row.coords, spec)
     if row.regions is None:
@@ -60,7 +60,7 @@ def _given_locations(slide: Slide, path: Path, spec: TileSpec) -> np.ndarray:
         size_px = coords.size_px or spec.size_px
         raise InputError(
             f"{slide.path}: tiles of {path.name} are {theirs:.4g} um wide, ours {spec.size_px * spec.mpp:.4g}"
-            f" um; train with tile_size_px {size_px} and tile_mpp {theirs / size_px:.4g}, or tile anew for this model"
+            f" um; train with tile_size_px {size_px} and tile_mpp {theirs / size_px:.4g}, or tile again for this model"
         )
     width, height = slide.dimensions_px
     x, y = coords.locations_px.T
@@ -68,6 +68,6 @@ def _given_locations(slide: Slide, path: Path, spec: TileSpec) -> np.ndarray:
     if outside:
         raise InputError(
             f"{slide.path}: {outside} of the {len(x)} tiles of {path.name} lie outside it ({width} x {height} px)"
-            "; see that both are of the same slide"
+            "; check that both are of the same slide"
         )
     return coords.locations_px

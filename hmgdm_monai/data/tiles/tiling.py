@@ -1,4 +1,4 @@
-"""Which tiles of a slide are looked at."""
+"""Select the tiles of a slide by a grid and a tissue mask."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from hmgdm_monai.data.slides.slide import Slide
 from hmgdm_monai.data.tiles.tissue import tissue_mask
 from hmgdm_monai.errors import InputError
 
-MASK_PX_PER_TILE = 32  # tissue is sought on a thumbnail where a tile has about this side,
-MASK_SIDE_PX = (512, 4096)  # and whose own longer side stays within these bounds
-MAX_TILES = 10_000_000  # of a slide; more come about by a wrong scale, and would not fit into memory
-SINGLE_TILE = 1.5  # a plain image no larger than this many tiles a side is itself the tile
+MASK_PX_PER_TILE = 32  # tissue is detected on a thumbnail in which a tile has about this side,
+MASK_SIDE_PX = (512, 4096)  # with the longer side of the thumbnail limited to this range
+MAX_TILES = 10_000_000  # per slide; more tiles result from a wrong scale and would not fit into memory
+SINGLE_TILE = 1.5  # a plain image is itself a tile if its sides are at most this many tiles
 
 
 @dataclass(frozen=True)
 class TileSpec:
-    """Size, scale and choice of tiles.
+    """Size, scale and selection of tiles.
 
     Attributes:
         size_px: side of a tile in its own pixels.
         mpp: microns per pixel of the tile.
-        overlap_px: pixels that neighbors share.
-        min_tissue: least share of a tile that is tissue, 0 to 1; 0 keeps every tile.
+        overlap_px: pixels that neighboring tiles share.
+        min_tissue: minimum share of a tile that is tissue, 0 to 1; 0 keeps every tile.
 
     Raises:
-        InputError: a value out of range.
+        InputError: a value is out of range.
     """
 
     size_px: int = 256
@@ -55,20 +55,21 @@ class TileSpec:
 def tile_locations(slide: Slide, spec: TileSpec) -> np.ndarray:
     """Top-left corners of the tiles with enough tissue, row by row.
 
-    The grid starts at (0, 0) and covers the slide; tiles at the right and lower border may reach beyond it, where they
-    are white and count as glass. A plain image (:attr:`Slide.plain`) up to 1.5 tiles a side is one tile at (0, 0),
-    whatever it shows, cropped or padded white to the tile's size. A PNG or JPEG of unknown mpp counts as being at
-    `spec.mpp`.
+    The grid starts at (0, 0) and covers the slide. Tiles at the right and lower border may extend beyond the slide;
+    these parts are white and count as glass. A plain image (:attr:`Slide.plain`) with sides of at most 1.5 tiles is
+    one tile at (0, 0), whatever it shows, cropped or padded with white to the tile size. If the mpp of a PNG or JPEG
+    is unknown, `spec.mpp` is assumed.
 
     Args:
         slide: the slide.
-        spec: size, scale and choice.
+        spec: size, scale and selection of tiles.
 
     Returns:
-        (N, 2) int64, x and y in level-0 pixels, N >= 1.
+        (N, 2) int64, (x, y) in level-0 pixels, N >= 1.
 
     Raises:
-        InputError: no tissue found, mpp unknown, or so far from the tile's that millions of tiles would come of it.
+        InputError: there is no tissue, or mpp is unknown or so different from the tile's that it gives millions of
+            tiles.
     """
     per_px = slide.downsample_at(spec.mpp)  # level-0 pixels per tile pixel
     span, step = spec.size_px * per_px, (spec.size_px - spec.overlap_px) * per_px
@@ -76,12 +77,12 @@ def tile_locations(slide: Slide, spec: TileSpec) -> np.ndarray:
     if slide.plain and max(width, height) <= SINGLE_TILE * span:
         return np.zeros((1, 2), dtype=np.int64)
 
-    # Half a pixel beyond the last full tile is no reason for another one.
+    # The last full tile may end up to half a tile pixel before the border; no further tile is added for that.
     counts = [max(1, math.ceil((side - span - per_px / 2) / step) + 1) for side in (width, height)]
     if math.prod(counts) > MAX_TILES:
         raise InputError(
             f"{slide.path}: {width} x {height} px at {slide.mpp} um would make {math.prod(counts):.2g} tiles of "
-            f"{spec.size_px} px at {spec.mpp} um; see that both scales are right"
+            f"{spec.size_px} px at {spec.mpp} um; check both scales"
         )
     columns, rows = (np.rint(np.arange(n) * step).astype(np.int64) for n in counts)
     x, y = (grid.ravel() for grid in np.meshgrid(columns, rows))
@@ -99,8 +100,8 @@ def tile_locations(slide: Slide, spec: TileSpec) -> np.ndarray:
 
 
 def _tissue_share(mask: np.ndarray, x: np.ndarray, y: np.ndarray, span: float) -> np.ndarray:
-    """Share of tissue in squares at (x, y), side `span`, all in mask pixels; beyond the mask there is none."""
-    # Sums over [0, i) x [0, j), interpolated between whole pixels: exact for squares of any place and size.
+    """Share of tissue in squares at (x, y) with side `span`, all in mask pixels; outside the mask it is 0."""
+    # Sums over [0, i) x [0, j), interpolated between whole pixels: exact for squares of any position and size.
     sums = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1))
     sums[1:, 1:] = mask.cumsum(0, dtype=np.float64).cumsum(1)
 

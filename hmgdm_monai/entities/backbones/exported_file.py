@@ -1,4 +1,4 @@
-"""Files of exported networks: how each kind is opened, and their digest."""
+"""Open files of exported networks of each kind, and compute their digest."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def open_exported(path: Path, device: torch.device) -> Run:
 
     Args:
         path: ``.pt2`` by ``torch.export``, ``.pt`` or ``.ts`` by TorchScript, or ``.onnx``.
-        device: where images come from and outputs go to. ONNX runs on the CPU all the same.
+        device: device of images and outputs. ONNX always runs on the CPU.
 
     Returns:
-        Function of images (B, 3, S, S) float32 that gives whatever the network gives.
+        Function from images (B, 3, S, S) float32 to the output of the network.
 
     Raises:
         InputError: the file holds something else, or is damaged.
@@ -36,16 +36,16 @@ def open_exported(path: Path, device: torch.device) -> Run:
         return openers.get(path.suffix, _open_script)(path, device)
     except InputError:
         raise
-    except Exception as error:  # the file is not ours: what is wrong with it comes as any kind of error
+    except Exception as error:  # files of other programs can raise any kind of error
         reason = " ".join(str(error).split())[:160]
         raise InputError(f"backbone {path}: cannot be opened ({reason}); export it again") from None
 
 
 def exported_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes; those of the files follow in which an ONNX keeps its weights, if any.
+    """SHA-256 of a file's bytes, followed by those of separate weight files of an ONNX file, if any.
 
     Raises:
-        InputError: there is no such file, it has another suffix, or weights beside it are missing.
+        InputError: the file does not exist or has another suffix, or separate weight files are missing.
     """
     if path.suffix not in EXPORTED_SUFFIXES:
         raise InputError(f"backbone {path}: an exported file ends in {', '.join(EXPORTED_SUFFIXES)}")
@@ -66,7 +66,7 @@ def exported_digest(path: Path) -> str:
 
 
 def _open_program(path: Path, device: torch.device) -> Run:
-    # Looked at first: torch.export.load tries older formats on what it does not know, and logs all it meets.
+    # Check first: torch.export.load tries older formats on unknown files, and logs all errors.
     if not any(name.endswith("models/model.json") for name in _entries(path)):
         raise InputError(f"backbone {path}: holds no program by torch.export; export it by torch.export.save")
     program = torch.export.load(path)
@@ -90,7 +90,7 @@ def _open_onnx(path: Path, device: torch.device) -> Run:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 4  # what goes wrong is raised
+    options.log_severity_level = 4  # errors are raised anyway
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     takes = [f"{one.name} {one.type}" for one in session.get_inputs()]
     if len(takes) != 1 or not takes[0].endswith("tensor(float)"):
@@ -105,7 +105,7 @@ def _open_onnx(path: Path, device: torch.device) -> Run:
 
 
 def _entries(path: Path) -> list[str]:
-    """Names in an archive; none where it is no archive."""
+    """Names in an archive; empty if the file is not an archive."""
     if not zipfile.is_zipfile(path):
         return []
     with zipfile.ZipFile(path) as archive:
@@ -113,12 +113,12 @@ def _entries(path: Path) -> list[str]:
 
 
 def _weights_beside(path: Path) -> list[Path]:
-    """Files in which an ONNX keeps weights that are too large for its own, in the order of their names."""
+    """Files in which an ONNX file stores weights that are too large for itself, sorted by name."""
     import onnx
 
     try:
         tensors = onnx.load(path, load_external_data=False).graph.initializer
-    except Exception:  # no ONNX: opening it will tell
+    except Exception:  # not ONNX: opening it will raise
         return []
     places = {
         entry.value

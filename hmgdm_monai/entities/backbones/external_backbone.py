@@ -1,4 +1,4 @@
-"""What backbones have in common whose weights stay in files of their own."""
+"""Base class of backbones whose weights stay in their own files."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from hmgdm_monai.errors import InputError
 
 
 class ExternalBackbone(Backbone):
-    """A frozen network that model.pt names, with its digest, but does not carry: it must be at hand to use the model.
+    """A frozen network of which model.pt stores only name and digest; its weights must exist to use the model.
 
     Args:
         name: see the base class.
         resize_px: see the base class.
 
     Attributes:
-        mean: of the red, green and blue of the tiles that it was trained on, in [0, 1]; None for no scaling.
-        std: the same.
+        mean: mean of red, green and blue of its training tiles, in [0, 1]; None for no standardization.
+        std: standard deviation of red, green and blue; None for no standardization.
     """
 
     embedded = False
@@ -28,27 +28,27 @@ class ExternalBackbone(Backbone):
     _digest = ""
 
     def digest(self) -> str:
-        """SHA-256 of its weights, taken when they were read."""
+        """SHA-256 of its weights, computed when they were read."""
         return self._digest
 
     def _keep_digest(self, found: str, wanted: str | None) -> None:
-        """Keep the digest of the weights that were found.
+        """Store the digest of the weights that were read.
 
         Raises:
-            InputError: it is not the wanted one.
+            InputError: it differs from the wanted digest.
         """
         if wanted is not None and wanted != found:
             raise InputError(
                 f"backbone {self.name}: its weights have the digest {str(found)[:12]}, wanted {str(wanted)[:12]}; "
-                "give the weights that the model was trained on, or leave digest out to take these"
+                "give the weights that the model was trained on, or leave digest out to accept these"
             )
         self._digest = found
 
     def _keep_scale(self, mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
-        """Keep mean and deviation.
+        """Store mean and standard deviation.
 
         Raises:
-            InputError: one without the other, not three numbers each, or a deviation that is not above 0.
+            InputError: one is missing, they do not have three numbers each, or a deviation is not above 0.
         """
         if mean is None and std is None:
             return
@@ -63,12 +63,12 @@ class ExternalBackbone(Backbone):
 
     @property
     def _scale(self) -> dict[str, list[float] | None]:
-        """Mean and deviation for the settings."""
+        """Mean and standard deviation for the settings."""
         both = {"mean": self.mean, "std": self.std}
         return {name: None if one is None else list(one) for name, one in both.items()}
 
     def _scaled(self, images: Tensor) -> Tensor:
-        """Images (B, 3, S, S) of 0 to 255 as the network was trained on them: in [0, 1], then by mean and deviation."""
+        """Scale images (B, 3, S, S) from 0 to 255 to [0, 1], then standardize them by mean and deviation."""
         values = images / 255.0
         if self.mean is None or self.std is None:
             return values
@@ -76,5 +76,5 @@ class ExternalBackbone(Backbone):
 
 
 def tokens_as_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-    """A map (B, C, h, w) of tokens (B, h * w, C), which run row by row."""
+    """Convert tokens (B, h * w, C), ordered row by row, to a map (B, C, h, w)."""
     return tokens.transpose(1, 2).unflatten(2, grid)

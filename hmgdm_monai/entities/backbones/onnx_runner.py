@@ -1,4 +1,4 @@
-"""A frozen PyTorch backbone in onnxruntime, for CPUs."""
+"""Run a frozen PyTorch backbone in onnxruntime, for CPUs."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class _GivesMaps(Protocol):
 
 
 class OnnxRunner:
-    """Feature maps of a backbone by onnxruntime: the same within 1e-4, several times as fast as PyTorch on a CPU.
+    """Feature maps of a backbone by onnxruntime: equal within 1e-4, several times faster than PyTorch on a CPU.
 
-    Built from the weights as they are; when those change, build another. A session must not cross a fork, so
-    ``process`` names the process that it belongs to.
+    It uses the weights at the time of construction; if these change, build a new one. A session must not be used after
+    a fork, so ``process`` is the id of the process that it belongs to.
 
     Args:
-        backbone: on the CPU.
+        backbone: backbone on the CPU.
     """
 
     def __init__(self, backbone: _GivesMaps) -> None:
@@ -38,12 +38,12 @@ class OnnxRunner:
         self._session = onnxruntime.InferenceSession(_exported(backbone), options, providers=["CPUExecutionProvider"])
 
     def __call__(self, images: Tensor) -> list[Tensor]:
-        """Maps (B, C_i, h_i, w_i) of images (B, 3, S, S), float32 of values 0 to 255."""
+        """Compute maps (B, C_i, h_i, w_i) of images (B, 3, S, S), float32 with values 0 to 255."""
         return [torch.from_numpy(one) for one in self._session.run(None, {"images": images.contiguous().numpy()})]
 
 
 class _Maps(nn.Module):
-    """A backbone's ``maps`` as the forward that the exporter traces."""
+    """A backbone's ``maps`` as ``forward``, for the exporter."""
 
     def __init__(self, backbone: _GivesMaps) -> None:
         super().__init__()
@@ -58,11 +58,11 @@ def _exported(backbone: _GivesMaps) -> bytes:
     sizes = {0: "tiles", 2: "height", 3: "width"}
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
-        # The exporter by tracing takes half a second, the one by torch.export fourteen; the graphs are the same.
+        # Export by tracing takes half a second, export by torch.export fourteen; the graphs are the same.
         torch.onnx.export(
             _Maps(backbone).eval(),
             (torch.zeros(1, 3, 64, 64),),
-            file,  # type: ignore[arg-type]  # the exporter by tracing takes a stream, too; its annotation does not say so
+            file,  # type: ignore[arg-type]  # this exporter also accepts a stream, unlike its annotation
             input_names=["images"],
             dynamic_axes={"images": sizes},
             dynamo=False,

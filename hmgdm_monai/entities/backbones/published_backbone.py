@@ -1,4 +1,4 @@
-"""What backbones have in common that a package publishes the weights of."""
+"""Base class of backbones whose weights are published in a package."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from hmgdm_monai.errors import InputError
 
 
 class PublishedBackbone(Backbone):
-    """A small network that gives the outputs of chosen blocks, without weights until they are loaded.
+    """A small network that returns the outputs of selected blocks; without weights until they are loaded.
 
     Args:
         name: see the base class.
-        blocks: numbers of the blocks whose outputs are given.
-        num_blocks: how many there are; their numbers start at 0.
+        blocks: indices of the blocks whose outputs are returned.
+        num_blocks: number of blocks; indices start at 0.
         resize_px: see the base class.
 
     Attributes:
-        block_numbers: the chosen blocks, ascending, each once.
+        block_numbers: indices of the selected blocks, ascending, each once.
 
     Raises:
-        InputError: a block that is not there.
+        InputError: a block does not exist.
     """
 
     block_numbers: tuple[int, ...]
@@ -36,12 +36,12 @@ class PublishedBackbone(Backbone):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Name, blocks and size."""
+        """Name, blocks and size, as JSON values."""
         return {"name": self.name, "blocks": list(self.block_numbers), "resize_px": self.resize_px}
 
     @abstractmethod
     def load_published(self) -> Self:
-        """Load the weights of the package, and give the same backbone.
+        """Load the weights of the package, and return this backbone.
 
         Raises:
             InputError: the package is not installed.

@@ -17,7 +17,7 @@ _DISTRIBUTION = "lavlab-shell"
 _WIDTH = 16  # channels of level 0; each level doubles them and halves the side
 _LEVELS = 4
 
-# Ruifrok and Johnston's stain vectors as scikit-image has them: from optical density in RGB to H, E and DAB.
+# Ruifrok and Johnston's stain vectors as in scikit-image: from optical density in RGB to H, E and DAB.
 _HED_FROM_RGB = (
     (1.87798274, -1.00767869, -0.55611582),
     (-0.06590806, 1.13473037, -0.1355218),
@@ -28,15 +28,15 @@ _HED_FROM_RGB = (
 class SegResNetHE(PublishedBackbone):
     """Maps of the levels of MONAI's ``SegResNet`` with the weights of the package ``lavlab-shell`` (MIT).
 
-    Its input is eosin, hematoxylin and optical density, each scaled from its 1st to its 99th percentile in the tile.
-    Departs from the package, which takes those percentiles over a whole slide.
+    Its inputs are eosin, hematoxylin and optical density, each scaled from its 1st to its 99th percentile in the tile.
+    The package computes these percentiles over a whole slide instead.
 
     Args:
-        blocks: levels to give: 0 to 3, of 16, 32, 64 and 128 channels at strides 1, 2, 4 and 8.
+        blocks: levels to return: 0 to 3, with 16, 32, 64 and 128 channels at strides 1, 2, 4 and 8.
         resize_px: see the base class.
 
     Raises:
-        InputError: a level that is not there.
+        InputError: a level does not exist.
     """
 
     def __init__(self, blocks: Sequence[int] = (1, 2, 3), resize_px: int | None = None) -> None:
@@ -49,7 +49,7 @@ class SegResNetHE(PublishedBackbone):
 
     @property
     def channels(self) -> int:
-        """C, channels of the chosen levels together."""
+        """Number of channels C of the selected levels together."""
         return sum(_WIDTH * 2**level for level in self.block_numbers)
 
     def load_published(self) -> Self:
@@ -59,10 +59,10 @@ class SegResNetHE(PublishedBackbone):
         return self
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        """Outputs of the chosen levels.
+        """Compute the outputs of the selected levels.
 
         Raises:
-            InputError: a side that does not divide by the stride of the last level.
+            InputError: a side is not a multiple of the stride of the last level.
         """
         stride = 2 ** self.block_numbers[-1]
         if images.shape[2] % stride or images.shape[3] % stride:
@@ -78,7 +78,7 @@ class SegResNetHE(PublishedBackbone):
         return kept
 
     def stains(self, images: Tensor) -> Tensor:
-        """Eosin, hematoxylin and optical density (B, 3, S, S) in [0, 1] of images (B, 3, S, S) of 0 to 255."""
+        """Eosin, hematoxylin and optical density (B, 3, S, S) in [0, 1] of images (B, 3, S, S), 0 to 255."""
         rgb = images.clamp(min=1.0) / 255.0
         separated = torch.einsum("brhw,rs->bshw", -rgb.log(), self.hed_from_rgb.to(images)).clamp(min=0.0)
         density = -rgb.log10().mean(1, keepdim=True)
@@ -90,9 +90,9 @@ class SegResNetHE(PublishedBackbone):
 
 
 def published_weights() -> dict[str, Tensor]:
-    """The weights of the package by the names that MONAI's ``SegResNet`` gives them.
+    """Read the weights of the package, with the names of MONAI's ``SegResNet``.
 
-    The package has them as ONNX. Convolutions stand there under MONAI's names. Weight and bias of a group norm are the
+    The package stores them as ONNX. Convolutions have MONAI's names there. Weight and bias of a group norm are the
     constants that the first ``Mul`` and ``Add`` after each normalization read, in order of execution.
 
     Raises:
@@ -121,7 +121,7 @@ def published_weights() -> dict[str, Tensor]:
 
 
 def _affine_constants(nodes: Sequence[Any], constants: Mapping[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """Factors and terms of the affine maps after normalizations, in order of execution."""
+    """Factors and terms of the affine maps after the normalizations, in order of execution."""
     factors = [constants[node.input[1]] for node in nodes if node.op_type == "Mul"]
     products = {node.output[0] for node in nodes if node.op_type == "Mul"}
     terms = [constants[node.input[1]] for node in nodes if node.op_type == "Add" and node.input[0] in products]

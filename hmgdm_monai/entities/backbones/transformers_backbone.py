@@ -1,4 +1,4 @@
-"""Vision transformers that the package transformers reads, from a folder or the hub."""
+"""Vision transformers that the package transformers can read, from a folder or the hub."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from hmgdm_monai.entities.backbones.external_backbone import ExternalBackbone, t
 from hmgdm_monai.errors import InputError
 
 _SCALE_FILE = "preprocessor_config.json"
-# What checkpoints may lack, as patch tokens do not depend on it.
+# Weights that a checkpoint may lack, because patch tokens do not depend on them.
 _UNUSED = ("pooler", "mask_token")
 
 
 class TransformersBackbone(ExternalBackbone):
-    """Patch tokens of a vision transformer (DINOv2, DINOv2 with registers, ViT) as maps; transformers reads it.
+    """Patch tokens of a vision transformer (DINOv2, DINOv2 with registers, ViT) as maps, read by transformers.
 
-    Nothing but weights and settings is taken from the folder or the hub, never code. The network is no submodule, so
-    no state dict carries it; it moves with this module all the same.
+    Only weights and settings are read from the folder or the hub, never code. The network is not a submodule, so no
+    state dict contains it; it still moves to another device with this module.
 
     Args:
-        name: a folder, or a name on the hub such as "owkin/phikon-v2".
-        resize_px: see the base class. Sides of tiles must be multiples of the patch.
-        digest: of the weights that are wanted; others are refused. None takes whatever is there.
-        layers: numbers of the hidden states to give, a map each: 0 is what enters the first block, n what leaves the
-            n-th, before the final normalization. None gives the last one after it.
-        mean: of the colors of tiles in [0, 1]; None takes it from the preprocessor file beside the weights.
-        std: the same.
+        name: a folder, or a name on the hub, for example "owkin/phikon-v2".
+        resize_px: see the base class. Sides of tiles must be multiples of the patch size.
+        digest: digest that the weights must have; None accepts any weights.
+        layers: indices of the hidden states to return, one map each: 0 is the input of the first block, n the output
+            of the n-th, before the final normalization. None returns the last one after the normalization.
+        mean: mean color of tiles in [0, 1]; None reads it from the preprocessor file next to the weights.
+        std: standard deviation of the colors; None reads it from the same file.
 
     Raises:
-        InputError: transformers or the network is missing, it is of another kind, or its digest is another one.
+        InputError: transformers or the network is missing, or the network is of another kind or has another digest.
 
     Example:
         >>> backbone = TransformersBackbone("owkin/phikon-v2", resize_px=224)
@@ -67,16 +67,16 @@ class TransformersBackbone(ExternalBackbone):
         self._takes_any_size = "interpolate_pos_encoding" in inspect.signature(network.forward).parameters
         self._keep_digest(weights_digest(network), digest)
         self._keep_scale(*(_read_scale(name) if mean is None and std is None else (mean, std)))
-        self.__dict__["_network"] = network  # past the registry of submodules
+        self.__dict__["_network"] = network  # not registered as a submodule
 
     @property
     def channels(self) -> int:
-        """C, width of a token times the number of hidden states."""
+        """Number of channels C: size of a token times the number of hidden states."""
         return self._width * (1 if self.layers is None else len(self.layers))
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Arguments of the constructor, and the digest of the weights."""
+        """The constructor arguments and the digest of the weights, as JSON values."""
         return {
             "name": self.name,
             "resize_px": self.resize_px,
@@ -86,13 +86,13 @@ class TransformersBackbone(ExternalBackbone):
         }
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        """Patch tokens of the chosen hidden states.
+        """Compute the patch tokens of the selected hidden states.
 
         Raises:
-            InputError: sides that do not divide into patches, or tokens that are not those of the patches.
+            InputError: the sides are not multiples of the patch size, or the number of tokens is unexpected.
         """
         grid = self._grid((int(images.shape[2]), int(images.shape[3])))
-        if len(images) == 0:  # transformers cannot
+        if len(images) == 0:  # transformers cannot run empty batches
             return [images.new_zeros(0, self._width, *grid) for _ in self.layers or (0,)]
         options = {"interpolate_pos_encoding": True} if self._takes_any_size else {}
         inputs = self._scaled(images).to(self._network.dtype)
@@ -108,7 +108,7 @@ class TransformersBackbone(ExternalBackbone):
         return [tokens_as_map(one[:, self._prefix :].float(), grid) for one in states]
 
     def _grid(self, sides: tuple[int, int]) -> tuple[int, int]:
-        """Patches (h, w) of tiles with sides (H, W)."""
+        """Number of patches (h, w) of tiles with sides (H, W)."""
         if any(side < patch or side % patch for side, patch in zip(sides, self._patch, strict=True)):
             nearest = max(1, round(sides[0] / self._patch[0])) * self._patch[0]
             raise InputError(
@@ -118,13 +118,13 @@ class TransformersBackbone(ExternalBackbone):
         return sides[0] // self._patch[0], sides[1] // self._patch[1]
 
     def _apply(self, fn: Any, recurse: bool = True) -> TransformersBackbone:
-        # What .to(), .cuda() and .double() call; as no submodule, the network would stay behind.
+        # Called by .to(), .cuda() and .double(), which would not move the network, because it is no submodule.
         self._network._apply(fn, recurse)
         return super()._apply(fn, recurse)
 
 
 def _read_network(name: str) -> Any:
-    """The network, frozen, in float32 on the CPU."""
+    """Read the network, frozen, in float32 on the CPU."""
     try:
         from transformers import AutoModel
         from transformers.utils import logging
@@ -133,7 +133,7 @@ def _read_network(name: str) -> Any:
     if not Path(name).is_dir() and (Path(name).is_absolute() or name.startswith(".") or name.count("/") != 1):
         raise InputError(f"backbone {name}: there is no such folder; give one, or a name on the hub (owner/name)")
     verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # it advises to train what a checkpoint lacks; what matters of that is refused below
+    logging.set_verbosity_error()  # it suggests training missing weights; missing weights that matter raise below
     try:
         network, report = AutoModel.from_pretrained(
             name,
@@ -142,7 +142,7 @@ def _read_network(name: str) -> Any:
             weights_only=True,
             output_loading_info=True,
         )
-    except Exception as error:  # the files are not ours: what is wrong with them comes as any kind of error
+    except Exception as error:  # files of other programs can raise any kind of error
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"backbone {name}: transformers cannot read it ({reason}); give a folder or hub name of a DINOv2 or ViT"
@@ -156,7 +156,7 @@ def _read_network(name: str) -> Any:
             f"backbone {name}: its weights lack {len(needed)} of the network, e.g. {needed[0]}; give whole weights"
         )
     network.requires_grad_(False).eval()
-    for key in missing:  # drawn at random; zero, so that the digest is always the same
+    for key in missing:  # initialized at random; set to zero so that the digest is always the same
         network.state_dict()[key].zero_()
     return network
 
@@ -174,7 +174,7 @@ def _patch_px(name: str, config: Any) -> tuple[int, int]:
 
 
 def _read_scale(name: str) -> tuple[list[float], list[float]]:
-    """Mean and deviation from the preprocessor file beside the weights."""
+    """Read mean and standard deviation from the preprocessor file next to the weights."""
     from transformers.utils import cached_file
 
     try:

@@ -1,1 +1,1 @@
-"""Aggregators: from the tiles of a patient to one prediction."""
+"""Aggregators: compute one prediction from the tiles of a patient."""

@@ -10,11 +10,14 @@ from hmgdm_monai.networks.layers.gated_pooling import GatedAttentionPooling
 
 
 class AMIL(BagAggregator):
-    """Gated attention over tiles (Ilse et al., ICML 2018): reduce, weigh each tile, sum, predict.
+    """Gated attention over tiles (Ilse et al., ICML 2018): reduce features, weight each tile, sum, predict.
 
     Args:
-        in_channels: D. num_outputs: K. hidden_dim: of the tile states. attention_dim: of the gate.
-        dropout: of tile states and of their sum.
+        in_channels: number of input features D.
+        num_outputs: number of outputs K.
+        hidden_dim: size of the tile states.
+        attention_dim: hidden size of the attention gate.
+        dropout: dropout rate of the tile states and of their weighted sum.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What all aggregators share: tile states, a weight for each tile, and a linear head on their weighted sum."""
+"""Base class of aggregators: states of tiles, a weight for each tile, and a linear head on their weighted sum."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from hmgdm_monai.networks.layers.described import Described
 
 
 class BagAggregator(Described, ABC):
-    """From bags of tiles to outputs (B, K).
+    """Compute outputs (B, K) from bags of tiles.
 
-    Takes a PyG batch with ``x`` (N, D), ``batch`` (N,) and ``num_graphs`` B, as the loader makes it of
-    :class:`hmgdm_monai.tasks.patients.bags.PatientBags`. Bags may be of any sizes; none sees another.
+    The input is a PyG batch with ``x`` (N, D), ``batch`` (N,) and ``num_graphs`` B, as the loader builds it from
+    :class:`hmgdm_monai.tasks.patients.bags.PatientBags`. Bags may have any sizes and do not influence each other.
 
     Args:
-        in_channels: D.
-        channels: C, of tile states.
-        num_outputs: K.
-        dropout: of the pooled state.
+        in_channels: number of input features D.
+        channels: size C of the tile states.
+        num_outputs: number of outputs K.
+        dropout: dropout rate of the pooled state.
 
     Attributes:
-        standardizer: of the input channels; fit it on training tiles.
-        settings: name and arguments that it was built from, as a model file keeps them.
+        standardizer: standardizer of the input features; fit it on training tiles.
+        settings: name and constructor arguments, as stored in a model file.
     """
 
     uses_graph = False  # whether batches need ``edge_index``
@@ -40,23 +40,23 @@ class BagAggregator(Described, ABC):
 
     @abstractmethod
     def states(self, bag: Data) -> Tensor:
-        """States (N, C) of the tiles."""
+        """Compute the states (N, C) of the tiles."""
 
     @abstractmethod
     def pool(self, states: Tensor, bag: Data) -> tuple[Tensor, Tensor]:
-        """Pooled states (B, C), and the weights (N,) of the tiles, which sum to 1 in each bag."""
+        """Compute pooled states (B, C) and the weights (N,) of the tiles, which sum to 1 in each bag."""
 
     def forward(self, bag: Data) -> Tensor:
-        """Outputs (B, K)."""
+        """Compute the outputs (B, K)."""
         return self.head(self.dropout(self.pool(self.states(bag), bag)[0]))
 
     def attention(self, bag: Data) -> Tensor:
-        """Weight (N,) of each tile; sums to 1 in each bag."""
+        """Weight (N,) of each tile; the weights sum to 1 in each bag."""
         return self.pool(self.states(bag), bag)[1]
 
     def tile_outputs(self, bag: Data) -> Tensor:
-        """Outputs (N, K) of each tile on its own, whose attention-weighted mean over a bag is the bag's output.
+        """Outputs (N, K) of single tiles; their attention-weighted mean over a bag is the output of the bag.
 
-        In evaluation mode, and as the head is linear; for maps of risk.
+        This holds in evaluation mode, because the head is linear. Used for risk maps.
         """
         return self.head(self.states(bag))

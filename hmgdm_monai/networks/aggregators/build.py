@@ -1,4 +1,4 @@
-"""Aggregators by name, for configs and checkpoints."""
+"""Build aggregators by name, for configs and checkpoints."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ AGGREGATORS: dict[str, type[BagAggregator]] = {
 
 
 def aggregator_class(name: str) -> type[BagAggregator]:
-    """The class behind a name.
+    """Find the class of an aggregator.
 
     Raises:
-        InputError: no aggregator is called so.
+        InputError: no aggregator has this name.
     """
     if name not in AGGREGATORS:
         raise InputError(f"no aggregator is called {name!r}; there are {', '.join(AGGREGATORS)}")
@@ -31,22 +31,28 @@ def aggregator_class(name: str) -> type[BagAggregator]:
 
 
 def needs_no_graph(name: str) -> bool:
-    """Whether an aggregator does without a tile graph.
+    """Whether an aggregator works without a tile graph.
 
     Args:
-        name: of :data:`AGGREGATORS`.
+        name: key of :data:`AGGREGATORS`.
 
     Raises:
-        InputError: no aggregator is called so.
+        InputError: no aggregator has this name.
     """
     return not aggregator_class(name).uses_graph
 
 
 def build_aggregator(name: str, in_channels: int, num_outputs: int = 1, **settings: Any) -> BagAggregator:
-    """An aggregator with its own settings (``hidden_dim``, ``dropout``, ...).
+    """Build an aggregator.
+
+    Args:
+        name: key of :data:`AGGREGATORS`.
+        in_channels: number of input features D.
+        num_outputs: number of outputs K.
+        **settings: other arguments of the aggregator (``hidden_dim``, ``dropout``, ...).
 
     Raises:
-        InputError: an unknown name, or a setting that this aggregator does not have.
+        InputError: the name is unknown, or the aggregator does not have a setting.
     """
     chosen = aggregator_class(name)
     try:

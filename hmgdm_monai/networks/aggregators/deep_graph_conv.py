@@ -11,14 +11,18 @@ from hmgdm_monai.networks.layers.gated_pooling import GatedAttentionPooling
 
 
 class DeepGraphConv(BagAggregator):
-    """Graph convolutions, then gated attention (after Li et al., MICCAI 2018, as Chen et al., 2021, compare against).
+    """Graph convolutions, then gated attention (after Li et al., MICCAI 2018, as a baseline in Chen et al., 2021).
 
-    Departs from the paper of 2018: GINConv in place of spectral convolution, as the comparison of 2021 has it, with
-    layer normalization, as sums over neighbors grow from layer to layer.
+    Differences from the 2018 paper: GINConv instead of spectral convolution, as in the 2021 comparison, with layer
+    normalization, because sums over neighbors grow from layer to layer.
 
     Args:
-        in_channels: D. num_outputs: K. hidden_dim: of each layer. num_layers: of graph convolution.
-        attention_dim: of the gate. dropout: after each layer and of the sum.
+        in_channels: number of input features D.
+        num_outputs: number of outputs K.
+        hidden_dim: size of the states in each layer.
+        num_layers: number of graph convolution layers.
+        attention_dim: hidden size of the attention gate.
+        dropout: dropout rate after each layer and of the weighted sum.
     """
 
     uses_graph = True
@@ -51,7 +55,7 @@ class DeepGraphConv(BagAggregator):
         self.pooling = GatedAttentionPooling(hidden_dim, attention_dim)
 
     def states(self, bag: Data) -> Tensor:
-        """States (N, hidden_dim) that know their neighbors up to ``num_layers`` steps away."""
+        """States (N, hidden_dim) with information from neighbors up to ``num_layers`` steps away."""
         states = self.reduce(self.standardizer(bag.x))
         for layer in self.layers:
             states = layer(states, bag.edge_index)

@@ -1,4 +1,4 @@
-"""Mean of the tiles."""
+"""Mean over tiles."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ class MeanPool(BagAggregator):
     """A linear model on the mean of standardized features: the baseline of the aggregators.
 
     Args:
-        in_channels: D. num_outputs: K. dropout: of the mean.
+        in_channels: number of input features D.
+        num_outputs: number of outputs K.
+        dropout: dropout rate of the mean.
     """
 
     def __init__(self, in_channels: int, num_outputs: int = 1, dropout: float = 0.25) -> None:
@@ -25,7 +27,7 @@ class MeanPool(BagAggregator):
         return self.standardizer(bag.x)
 
     def pool(self, states: Tensor, bag: Data) -> tuple[Tensor, Tensor]:
-        """Mean (B, D), and the same weight for all tiles of a bag."""
+        """Mean (B, D) and weights (N,), which are equal for all tiles of a bag."""
         size = torch.bincount(bag.batch, minlength=bag.num_graphs)
         weight = 1.0 / size[bag.batch].to(states.dtype)
         return scatter(states, bag.batch, dim_size=bag.num_graphs, reduce="mean"), weight

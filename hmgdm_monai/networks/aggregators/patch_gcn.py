@@ -14,18 +14,22 @@ from hmgdm_monai.networks.layers.gated_pooling import GatedAttentionPooling
 class PatchGCN(BagAggregator):
     """Context-aware graph network of Chen et al. (MICCAI 2021).
 
-    GENConv layers with residuals, all layers' states side by side, then gated attention.
+    GENConv layers with residual connections; the states of all layers are concatenated, followed by gated attention.
 
-    Departs from the paper: which edges the graph has is the tile graph's affair (theirs: 8 neighbors in space); widths
-    are smaller by default, for cohorts of hundreds; batch normalization inside GENConv is layer normalization, so that
-    a bag's output depends on no other bag.
+    Differences from the paper: the edges are those of the given tile graph (paper: 8 spatial neighbors); layers are
+    smaller by default, for cohorts of hundreds of patients; batch normalization inside GENConv is replaced by layer
+    normalization, so that the output of a bag does not depend on other bags.
 
-    Layers recompute their messages in the backward pass, so that training holds those of one layer at a time: about
-    E x hidden_dim x 4 bytes for each of a handful of tensors.
+    Layers recompute their messages in the backward pass, so training keeps the messages of only one layer in memory:
+    about E x hidden_dim x 4 bytes for each of a few tensors.
 
     Args:
-        in_channels: D. num_outputs: K. hidden_dim: of each layer. num_layers: of graph convolution.
-        attention_dim: of the gate. dropout: of tile states and of their sum.
+        in_channels: number of input features D.
+        num_outputs: number of outputs K.
+        hidden_dim: size of the states in each layer.
+        num_layers: number of graph convolution layers.
+        attention_dim: hidden size of the attention gate.
+        dropout: dropout rate of the tile states and of their weighted sum.
     """
 
     uses_graph = True
@@ -56,7 +60,7 @@ class PatchGCN(BagAggregator):
         self.pooling = GatedAttentionPooling(hidden_dim, attention_dim)
 
     def states(self, bag: Data) -> Tensor:
-        """States (N, hidden_dim) that know their neighbors up to ``num_layers`` steps away."""
+        """States (N, hidden_dim) with information from neighbors up to ``num_layers`` steps away."""
         levels = [self.reduce(self.standardizer(bag.x))]
         for layer in self.layers:
             levels.append(layer(levels[-1], bag.edge_index))

@@ -1,1 +1,1 @@
-"""Classifiers of tiles on a tile encoder."""
+"""Classifiers of tiles that use a tile encoder."""

@@ -1,4 +1,4 @@
-"""Heads on frozen embeddings: fitted by scikit-learn or by remembering, kept as modules for the checkpoint's sake."""
+"""Classification heads on frozen embeddings; they are modules, so that a checkpoint can store them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 
 class LinearHead(nn.Module):
-    """Logistic regression: logits (B, K) = W x + b.
+    """Logistic regression: logits (B, K) = W x + b, with weights that scikit-learn has fitted.
 
     Args:
-        num_features: S.
-        num_classes: K.
+        num_features: number of input features S.
+        num_classes: number of classes K.
     """
 
     def __init__(self, num_features: int, num_classes: int) -> None:
@@ -23,28 +23,28 @@ class LinearHead(nn.Module):
         self.register_buffer("bias", torch.zeros(num_classes))
 
     def set(self, weight: Tensor, bias: Tensor) -> LinearHead:
-        """Take over weight (K, S) and bias (K,)."""
+        """Set weight (K, S) and bias (K,)."""
         self.weight.copy_(weight)
         self.bias.copy_(bias)
         return self
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Logits (B, K) of embeddings (B, S)."""
+        """Compute the logits (B, K) of embeddings (B, S)."""
         return F.linear(embeddings, self.weight, self.bias)
 
 
 class NearestNeighborHead(nn.Module):
-    """Weighted k nearest neighbors among standardized embeddings, by cosine.
+    """Weighted k nearest neighbors among standardized embeddings, by cosine similarity.
 
-    Each neighbor votes for its class with ``exp(cosine / temperature)`` (Wu et al., CVPR 2018, as DINO's evaluation
-    has it), times the weight of its class; departs from both in that weight, without which the largest class wins.
+    Each neighbor votes for its class with ``exp(cosine / temperature)`` (Wu et al., CVPR 2018, as in DINO's
+    evaluation), times the weight of its class. The class weight is our addition: without it the largest class wins.
 
     Args:
-        num_features: S.
-        num_classes: K.
-        num_examples: N, how many embeddings are remembered.
-        neighbors: k; all of them where there are fewer.
-        temperature: of the votes; low values make the nearest ones count.
+        num_features: number of input features S.
+        num_classes: number of classes K.
+        num_examples: number of stored embeddings N.
+        neighbors: number of neighbors k; at most ``num_examples`` are used.
+        temperature: temperature of the votes; with low values the nearest neighbors dominate.
     """
 
     def __init__(
@@ -62,19 +62,19 @@ class NearestNeighborHead(nn.Module):
         self.register_buffer("votes", torch.zeros(num_examples, num_classes))
 
     def set(self, embeddings: Tensor, labels: Tensor, class_weights: Tensor) -> NearestNeighborHead:
-        """Remember embeddings (N, S) with labels (N,); class_weights (K,)."""
+        """Store embeddings (N, S) with labels (N,) and class_weights (K,)."""
         scale = embeddings.std(0, correction=0)
         self.mean.copy_(embeddings.mean(0))
-        # A feature that never varies (but for rounding) tells nothing: it is centered, not blown up.
+        # A constant feature (except for rounding) carries no information: it is centered, but not scaled up.
         self.scale.copy_(torch.where(scale > 1e-6 * self.mean.abs().clamp(min=1.0), scale, torch.inf))
         self.examples.copy_(self._direction(embeddings))
         self.votes.copy_(F.one_hot(labels, self.votes.shape[1]) * class_weights)
         return self
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Logarithm of the shares (B, K) of the votes, for embeddings (B, S)."""
+        """Compute the logarithm of the vote shares (B, K) for embeddings (B, S)."""
         cosine, nearest = (self._direction(embeddings) @ self.examples.T).topk(self.neighbors, dim=1)
-        # Relative to the nearest: the shares are the same, and nothing overflows.
+        # Relative to the nearest neighbor: the shares are the same, and nothing overflows.
         strength = ((cosine - cosine[:, :1]) / self.temperature).exp().unsqueeze(-1)
         shares = (strength * self.votes[nearest]).sum(1)
         return (shares / shares.sum(1, keepdim=True)).clamp(min=1e-6).log()

@@ -1,4 +1,4 @@
-"""Classifiers of tiles on top of a pretrained encoder: a head on its embedding, or fine-tuned with a gate."""
+"""Tile classifiers on a pretrained encoder: a head on the frozen embedding, or fine-tuning with a gate."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from hmgdm_monai.networks.layers.gated_pooling import GatedAttentionPooling
 
 
 class TileClassifier(Described):
-    """A head on the frozen embedding.
+    """Classify tiles with a head on the frozen embedding.
 
     Args:
-        encoder: pretrained; copied, without what only pretraining needs.
-        head: embeddings (B, S) -> logits (B, K), of :mod:`hmgdm_monai.networks.classifiers.embedding_heads`.
+        encoder: pretrained encoder; it is copied, without the parts that only pretraining needs.
+        head: module from embeddings (B, S) to logits (B, K), see
+            :mod:`hmgdm_monai.networks.classifiers.embedding_heads`.
     """
 
     def __init__(self, encoder: TileEncoder, head: nn.Module) -> None:
@@ -27,26 +28,26 @@ class TileClassifier(Described):
         self.requires_grad_(False).eval()
 
     def forward(self, tiles: Tensor | Data) -> Tensor:
-        """Logits (B, K); their softmax is what the head holds probable.
+        """Compute the logits (B, K); their softmax gives the class probabilities.
 
         Args:
-            tiles: images (B, 3, S, S) of values 0 to 255, or samples that the encoder has prepared.
+            tiles: images (B, 3, S, S) with values 0 to 255, or samples that the encoder has prepared.
         """
         return self.head(self.encoder.embed(self.prepared(tiles)))
 
     def prepared(self, tiles: Tensor | Data) -> Data:
-        """Images as prepared samples; prepared samples as they are."""
+        """Prepare images; samples that are already prepared are returned unchanged."""
         return self.encoder.prepare(self.encoder.samples(tiles)) if isinstance(tiles, Tensor) else tiles
 
 
 class GatedTileClassifier(TileClassifier):
-    """Encoder, gated global attention pooling over entities, head (hidden, hidden / 2, classes): the paper's.
+    """Classify tiles with encoder, gated global attention pooling and head (hidden, hidden / 2, classes), as the paper.
 
     Args:
-        encoder: pretrained; copied, without what only pretraining needs.
-        num_classes: K.
-        hidden: width of the gate and of the head's first layer; the encoder's D where None.
-        dropout: share of the head's activations to drop in training.
+        encoder: pretrained encoder; it is copied, without the parts that only pretraining needs.
+        num_classes: number of classes K.
+        hidden: width of the gate and of the first layer of the head; None uses the encoder's D.
+        dropout: dropout rate in the head.
     """
 
     def __init__(self, encoder: TileEncoder, num_classes: int, hidden: int | None = None, dropout: float = 0.2) -> None:
@@ -62,7 +63,7 @@ class GatedTileClassifier(TileClassifier):
             nn.Linear(hidden // 2, num_classes),
         )
         super().__init__(encoder, head)
-        # The arguments, as a model file keeps them.
+        # The arguments, as stored in a model file.
         self.settings = {"num_classes": int(num_classes), "hidden": hidden, "dropout": float(dropout)}
         self.pooling = GatedAttentionPooling(channels, hidden)
         for parameter in (*self.encoder.trainable_parameters(), *self.head_parameters()):
@@ -74,19 +75,19 @@ class GatedTileClassifier(TileClassifier):
         return self.head(self.pool(self.prepared(tiles))[0])
 
     def pool(self, prepared: Data) -> tuple[Tensor, Tensor]:
-        """Embedding (B, D) of each tile, and the weight (N,) of each of its entities."""
+        """Compute the embedding (B, D) of each tile and the weight (N,) of each of its entities."""
         return self.pooling(*self.encoder.states(prepared))
 
     def attention(self, prepared: Data) -> Tensor:
-        """Weight (N,) of each entity, summing to 1 in each tile: what paints superpixels or patches."""
+        """Weight (N,) of each entity, for maps of superpixels or patches; the weights sum to 1 in each tile."""
         return self.pool(prepared)[1]
 
     def parameter_groups(self, learning_rate: float, encoder_learning_rate: float) -> list[dict[str, Any]]:
-        """Groups for an optimizer: gate and head, and the pretrained encoder with a rate of its own.
+        """Parameter groups for an optimizer: gate and head, and the pretrained encoder with its own learning rate.
 
         Args:
-            learning_rate: of gate and head.
-            encoder_learning_rate: of the encoder; 0 keeps it as it is.
+            learning_rate: learning rate of gate and head.
+            encoder_learning_rate: learning rate of the encoder; 0 freezes it.
         """
         encoder = self.encoder.trainable_parameters()
         for parameter in encoder:
@@ -97,5 +98,5 @@ class GatedTileClassifier(TileClassifier):
         ]
 
     def head_parameters(self) -> list[nn.Parameter]:
-        """What pretraining did not train: gate and head."""
+        """Parameters that pretraining has not trained: gate and head."""
         return [*self.pooling.parameters(), *self.head.parameters()]

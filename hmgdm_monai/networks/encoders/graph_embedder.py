@@ -1,4 +1,4 @@
-"""The part of H-MGDM that serves downstream: standardized latents, graph encoder, readout."""
+"""The part of H-MGDM for downstream tasks: standardized latents, graph encoder, readout."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from hmgdm_monai.networks.layers.readout import StatisticsReadout
 
 
 def num_graphs(graph: EntityGraph) -> int:
-    """B, the number of graphs in a batch; 1 of a single graph, which PyG itself does not count."""
+    """Number of graphs B in a batch; 1 for a single graph, for which PyG has no count."""
     return graph.num_graphs if isinstance(graph, Batch) else 1
 
 
 class GraphEmbedder(nn.Module):
-    """Latent graphs to states of vertices and to embeddings.
+    """Compute states of vertices and embeddings from latent graphs.
 
     Args:
-        encoder: of graphs.
-        readout: pools states for :meth:`embed`; None is ``StatisticsReadout()``.
+        encoder: graph encoder.
+        readout: pools states for :meth:`embed`; None uses ``StatisticsReadout()``.
     """
 
     def __init__(self, encoder: GraphEncoder, readout: StatisticsReadout | None = None) -> None:
@@ -37,12 +37,12 @@ class GraphEmbedder(nn.Module):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What encoder and readout were built from, as values that JSON knows."""
+        """The constructor arguments of encoder and readout, as JSON values."""
         own = {name: value for name, value in self.encoder.settings.items() if name != "bottleneck"}
         return {**own, "readout": list(self.readout.statistics)}
 
     def without_pretext(self) -> GraphEmbedder:
-        """A copy of this part alone, with weights of its own."""
+        """Copy only this part, with its own weights."""
         other = GraphEmbedder(copy.deepcopy(self.encoder), copy.deepcopy(self.readout))
         other.standardizer = copy.deepcopy(self.standardizer)
         return other.train(self.training)
@@ -50,18 +50,18 @@ class GraphEmbedder(nn.Module):
     def encode(
         self, graph: EntityGraph, vertex_visible: Tensor | None = None, edge_visible: Tensor | None = None
     ) -> GraphEncoding:
-        """Encode a (batch of) latent graph(s), whole or its visible half."""
+        """Encode a latent graph, or a batch of them, completely or only its visible half."""
         vertices, edges = self._latents(graph)
         return self.encoder(vertices, edges, graph.edge_index, graph.pos, vertex_visible, edge_visible)
 
     def states(self, graph: EntityGraph) -> Tensor:
-        """Last states (V, D) of the vertices of whole graphs, which have heard the edges'."""
+        """Last states (V, D) of the vertices of complete graphs; they include information from the edges."""
         return self.encode(graph).vertex_states[-1]
 
     def embed(self, graph: EntityGraph) -> Tensor:
-        """Embedding of whole graphs, (B, S): readout of the last states and, where asked for, of the latents.
+        """Embeddings (B, S) of complete graphs: readout of the last states and, optionally, of the latents.
 
-        The paper pools by a gate that is learned with labels; without any, plain statistics stand in its place.
+        The paper pools by a gate that is learned with labels; here, without labels, simple statistics replace it.
         """
         vertices, edge_latents = self._latents(graph)
         encoding = self.encoder(vertices, edge_latents, graph.edge_index, graph.pos)
@@ -71,7 +71,7 @@ class GraphEmbedder(nn.Module):
         return self.readout(states, graph.vertex_batch, count, edges, edge_batch, vertices)
 
     def _view_latents(self, graph: EntityGraph, draws: BatchDraws) -> tuple[Tensor, Tensor | None]:
-        """As :meth:`_latents`, but of a view drawn for each graph: the tile as it is, or one of its degraded ones."""
+        """Like :meth:`_latents`, but of one random view for each graph: the original tile or a degraded view."""
         views = graph.get("vertex_views")
         if views is None:
             return self._latents(graph)

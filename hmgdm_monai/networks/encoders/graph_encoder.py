@@ -1,4 +1,4 @@
-"""Tissue graph encoder E_L: the part of H-MGDM that serves downstream."""
+"""Tissue graph encoder E_L: the part of H-MGDM for downstream tasks."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from hmgdm_monai.ranks import mean_weight
 
 
 class GraphEncoding(NamedTuple):
-    """What the encoder makes of a batch of graphs.
+    """Output of the encoder for a batch of graphs.
 
     Attributes:
         vertex_states: L tensors (V, D), one per layer, the last one after the bottleneck.
-        edge_states: L tensors (E, D), or None where edges carry no states.
-        kl: scalar, KL divergence of the bottleneck from N(0, I), averaged over visible entities and channels, half
-            from vertices and half from edges where edges carry states; 0 without a bottleneck.
+        edge_states: L tensors (E, D), or None if edges have no states.
+        kl: scalar, KL divergence of the bottleneck from N(0, I), averaged over visible entities and channels. If edges
+            have states, it is the mean of the values for vertices and for edges. 0 without a bottleneck.
     """
 
     vertex_states: list[Tensor]
@@ -33,23 +33,23 @@ class GraphEncoding(NamedTuple):
 class GraphEncoder(nn.Module):
     """L graph layers over the visible entities of latent graphs.
 
-    Hidden entities enter with their position alone, as a learned mask token: their latents are never read. How far they
-    take part in passing messages is ``hidden_entities``, see
+    Hidden entities enter only with their position, as a learned mask token; their latents are never read.
+    ``hidden_entities`` determines how they take part in message passing, see
     :func:`hmgdm_monai.networks.layers.graph_layer.message_flow`.
 
     Args:
-        latent_dim: Z, size of vertex and edge latents.
-        hidden_dim: D.
-        num_layers: L.
-        edge_latents: whether edges carry latents of their own (the paper's ablation switch).
+        latent_dim: size Z of vertex and edge latents.
+        hidden_dim: size D of the states.
+        num_layers: number of layers L.
+        edge_latents: whether edges have their own latents (the paper's ablation).
         hidden_entities: "token", "adjacency" or "induced".
-        use_positions: add an embedding of ``pos``.
-        bottleneck: put a Gaussian bottleneck (mean and log-variance by heads of their own) on the last layer. In
-            training it samples, from PyTorch's default generator; in evaluation it gives the mean, without noise.
-        layer_differences: whether vertices also hear how their neighbors differ from them.
+        use_positions: whether to add an embedding of ``pos``.
+        bottleneck: whether the last layer has a Gaussian bottleneck, with separate heads for mean and log-variance. In
+            training it samples with PyTorch's default generator; in evaluation it returns the mean.
+        layer_differences: whether vertices also receive the differences to their neighbors.
 
     Raises:
-        ValueError: for fewer than one layer or an unknown ``hidden_entities``.
+        ValueError: there are no layers, or ``hidden_entities`` is unknown.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class GraphEncoder(nn.Module):
         if hidden_entities not in HIDDEN_ENTITIES:
             raise ValueError(f"hidden_entities must be one of {HIDDEN_ENTITIES}, got {hidden_entities!r}")
         self.latent_dim, self.hidden_dim, self.num_layers = latent_dim, hidden_dim, num_layers
-        # The arguments, as values that JSON knows.
+        # The arguments, as JSON values.
         self.settings: dict[str, Any] = {
             "latent_dim": int(latent_dim),
             "hidden_dim": int(hidden_dim),
@@ -101,19 +101,19 @@ class GraphEncoder(nn.Module):
         edge_visible: Tensor | None = None,
         draws: BatchDraws | None = None,
     ) -> GraphEncoding:
-        """Encode.
+        """Encode latent graphs.
 
         Args:
             vertex_latents: (V, Z).
-            edge_latents: (E, Z), ignored where the switch is off.
+            edge_latents: (E, Z); ignored if the encoder does not use edge latents.
             edge_index: (2, E), each undirected edge once.
             pos: (V, 2).
-            vertex_visible: (V,) bool, None for all.
-            edge_visible: (E,) bool, None for all.
-            draws: of a batch that ranks share, for the bottleneck's noise; None where there is one process.
+            vertex_visible: (V,) bool; None for all.
+            edge_visible: (E,) bool; None for all.
+            draws: draws for a batch that ranks share, for the noise of the bottleneck; None for a single process.
 
         Raises:
-            ValueError: if the encoder needs edge latents and gets none.
+            ValueError: the encoder needs edge latents, which are missing.
         """
         whole = vertex_visible is None and edge_visible is None
         if vertex_visible is None:
@@ -130,7 +130,7 @@ class GraphEncoder(nn.Module):
             vertices = vertices + self.position(pos)
             if edges is not None:
                 edges = edges + self.position(edge_midpoints(pos, edge_index))
-        # Without masks: a graph of which nothing is hidden has no sizes that depend on data, and can be exported.
+        # Without masks, no tensor sizes depend on data, so the encoder can be exported for complete graphs.
         flow = None if whole else message_flow(vertex_visible, edge_visible, edge_index, self.hidden_entities)
         vertex_states, edge_states = [], []
         for layer in self.layers:

@@ -1,4 +1,4 @@
-"""H-MGDM as an encoder of tiles: entities, entity encoder, graph encoder."""
+"""H-MGDM as a tile encoder: entities, entity encoder, graph encoder."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from hmgdm_monai.networks.encoders.tile_sample import TileToGraph, transforms_of
 
 
 class GraphTileEncoder(TileEncoder):
-    """Entity encoder and H-MGDM encoder, one after the other; entities are those of the training.
+    """Entity encoder followed by the H-MGDM encoder; entities are the same as in training.
 
     Args:
-        entities: the frozen part.
-        hmgdm: H-MGDM, or its encoder and readout alone.
-        settings: ``{"entities": {"kind": ..., "settings": ...}, "hmgdm": ...}``, of the entity encoder and of the graph
-            network's constructor; or with ``"graph_embedder"``, arguments of
-            :func:`~hmgdm_monai.networks.methods.build.build_graph_embedder`, of an encoder without a denoiser. The part
-            of the entity encoder may be left out.
+        entities: the entity encoder, frozen.
+        hmgdm: H-MGDM, or only its encoder and readout.
+        settings: ``{"entities": {"kind": ..., "settings": ...}, "hmgdm": ...}``, the constructor arguments of the
+            entity encoder and of the graph network. For an encoder without a denoiser, ``"graph_embedder"`` replaces
+            ``"hmgdm"``, with arguments of :func:`~hmgdm_monai.networks.methods.build.build_graph_embedder`.
+            ``"entities"`` may be omitted.
         run_settings: see the base class.
     """
 
@@ -45,25 +45,25 @@ class GraphTileEncoder(TileEncoder):
 
     @cached_property
     def to_sample(self) -> TileToGraph:
-        """Makes the graphs that the networks were trained on.
+        """Builds the graphs on which the networks were trained.
 
         Raises:
-            InputError: the settings do not tell how, or they came without tiles.
+            InputError: the settings do not contain the transforms, or the graphs had no tiles.
         """
         spec = self.run_settings.get("recipe", {}).get("tile_spec", {})
         return TileToGraph(transforms_of(self.run_settings), spec.get("mpp"))
 
     @property
     def state_dim(self) -> int:
-        """D, the graph encoder's."""
+        """Size D of the graph encoder's states."""
         return self.hmgdm.encoder.hidden_dim
 
     def prepare(self, samples: EntityGraph) -> EntityGraph:
-        """Graphs with their tiles -> latent graphs."""
+        """Convert graphs with their tiles to latent graphs."""
         return self.entities.latent_graph(samples)
 
     def states(self, prepared: EntityGraph) -> tuple[Tensor, Tensor, int]:
-        """States (V, D) of the vertices of latent graphs, the graph (V,) of each, and B."""
+        """States (V, D) of the vertices of latent graphs, graph index (V,) of each, and the number of graphs B."""
         return self.hmgdm.states(prepared), prepared.vertex_batch, num_graphs(prepared)
 
     def embed(self, prepared: EntityGraph) -> Tensor:
@@ -71,16 +71,16 @@ class GraphTileEncoder(TileEncoder):
         return self.hmgdm.embed(prepared)
 
     def prepares_as(self, other: TileEncoder) -> bool:
-        """Whether both make the same latent graphs: by one entity encoder."""
+        """Whether both compute the same latent graphs, because they have the same entity encoder."""
         return isinstance(other, GraphTileEncoder) and self.entities.digest() == other.entities.digest()
 
     def without_pretext(self) -> GraphTileEncoder:
-        """A copy without what only pretraining needs: the denoiser."""
+        """Copy without the denoiser, which only pretraining needs."""
         networks = copy.deepcopy(self.entities), self.hmgdm.without_pretext()
         return GraphTileEncoder(*networks, self.settings, self.run_settings).train(self.training)
 
     def trainable_parameters(self) -> list[nn.Parameter]:
-        """Those of the graph encoder."""
+        """The parameters of the graph encoder."""
         return list(self.hmgdm.encoder.parameters())
 
     def _choices(self) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Tiles as the encoders take them: entity graphs, or images. Picklable, and without weights."""
+"""Convert tiles to the input of the encoders: entity graphs, or images. Picklable, and without weights."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from hmgdm_monai.transforms.tile_transforms import reads_cells, tile_graph, tran
 
 
 class TileToGraph:
-    """The entity graph of a tile, as the model was trained on.
+    """Build the entity graph of a tile, as in training.
 
     Args:
-        transforms: from the pixels of a tile to its graph.
-        mpp: microns per pixel of the tiles; None where unknown.
+        transforms: steps from the pixels of a tile to its graph.
+        mpp: microns per pixel of the tiles; None if unknown.
     """
 
     def __init__(self, transforms: Compose, mpp: float | None = None) -> None:
@@ -30,31 +30,31 @@ class TileToGraph:
 
     @property
     def reads_cells(self) -> bool:
-        """Whether it takes outlines of cells."""
+        """Whether it reads cell outlines."""
         return reads_cells(self.transforms)
 
     def __call__(
         self, image: Tensor | np.ndarray, keep_label_map: bool = True, outlines: np.ndarray | None = None
     ) -> EntityGraph:
-        """Graph of a tile with ``image``, ``label_map`` and ``mpp``, which it always keeps, on the CPU.
+        """Build the graph of a tile, on the CPU; it always has ``image``, ``label_map`` and ``mpp``.
 
         Args:
             image: (3, S, S) uint8.
             keep_label_map: has no effect here.
-            outlines: (S, S) integer, cells that another program has found, where entities are cells.
+            outlines: (S, S) integer, cells of another program, if entities are cells; None if there are none.
 
         Raises:
-            NoEntitiesError: the tile shows none.
+            NoEntitiesError: the tile shows no entity.
         """
         return tile_graph(self.transforms, image, self.mpp, outlines)
 
 
 class TileToImage:
-    """A tile as it is, with the grid of patches as its label map.
+    """Use the tile image as input, with the grid of patches as its label map.
 
     Args:
-        patch_px: side of a patch.
-        transforms: change the image first; None leaves it as it is.
+        patch_px: side of a patch in px.
+        transforms: transforms to apply to the image first; None keeps it.
     """
 
     reads_cells = False
@@ -63,10 +63,14 @@ class TileToImage:
         self.patch_px, self.transforms = patch_px, transforms
 
     def __call__(self, image: Tensor | np.ndarray, keep_label_map: bool = False) -> Data:
-        """Sample with ``image`` (1, 3, S, S) uint8 of a tile (3, S, S), on the CPU.
+        """Convert a tile (3, S, S) to a sample with ``image`` (1, 3, S, S) uint8, on the CPU.
+
+        Args:
+            image: (3, S, S) uint8.
+            keep_label_map: whether the sample has a ``label_map`` (1, S, S), the patch of each pixel.
 
         Raises:
-            ValueError: S is no multiple of the patch.
+            ValueError: S is not a multiple of the patch size.
         """
         if self.transforms is not None:
             image = transformed(self.transforms, {"image": image})["image"]
@@ -82,18 +86,18 @@ class TileToImage:
 
 
 def image_sample(image: Tensor) -> Data:
-    """An image (3, S, S) uint8 as a sample that batches with PyG's loader to (B, 3, S, S)."""
+    """Convert an image (3, S, S) uint8 to a sample; PyG's loader batches samples to (B, 3, S, S)."""
     return Data(image=image[None], num_nodes=1)
 
 
 def transforms_of(run_settings: Mapping[str, Any]) -> Compose:
-    """The way of a tile that a model was trained on, from its pixels to its entity graph.
+    """The transforms with which a model was trained, from the pixels of a tile to its entity graph.
 
     Args:
-        run_settings: of the model.
+        run_settings: run settings of the model.
 
     Raises:
-        InputError: the settings do not tell, or the model was trained on graphs that came without tiles.
+        InputError: the settings do not contain the transforms, or the model was trained on graphs without tiles.
     """
     recipe = run_settings.get("recipe")
     if recipe is None:

@@ -1,4 +1,4 @@
-"""A vision transformer of tiles: MONAI's ViT with a class token, for any image size, whose attention can be seen."""
+"""A vision transformer for tiles: MONAI's ViT with a class token, for any image size, with access to its attention."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ import torch.nn.functional as F
 from monai.networks.nets import ViT
 from torch import Tensor, nn
 
-# Of H&E pixels, roughly; the same for all data, so that a model means the same everywhere.
+# Approximate mean and deviation of H&E pixels; the same for all data, so that all models use the same scale.
 PIXEL_MEAN, PIXEL_STD = 0.7, 0.2
 
 
 class TileViT(nn.Module):
-    """Images to tokens (Dosovitskiy et al., ICLR 2021).
+    """Compute tokens from images (Dosovitskiy et al., ICLR 2021).
 
-    Positions are fixed sines and cosines over the grid of patches of the training size; for another size they are
-    stretched over its grid, as DINO does (Caron et al., ICCV 2021).
+    Positions are fixed sines and cosines over the grid of patches of the training size; for other image sizes they are
+    interpolated to the new grid, as in DINO (Caron et al., ICCV 2021).
 
     Args:
-        image_px: side of the images in training.
-        patch_px: side of a patch; divides it.
-        hidden_dim: D, a multiple of 4 and of ``heads``.
-        num_layers: transformer blocks.
-        heads: H, of each block's attention.
-        mlp_ratio: width of a block's hidden layer over D.
+        image_px: side of the training images in px.
+        patch_px: side of a patch in px; divides ``image_px``.
+        hidden_dim: size D of a token, a multiple of 4 and of ``heads``.
+        num_layers: number of transformer blocks.
+        heads: number of attention heads H of each block.
+        mlp_ratio: hidden size of each block's MLP divided by D.
 
     Raises:
-        ValueError: sizes that do not divide each other.
+        ValueError: the sizes do not divide each other.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class TileViT(nn.Module):
                 f"patches of {patch_px} px must divide images of {image_px} px, and 4 and {heads} heads must divide "
                 f"hidden_dim {hidden_dim}"
             )
-        # The arguments, as values that JSON knows.
+        # The arguments, as JSON values.
         self.settings: dict[str, Any] = {
             "image_px": int(image_px),
             "patch_px": int(patch_px),
@@ -70,23 +70,23 @@ class TileViT(nn.Module):
             spatial_dims=2,
             qkv_bias=True,
         )
-        del self.vit.classification_head  # heads are others' business
+        del self.vit.classification_head  # this network has no head
         nn.init.trunc_normal_(self.vit.cls_token, std=0.02)
         for block in self.vit.blocks:
             attention: Any = block.attn
-            attention.use_flash_attention = True  # the same numbers, faster and in less memory
-            block.norm_cross_attn = nn.Identity()  # has weights that nothing uses
+            attention.use_flash_attention = True  # the same result, faster and with less memory
+            block.norm_cross_attn = nn.Identity()  # its weights are not used
 
     def forward(self, images: Tensor, keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Class token (B, D) and patch tokens (B, N, D), row by row, of images (B, 3, H, W) in [0, 1].
+        """Compute class token (B, D) and patch tokens (B, N, D), row by row, of images (B, 3, H, W) in [0, 1].
 
         Args:
-            images: to look at.
-            keep: (B, K) int64, the patches of each image that are seen; tokens are then (B, K, D), in this order, and
-                the pixels of all others reach nothing. None for all.
+            images: (B, 3, H, W) in [0, 1].
+            keep: (B, K) int64, indices of the visible patches of each image. Tokens are then (B, K, D), in this order,
+                and pixels of other patches have no influence. None for all.
 
         Raises:
-            ValueError: H or W is no multiple of the patch.
+            ValueError: H or W is not a multiple of the patch size.
         """
         embedded = self._embedded(images)
         if keep is not None:
@@ -96,7 +96,7 @@ class TileViT(nn.Module):
         return tokens[:, 0], tokens[:, 1:]
 
     def attention(self, images: Tensor) -> Tensor:
-        """How the last block's heads spread the class token's attention over the patches, (B, H, N), summing to 1."""
+        """Attention of the class token to the patches in the last block, by head, (B, H, N), summing to 1."""
         last: Any = self.vit.blocks[-1].attn
         last.use_flash_attention, last.save_attn = False, True
         try:
@@ -116,7 +116,7 @@ class TileViT(nn.Module):
         return torch.cat((self.vit.cls_token.expand(len(tokens), -1, -1), tokens), 1)
 
     def _positions(self, rows: int, columns: int) -> Tensor:
-        """(1, N, D) for a grid of patches."""
+        """Position embeddings (1, N, D) for a grid of patches."""
         known = self.vit.patch_embedding.position_embeddings
         if (rows, columns) == (self.grid, self.grid):
             return known

@@ -1,4 +1,4 @@
-"""A vision transformer as an encoder of tiles; its entities are patches."""
+"""A vision transformer as a tile encoder; its entities are patches."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ READOUTS = ("mean", "cls", "both")
 
 
 class ViTTileEncoder(TileEncoder):
-    """Images to tokens to embeddings. No part is frozen, so samples are prepared as they are.
+    """Compute tokens and embeddings from images. No part is frozen, so :meth:`prepare` does nothing.
 
     Args:
         vit: the network.
-        settings: ``{"vit": arguments of TileViT, "readout": "mean"}``. The embedding is the mean over patch tokens,
-            the class token ("cls"), or one after the other ("both").
+        settings: ``{"vit": arguments of TileViT, "readout": "mean"}``. The embedding is the mean over patch tokens
+            ("mean"), the class token ("cls"), or both concatenated ("both").
         run_settings: see the base class.
 
     Raises:
-        ValueError: another readout.
+        ValueError: the readout is unknown.
     """
 
     kind = "vit"
@@ -43,47 +43,47 @@ class ViTTileEncoder(TileEncoder):
 
     @cached_property
     def to_sample(self) -> TileToImage:
-        """Makes the images that the network was trained on."""
+        """Prepares the images on which the network was trained."""
         transforms = image_transforms(transforms_of(self.run_settings))
         return TileToImage(self.vit.patch_px, transforms if len(transforms) else None)
 
     @property
     def state_dim(self) -> int:
-        """D, the transformer's."""
+        """Size D of the transformer's tokens."""
         return self.vit.hidden_dim
 
     def samples(self, images: Tensor) -> Data:
-        """See the base class. Where nothing changes the image, by tensors alone: it can be traced and exported."""
+        """See the base class. Without image transforms, only tensor operations are used, so it can be exported."""
         if self.to_sample.transforms is not None:
             return super().samples(images)
         self.check_images(images)
         return Data(image=images.round().clamp(0, 255))
 
     def prepare(self, samples: Data) -> Data:
-        """Samples as they are: the whole network can be fine-tuned."""
+        """Return samples unchanged: the whole network can be fine-tuned."""
         return samples
 
     def states(self, prepared: Data) -> tuple[Tensor, Tensor, int]:
-        """States (N, D) of all patches, the tile (N,) of each, and B."""
+        """States (N, D) of all patches, tile index (N,) of each, and the number of tiles B."""
         _, tokens = self.vit(pixels(prepared))
         tile = torch.arange(len(tokens), device=tokens.device).repeat_interleave(tokens.shape[1])
         return tokens.flatten(0, 1), tile, len(tokens)
 
     def embed(self, prepared: Data) -> Tensor:
-        """Embeddings (B, S)."""
+        """Compute the embeddings (B, S)."""
         class_token, tokens = self.vit(pixels(prepared))
         return read_out(class_token, tokens, self.readout)
 
     def attention(self, prepared: Data) -> Tensor:
-        """The class token's attention (B, H, N) to the patches of each tile, by head; see :meth:`TileViT.attention`."""
+        """Attention (B, H, N) of the class token to the patches, by head; see :meth:`TileViT.attention`."""
         return self.vit.attention(pixels(prepared))
 
     def without_pretext(self) -> ViTTileEncoder:
-        """A copy."""
+        """Copy with its own weights."""
         return copy.deepcopy(self)
 
     def trainable_parameters(self) -> list[nn.Parameter]:
-        """All but the table of positions, which is fixed."""
+        """All parameters except the table of positions, which is fixed."""
         fixed = self.vit.vit.patch_embedding.position_embeddings
         return [parameter for parameter in self.parameters() if parameter is not fixed]
 
@@ -92,12 +92,12 @@ class ViTTileEncoder(TileEncoder):
 
 
 def pixels(samples: Data) -> Tensor:
-    """Images (B, 3, S, S) in [0, 1] of a batch of samples."""
+    """Images (B, 3, S, S) in [0, 1] from a batch of samples."""
     return samples.image.float() / 255.0
 
 
 def read_out(class_token: Tensor, tokens: Tensor, readout: str) -> Tensor:
-    """Embedding (B, S) of a class token (B, D) and patch tokens (B, N, D); see :class:`ViTTileEncoder`."""
+    """Embedding (B, S) from a class token (B, D) and patch tokens (B, N, D); see :class:`ViTTileEncoder`."""
     if readout == "cls":
         return class_token
     mean = tokens.mean(1)

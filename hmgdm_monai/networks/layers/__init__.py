@@ -1,1 +1,1 @@
-"""Layers."""
+"""Layers of the networks: graph convolutions, attention, pooling, embeddings and heads."""

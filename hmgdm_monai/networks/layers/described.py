@@ -1,4 +1,4 @@
-"""A network whose state dict says what the network is."""
+"""A network whose state dict contains a description of the network."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from hmgdm_monai.data.files.json_tensor import json_to_tensor, tensor_to_json
 
 
 class Described(nn.Module):
-    """A network with a description in its state dict, as PyTorch's extra state.
+    """A network with a description in its state dict, stored as PyTorch's extra state.
 
     Attributes:
-        about: what the file of the network says beside its weights; empty where it is from no file.
+        about: content of the network's file besides its weights; empty if it was not read from a file.
     """
 
     def __init__(self) -> None:
@@ -21,13 +21,13 @@ class Described(nn.Module):
         self.about: dict[str, Any] = {}
 
     def get_extra_state(self) -> Tensor:
-        """:attr:`about` as (N,) uint8 of JSON; PyTorch's hook of ``state_dict``."""
+        """Encode :attr:`about` as JSON bytes (N,) uint8; called by PyTorch's ``state_dict``."""
         return json_to_tensor(self.about)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Take :attr:`about` over; PyTorch's hook of ``load_state_dict``.
+        """Restore :attr:`about`; called by PyTorch's ``load_state_dict``.
 
         Args:
-            state: (N,) uint8, of :meth:`get_extra_state`.
+            state: (N,) uint8, output of :meth:`get_extra_state`.
         """
         self.about = tensor_to_json(state)

@@ -7,17 +7,17 @@ from torch_geometric.utils import scatter
 
 
 class DualHypergraphConv(nn.Module):
-    """Let edges that meet at a vertex exchange their states.
+    """Exchange states between edges that meet at a vertex.
 
-    In the dual hypergraph every edge of the entity graph is a hypernode, and every vertex is the hyperedge that joins
+    In the dual hypergraph, each edge of the entity graph is a hypernode, and each vertex is a hyperedge that connects
     the edges meeting there (Jo et al., NeurIPS 2021). Each hyperedge averages its hypernodes, each hypernode averages
-    its two hyperedges: D^-1 H B^-1 H^T X W + b. Neither the order of the edges nor that of their ends matters.
+    its two hyperedges: D^-1 H B^-1 H^T X W + b. The order of the edges and of their ends does not matter.
 
-    PyG's ``HypergraphConv`` computes the same, but gathers and scatters over one incidence; here hidden edges must
-    receive without sending, which takes two.
+    PyG's ``HypergraphConv`` computes the same, but gathers and scatters over one incidence matrix. Here hidden edges
+    must receive without sending, which needs two.
 
     Args:
-        channels: D, size of the edge states, in and out.
+        channels: size D of the edge states, input and output.
     """
 
     def __init__(self, channels: int) -> None:
@@ -27,18 +27,19 @@ class DualHypergraphConv(nn.Module):
     def forward(
         self, edge_states: Tensor, edge_index: Tensor, num_vertices: int, sends: Tensor | None = None
     ) -> Tensor:
-        """Convolve.
+        """Convolve the edge states.
 
         Args:
             edge_states: (E, D).
             edge_index: (2, E), each undirected edge once.
-            num_vertices: V.
-            sends: (E,) bool; only these edges contribute, None for all. Every edge receives.
+            num_vertices: number of vertices V.
+            sends: (E,) bool; only these edges send, but all receive. None: all send.
 
         Returns:
             (E, D). Hyperedges without a sending edge count as zero.
+            (E, D). Hyperedges without a sending edge count as zero.
         """
         sent, ends = (edge_states, edge_index) if sends is None else (edge_states[sends], edge_index[:, sends])
-        # An edge reaches the hyperedges of both its ends.
+        # An edge belongs to the hyperedges of both its ends.
         hyperedges = scatter(sent.repeat(2, 1), ends.reshape(-1), dim_size=num_vertices, reduce="mean")
         return self.linear(0.5 * (hyperedges[edge_index[0]] + hyperedges[edge_index[1]]))

@@ -1,4 +1,4 @@
-"""Graph convolution of vertices under learned edge gates."""
+"""Graph convolution of vertices with learned edge gates."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.utils import scatter, softmax
 
-_CLOSED = -1e4  # logarithm of a gate through which nothing passes; half precision can hold it
+_CLOSED = -1e4  # logarithm of a closed gate; representable in half precision
 
 
 class EdgeGatedConv(nn.Module):
-    """Average a vertex's neighbors, each weighted by a learned gate of the edge between.
+    """Average the neighbors of each vertex, each weighted by a learned gate of the edge between them.
 
     For an edge e between i and j the gate is g_e = sigmoid(MLP([h_e, h_i + h_j, |h_i - h_j|])), D values in [0, 1], the
-    same from either end, and
+    same from both ends, and
 
         out_i = W_self h_i + sum_j g_e * (W_near h_j + W_edge h_e) / sum_j g_e.
 
-    Sums run over the edges that pass; without any the second term is 0. Without edge states the terms in h_e fall away.
+    The sums run over the edges that pass messages; without any, the second term is 0. Without edge states, the terms
+    with h_e are omitted.
 
-    With ``differences`` each message has a term more, SiLU(W_diff (h_j - h_i)): how a neighbor differs, which averages
-    of neighbors hide where unlike tissue meets (heterophily). It is not linear, for the mean of h_j - h_i alone is the
-    mean of h_j less h_i, which W_near and W_self make already.
+    With ``differences`` each message has an additional term, SiLU(W_diff (h_j - h_i)): how a neighbor differs. Averages
+    of neighbors hide this where different tissues meet (heterophily). The term must not be linear: the mean of
+    h_j - h_i is the mean of h_j minus h_i, which W_near and W_self already cover.
 
     Args:
-        channels: D, size of the states, in and out.
-        edge_states: whether edges carry states.
-        differences: whether messages tell how a neighbor differs.
+        channels: size D of the states, input and output.
+        edge_states: whether edges have states.
+        differences: whether messages contain the difference to the neighbor.
     """
 
     def __init__(self, channels: int, edge_states: bool = True, differences: bool = False) -> None:
@@ -48,15 +49,16 @@ class EdgeGatedConv(nn.Module):
         edge_passes: Tensor | None = None,
         edge_sends: Tensor | None = None,
     ) -> Tensor:
-        """Convolve.
+        """Convolve the vertex states.
 
         Args:
             vertices: (V, D) states.
-            edges: (E, D) states, or None where edges carry none.
+            edges: (E, D) states, or None if edges have no states.
             edge_index: (2, E), each undirected edge once.
-            vertex_sends: (V,) bool; states of other vertices reach nobody. None, here as below, for all.
-            edge_passes: (E,) bool; edges along which messages go.
-            edge_sends: (E,) bool; edges whose own state may be sent and may inform the gate (else it counts as zero).
+            vertex_sends: (V,) bool; vertices that send their state. None: all.
+            edge_passes: (E,) bool; edges that pass messages. None: all.
+            edge_sends: (E,) bool; edges whose own state is sent and used in the gate (otherwise it counts as zero).
+                None: all.
 
         Returns:
             (V, D).
@@ -76,11 +78,11 @@ class EdgeGatedConv(nn.Module):
         if self.difference is not None:
             projected = self.difference(vertices)
             message = message + F.silu(projected[there] - projected[here])
-        size, log_gate = vertices.shape[0], -F.softplus(-opening).repeat(2, 1)  # softplus: exports keep its digits
+        size, log_gate = vertices.shape[0], -F.softplus(-opening).repeat(2, 1)  # softplus stays accurate in exports
         sends = None if vertex_sends is None else vertex_sends[there].unsqueeze(-1)
         if sends is not None:
             log_gate = log_gate.masked_fill(~sends, _CLOSED)
-        # g_e / sum_j g_e. Where all of a vertex are nearly closed, ratios of the sigmoids would lose their digits.
+        # g_e / sum_j g_e. If all gates of a vertex are nearly closed, ratios of sigmoids would lose precision.
         share = softmax(log_gate, here, num_nodes=size)
         share = share if sends is None else share * sends
         return self.own(vertices) + scatter(share * message, here, dim_size=size, reduce="sum")

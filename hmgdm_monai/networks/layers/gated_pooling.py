@@ -1,4 +1,4 @@
-"""Gated attention pooling: from the states of a set to one vector, and how much each member weighs in it."""
+"""Gated attention pooling: combine the states of a set to one vector, with a weight for each member."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch_geometric.utils import scatter, softmax
 class GatedAttentionPooling(nn.Module):
     """Weighted mean over each set of a batch, with weights learned by a gate (Ilse et al., ICML 2018).
 
-    The score of a state h is ``w . (tanh(V h) * sigmoid(U h))``; its weight is the softmax of the scores over its set:
-    the superpixels of a tile, or the tiles of a patient. Weights do not depend on the order of the states, nor on the
-    other sets of the batch.
+    The score of a state h is ``w . (tanh(V h) * sigmoid(U h))``; its weight is the softmax of the scores over its set,
+    for example the superpixels of a tile, or the tiles of a patient. Weights do not depend on the order of the states
+    or on other sets of the batch.
 
     Args:
-        channels: D, size of a state.
+        channels: size D of a state.
         hidden: size of V h and U h.
     """
 
@@ -26,15 +26,15 @@ class GatedAttentionPooling(nn.Module):
         self.score = nn.Linear(hidden, 1)
 
     def forward(self, states: Tensor, batch: Tensor, num_graphs: int) -> tuple[Tensor, Tensor]:
-        """Pool.
+        """Pool the states of each set.
 
         Args:
             states: (N, D).
-            batch: (N,) int64, the set of each state, 0 to B - 1.
-            num_graphs: B.
+            batch: (N,) int64, index of the set of each state, 0 to B - 1.
+            num_graphs: number of sets B.
 
         Returns:
-            Pooled states (B, D), zeros for a set without members, and weights (N,) that sum to 1 in each set.
+            Pooled states (B, D), zeros for an empty set, and weights (N,) that sum to 1 in each set.
         """
         scores = self.score(torch.tanh(self.value(states)) * torch.sigmoid(self.gate(states))).squeeze(-1)
         attention = softmax(scores, batch, num_nodes=num_graphs)

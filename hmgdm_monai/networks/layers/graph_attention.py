@@ -1,4 +1,4 @@
-"""Attention that never crosses graphs: padded dense batches through PyTorch's fused kernel."""
+"""Attention within each graph of a batch: padded dense batches through PyTorch's fused kernel."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 
 class RaggedBatch:
-    """Where each of N entities of B graphs stands in a padded batch (B, M), M being the largest graph.
+    """Positions of N entities of B graphs in a padded batch (B, M), where M is the size of the largest graph.
 
-    Cost grows with B * M^2, not with the square of the batch as in the published code.
+    The cost grows with B * M^2, not with the square of the whole batch as in the published code.
 
     Args:
-        batch: (N,) graph of each entity, in any order.
-        num_graphs: B.
+        batch: (N,) index of the graph of each entity, in any order.
+        num_graphs: number of graphs B.
     """
 
     def __init__(self, batch: Tensor, num_graphs: int) -> None:
@@ -22,12 +22,12 @@ class RaggedBatch:
         self.order = torch.argsort(batch, stable=True)
         self.row = batch[self.order]
         self.column = torch.arange(len(batch), device=batch.device) - (torch.cumsum(count, 0) - count)[self.row]
-        # At least one column: attention needs a key, be it a padded one, where no graph has any.
+        # At least one column: attention needs a key, possibly a padded one, even if all graphs are empty.
         columns = max(1, int(count.max()) if num_graphs else 0)
         self.mask = torch.arange(columns, device=batch.device) < count.unsqueeze(1)  # (B, M), True where filled
 
     def pad(self, states: Tensor) -> Tensor:
-        """(N, D) -> (B, M, D), zeros where padded."""
+        """(N, D) -> (B, M, D), padded with zeros."""
         padded = states.new_zeros(*self.mask.shape, states.shape[-1])
         padded[self.row, self.column] = states[self.order]
         return padded
@@ -43,11 +43,11 @@ class GraphAttention(nn.Module):
     """Multi-head attention from query entities to key entities of the same graph.
 
     Args:
-        channels: D.
-        heads: number of heads, dividing D.
+        channels: size D of a state.
+        heads: number of heads; divides D.
 
     Raises:
-        ValueError: if ``heads`` does not divide D, or is below 1.
+        ValueError: ``heads`` does not divide D, or is below 1.
     """
 
     def __init__(self, channels: int, heads: int = 4) -> None:
@@ -60,11 +60,11 @@ class GraphAttention(nn.Module):
         self.out = nn.Linear(channels, channels)
 
     def forward(self, queries: Tensor, keys: Tensor, query_places: RaggedBatch, key_places: RaggedBatch) -> Tensor:
-        """Attend from queries (N, D) to keys (K, D) -> (N, D); a graph without keys gets the output's bias alone."""
+        """Attend from queries (N, D) to keys (K, D) -> (N, D); a graph without keys gets only the output's bias."""
         q = self._split(query_places.pad(self.query(queries)))
         k, v = self.key_value(keys).chunk(2, dim=-1)
         k, v = self._split(key_places.pad(k)), self._split(key_places.pad(v))
-        # Kernels differ in what a row without any key gives, NaN among others: a graph that has none attends to its
+        # Kernels differ in their result for a row without keys, for example NaN. So a graph without keys attends to its
         # first padded key, whose value is zero.
         mask = key_places.mask.clone()
         mask[:, 0] |= ~mask.any(dim=1)

@@ -1,4 +1,4 @@
-"""One residual layer of the tissue graph network: vertices and edges together."""
+"""One residual layer of the tissue graph network, for vertices and edges."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ HIDDEN_ENTITIES = ("token", "adjacency", "induced")
 
 
 class MessageFlow(NamedTuple):
-    """Who may send to whom.
+    """Which entities send messages.
 
     Attributes:
-        vertex_sends: (V,) bool, vertices whose state others receive.
-        edge_passes: (E,) bool, edges along which messages between their ends go.
-        edge_sends: (E,) bool, edges whose own state others receive.
+        vertex_sends: (V,) bool, vertices whose state is sent.
+        edge_passes: (E,) bool, edges that pass messages between their ends.
+        edge_sends: (E,) bool, edges whose own state is sent.
     """
 
     vertex_sends: Tensor
@@ -28,24 +28,24 @@ class MessageFlow(NamedTuple):
 
     @classmethod
     def unhindered(cls, vertex_visible: Tensor, edge_visible: Tensor) -> MessageFlow:
-        """Flow in which everyone sends, for as many vertices (V,) and edges (E,) as the masks have."""
+        """Message flow in which all vertices (V,) and edges (E,) send; the masks only give the sizes."""
         everything = torch.ones_like(edge_visible)
         return cls(torch.ones_like(vertex_visible), everything, everything)
 
 
 def message_flow(vertex_visible: Tensor, edge_visible: Tensor, edge_index: Tensor, hidden_entities: str) -> MessageFlow:
-    """Message flow on a graph whose hidden entities have no content.
+    """Build the message flow for a graph whose hidden entities have no content.
 
     Args:
         vertex_visible: (V,) bool.
         edge_visible: (E,) bool.
         edge_index: (2, E), each undirected edge once.
-        hidden_entities: "token": they take part as mask tokens with a position. "adjacency": they send nothing, but
-            messages between visible vertices pass along hidden edges. "induced": only visible vertices and visible
-            edges with two visible ends send, the visible subgraph in the strict sense.
+        hidden_entities: "token": hidden entities take part as mask tokens with a position. "adjacency": they send
+            nothing, but messages between visible vertices pass along hidden edges. "induced": only visible vertices,
+            and visible edges with two visible ends, send: the visible subgraph in the strict sense.
 
     Raises:
-        ValueError: for another name.
+        ValueError: ``hidden_entities`` is unknown.
     """
     if hidden_entities not in HIDDEN_ENTITIES:
         raise ValueError(f"hidden_entities must be one of {HIDDEN_ENTITIES}, got {hidden_entities!r}")
@@ -58,7 +58,7 @@ def message_flow(vertex_visible: Tensor, edge_visible: Tensor, edge_index: Tenso
 
 
 class FeedForward(nn.Sequential):
-    """LayerNorm, widening by ``expansion``, SiLU, back to D."""
+    """LayerNorm, linear layer to ``expansion`` * D, SiLU, linear layer back to D."""
 
     def __init__(self, channels: int, expansion: int = 2) -> None:
         super().__init__(
@@ -72,12 +72,12 @@ class FeedForward(nn.Sequential):
 class GraphLayer(nn.Module):
     """Pre-normalized residual layer: gated convolution of vertices, dual-hypergraph convolution of edges, feed-forward.
 
-    Edges also hear the mean of their two ends, so that both kinds of entity learn from each other in every layer.
+    Edges also receive the mean of their two ends, so that vertices and edges exchange information in every layer.
 
     Args:
-        channels: D.
-        edge_states: whether edges carry states (the switch ``edge_latents``).
-        differences: whether vertices also hear how their neighbors differ from them.
+        channels: size D of the states.
+        edge_states: whether edges have states (the setting ``edge_latents``).
+        differences: whether vertices also receive the differences to their neighbors.
     """
 
     def __init__(self, channels: int, edge_states: bool = True, differences: bool = False) -> None:
@@ -96,9 +96,9 @@ class GraphLayer(nn.Module):
     def forward(
         self, vertices: Tensor, edges: Tensor | None, edge_index: Tensor, flow: MessageFlow | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """Update vertices (V, D) and edges (E, D) or None, given edge_index (2, E); the shapes stay.
+        """Update vertices (V, D) and edges (E, D) or None, given edge_index (2, E); the shapes do not change.
 
-        Everyone sends to everyone where there is no ``flow``.
+        Without a ``flow``, all entities send.
         """
         sends = (None, None, None) if flow is None else flow
         v = self.vertex_norm(vertices)

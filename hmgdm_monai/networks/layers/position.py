@@ -1,4 +1,4 @@
-"""Embedding of positions and timesteps."""
+"""Embedding of positions."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor, nn
 class PositionEmbedding(nn.Module):
     """Fourier features of positions, mixed to D channels.
 
-    Positions come from the tile (``pos``), never from an index, so that the order of entities does not matter; this
-    departs from the published code, which rotates by list order.
+    Positions come from the tile (``pos``) and not from an index, so the order of entities does not matter. In the
+    published code, the position is the index in the list.
 
     Args:
-        channels: D.
+        channels: size D of the embedding.
         frequencies: number of octaves; the finest has 2^(frequencies - 1) / 2 periods across a tile.
     """
 
@@ -26,6 +26,6 @@ class PositionEmbedding(nn.Module):
         self.mix = nn.Linear(4 * frequencies, channels)
 
     def forward(self, pos: Tensor) -> Tensor:
-        """Embed pos (N, 2), x and y in [0, 1] -> (N, D)."""
+        """Embed pos (N, 2), x and y in [0, 1], as (N, D)."""
         angles = (pos.unsqueeze(-1) * self.scale).flatten(1)  # (N, 2 * frequencies)
         return self.mix(torch.cat((angles.sin(), angles.cos()), dim=-1))

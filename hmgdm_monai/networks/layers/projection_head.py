@@ -11,9 +11,9 @@ class ProjectionHead(nn.Sequential):
     """Two linear layers, as in SimCLR: (..., D) -> (..., P).
 
     Args:
-        in_channels: D.
-        hidden: width between them.
-        out_channels: P.
+        in_channels: input size D.
+        hidden: size of the hidden layer.
+        out_channels: output size P.
     """
 
     def __init__(self, in_channels: int, hidden: int, out_channels: int) -> None:
@@ -21,16 +21,16 @@ class ProjectionHead(nn.Sequential):
 
 
 class PrototypeHead(nn.Module):
-    """Logits of prototypes, as DINO's head: (..., D) -> (..., K), each the cosine to a prototype.
+    """Logits of prototypes, as in DINO's head: (..., D) -> (..., K), each the cosine to a prototype.
 
-    Departs from DINO in that prototypes are normalized at each use, where it splits their weights into direction and
-    length and fixes the length: the same function.
+    Difference from DINO: prototypes are normalized at each use. DINO splits their weights into direction and length
+    and fixes the length, which gives the same function.
 
     Args:
-        in_channels: D.
-        hidden: width of the layer before the bottleneck.
-        bottleneck: size in which cosines are taken.
-        num_prototypes: K.
+        in_channels: input size D.
+        hidden: size of the layer before the bottleneck.
+        bottleneck: size of the vectors whose cosine is computed.
+        num_prototypes: number of prototypes K.
     """
 
     def __init__(self, in_channels: int, hidden: int, bottleneck: int, num_prototypes: int) -> None:
@@ -39,5 +39,5 @@ class PrototypeHead(nn.Module):
         self.prototypes = nn.Parameter(torch.randn(num_prototypes, bottleneck))
 
     def forward(self, states: Tensor) -> Tensor:
-        """Logits (..., K) in [-1, 1]."""
+        """Compute the logits (..., K) in [-1, 1]."""
         return F.linear(F.normalize(self.project(states), dim=-1), F.normalize(self.prototypes, dim=-1))

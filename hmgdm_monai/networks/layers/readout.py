@@ -1,4 +1,4 @@
-"""Readout: from the states of a graph's entities to one vector."""
+"""Readout: combine the states of a graph's entities to one vector."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ DEFAULT_STATISTICS = ("mean", "std", "latent_mean", "latent_std")
 
 
 class StatisticsReadout(nn.Module):
-    """Pool entity states per graph by statistics over its vertices, and over its edges.
+    """Pool entity states of each graph by statistics over its vertices and edges.
 
     Args:
-        statistics: any of "mean", "std" (population) and "max" over vertices, "edge_mean", and "latent_mean"
-            and "latent_std": over vertices, of what the encoder was given. Concatenated as they are given.
+        statistics: any of "mean", "std" (population) and "max" over vertices, "edge_mean", and "latent_mean" and
+            "latent_std" over the latents of vertices (the encoder's input). They are concatenated in this order.
 
     Raises:
-        ValueError: for an unknown statistic or none.
+        ValueError: a statistic is unknown, or there is none.
     """
 
     def __init__(self, statistics: Sequence[str] = DEFAULT_STATISTICS) -> None:
@@ -43,10 +43,10 @@ class StatisticsReadout(nn.Module):
         A graph without entities of a kind gives zeros.
 
         Returns:
-            (B, S): D numbers for each statistic of states, Z for that of latents.
+            (B, S): D numbers for each statistic of states, Z for each statistic of latents.
 
         Raises:
-            ValueError: edges or latents are asked for, and are not there.
+            ValueError: a statistic needs edges or latents, which are missing.
         """
         mean = scatter(states, batch, dim_size=num_graphs, reduce="mean")
         parts = []
@@ -72,7 +72,7 @@ class StatisticsReadout(nn.Module):
 
 
 def _deviation(values: Tensor, mean: Tensor, batch: Tensor, num_graphs: int) -> Tensor:
-    """Population deviation (B, D) of values (N, D) around the mean (B, D) of their graphs."""
+    """Population standard deviation (B, D) of values (N, D) around the mean (B, D) of their graphs."""
     variance = scatter((values - mean[batch]).square(), batch, dim_size=num_graphs, reduce="mean")
-    # The root's slope at zero is infinite: a lone entity has no variance, and must have no gradient.
+    # The square root has infinite slope at zero: a single entity has no variance and must have no gradient.
     return (variance + 1e-8).sqrt() - 1e-4

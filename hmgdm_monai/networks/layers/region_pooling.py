@@ -1,4 +1,4 @@
-"""From a region map and a ViT's tokens to one representation for each region."""
+"""Pool a ViT's tokens over regions: one representation for each region of a region map."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from hmgdm_monai.errors import InputError
 def token_weights(regions: Tensor, patch_px: int, num_regions: int) -> Tensor:
     """Share of each patch that each region covers: average pooling of the one-hot region map.
 
-    Tokens are in the order of MONAI's patch embedding: row by row, from the top left. Pixels are counted, so that time
-    does not depend on the number of regions.
+    Tokens are in the order of MONAI's patch embedding: row by row, from the top left. Pixels are counted, so the run
+    time does not depend on the number of regions.
 
     Args:
-        regions: (B, 1, H, W) uint8, values 0 to R - 1; 255 belongs to no region and counts nowhere.
-        patch_px: side of a patch; it divides H and W.
-        num_regions: R, at most 255.
+        regions: (B, 1, H, W) uint8, values 0 to R - 1; 255 belongs to no region and is not counted.
+        patch_px: side of a patch in px; divides H and W.
+        num_regions: number of regions R, at most 255.
 
     Returns:
-        (B, N, R) float32, N = (H / patch_px) (W / patch_px). A token's weights sum to 1, less its share without region.
+        (B, N, R) float32, N = (H / patch_px) (W / patch_px). The weights of a token sum to 1 minus its share without
+        region.
 
     Raises:
-        InputError: another shape or type, a size that is no multiple of the patch, or a region R or above.
+        InputError: the map has another shape or type, its size is not a multiple of the patch, or a region is not below
+            R.
     """
     if regions.ndim != 4 or regions.shape[1] != 1 or regions.dtype != torch.uint8:
         raise InputError(
@@ -36,13 +38,13 @@ def token_weights(regions: Tensor, patch_px: int, num_regions: int) -> Tensor:
     if patch_px < 1 or height % patch_px or width % patch_px:
         raise InputError(f"A region map of {height} x {width} px can not be cut into patches of {patch_px} px.")
     rows, columns = height // patch_px, width // patch_px
-    # One bin for each patch and region, and a last one in each patch for pixels of no region.
+    # One bin for each patch and region, and one more in each patch for pixels without region.
     region = regions.reshape(count, rows, patch_px, columns, patch_px).long()
     unknown = (region >= num_regions) & (region != NO_REGION)
     if bool(unknown.any()):
         raise InputError(
             f"A region map holds region {int(region[unknown].max())}, but num_regions is {num_regions}: "
-            f"regions count from 0, and {NO_REGION} is none."
+            f"regions count from 0, and {NO_REGION} means no region."
         )
     patch = torch.arange(count * rows * columns, device=regions.device).view(count, rows, 1, columns, 1)
     bins = patch * (num_regions + 1) + region.clamp_max(num_regions)
@@ -51,17 +53,18 @@ def token_weights(regions: Tensor, patch_px: int, num_regions: int) -> Tensor:
 
 
 class MaskedPooling(nn.Module):
-    """Mean of the tokens of each region, weighted by how much of a token lies in it.
+    """Mean of the tokens of each region, weighted by the share of each token that lies in the region.
 
-    r_k = sum_n W_nk t_n / max(sum_n W_nk, eps), valid where sum_n W_nk >= ``min_mass``: the area of the region, in
-    patches. Pooling by regions is DiRL's (Kapse et al., arXiv 2309.06439); the formula and the least area are ours.
+    r_k = sum_n W_nk t_n / max(sum_n W_nk, eps), valid if sum_n W_nk >= ``min_mass``: the area of the region, in
+    patches. Pooling by regions is from DiRL (Kapse et al., arXiv 2309.06439); the formula and the minimum area are
+    ours.
 
     Args:
-        min_mass: least area of a region that counts, in patches.
-        eps: least divisor; a region without any area is represented by zeros.
+        min_mass: minimum area of a valid region, in patches.
+        eps: minimum divisor; a region without area is represented by zeros.
 
     Raises:
-        ValueError: a setting that is not above 0, or (on calling) tensors that do not match.
+        ValueError: a setting is not above 0, or (when called) the shapes do not match.
     """
 
     def __init__(self, min_mass: float = 0.5, eps: float = 1e-6) -> None:
@@ -71,11 +74,11 @@ class MaskedPooling(nn.Module):
         self.min_mass, self.eps = min_mass, eps
 
     def forward(self, tokens: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Pool.
+        """Pool the tokens of each region.
 
         Args:
             tokens: (B, N, D).
-            weights: (B, N, R) of :func:`token_weights`.
+            weights: (B, N, R), output of :func:`token_weights`.
 
         Returns:
             Region representations (B, R, D) in the type of the tokens, and their validity (B, R) bool.

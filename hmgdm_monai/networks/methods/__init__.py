@@ -1,1 +1,1 @@
-"""Networks of self-supervised methods."""
+"""Networks of the self-supervised methods: H-MGDM, GraphMAE, DiRL, masked autoencoders."""

@@ -1,4 +1,4 @@
-"""Networks of graphs from plain settings, for configs and checkpoints; defaults are those of train.json."""
+"""Build graph networks from plain settings, for configs and checkpoints; defaults are those of train.json."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ def build_hmgdm(
     readout: Sequence[str] = DEFAULT_STATISTICS,
     layer_differences: bool = False,
 ) -> HMGDM:
-    """Encoder and denoiser of matching sizes.
+    """Build H-MGDM: an encoder and a denoiser of matching sizes.
 
     Args:
-        latent_dim: Z, size of vertex and edge latents.
-        hidden_dim: D.
-        num_layers: L, of encoder and denoiser.
-        heads: of the denoiser's attention.
-        self_attention_depth: joint self-attention blocks of the denoiser.
+        latent_dim: size Z of vertex and edge latents.
+        hidden_dim: size D of the states.
+        num_layers: number of layers L of encoder and denoiser.
+        heads: number of attention heads of the denoiser.
+        self_attention_depth: number of joint self-attention blocks of the denoiser.
         mask_ratio: share of the entities to hide.
-        edge_latents: whether edges carry latents.
-        skip_connections: whether each decoder block sees its own encoder layer.
+        edge_latents: whether edges have latents.
+        skip_connections: whether each decoder block uses the state of its own encoder layer.
         hidden_entities: how hidden entities take part in the encoder, "token", "adjacency" or "induced".
-        use_positions: whether the encoder sees positions.
+        use_positions: whether the encoder uses positions.
         bottleneck: whether the encoder ends in a Gaussian bottleneck.
         readout: statistics that pool the states into the embedding.
-        layer_differences: whether in each layer vertices also hear how their neighbors differ from them.
+        layer_differences: whether vertices also receive the differences to their neighbors in each layer.
 
     Raises:
-        ValueError: a setting out of its range.
+        ValueError: a setting is out of range.
 
     Example:
         >>> from hmgdm_monai import build_hmgdm
@@ -86,7 +86,18 @@ def build_graph_embedder(
     readout: Sequence[str] = DEFAULT_STATISTICS,
     layer_differences: bool = False,
 ) -> GraphEmbedder:
-    """Encoder and readout alone, for encoders that another method than H-MGDM has trained, or none; see above."""
+    """Build encoder and readout without a pretraining head, for encoders that another method trained.
+
+    Args:
+        latent_dim: size Z of vertex and edge latents.
+        hidden_dim: size D of the states.
+        num_layers: number of layers L.
+        edge_latents: whether edges have latents.
+        hidden_entities: see :func:`build_hmgdm`.
+        use_positions: whether the encoder uses positions.
+        readout: statistics that pool the states into the embedding.
+        layer_differences: see :func:`build_hmgdm`.
+    """
     encoder = GraphEncoder(
         latent_dim,
         hidden_dim,
@@ -111,19 +122,19 @@ def build_graph_mae(
     mask_ratio: float = 0.5,
     decoder_layers: int = 1,
 ) -> GraphMAE:
-    """A masked autoencoder of graphs.
+    """Build a masked autoencoder of graphs.
 
     Args:
-        latent_dim: Z, size of vertex and edge latents.
-        hidden_dim: D.
-        num_layers: L, of the encoder.
-        edge_latents: whether edges carry latents.
+        latent_dim: size Z of vertex and edge latents.
+        hidden_dim: size D of the states.
+        num_layers: number of layers L of the encoder.
+        edge_latents: whether edges have latents.
         hidden_entities: see :func:`build_hmgdm`.
-        use_positions: whether the encoder sees positions.
+        use_positions: whether the encoder uses positions.
         readout: statistics that pool the states into the embedding.
         layer_differences: see :func:`build_hmgdm`.
         mask_ratio: share of the vertices to hide.
-        decoder_layers: graph layers of the decoder.
+        decoder_layers: number of graph layers of the decoder.
     """
     parts = build_graph_embedder(
         latent_dim, hidden_dim, num_layers, edge_latents, hidden_entities, use_positions, readout, layer_differences

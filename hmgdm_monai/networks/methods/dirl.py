@@ -1,4 +1,4 @@
-"""DiRL: a vision transformer that tells images apart and, between two views of one, matches its regions."""
+"""DiRL: a vision transformer trained to distinguish images and to match regions between two views of an image."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ METHODS = ("dino", "contrastive")
 
 
 class ViewOutput(NamedTuple):
-    """What the losses see of one view (P = projection size, or K logits of prototypes).
+    """Inputs of the losses from one view (P = projection size, or K logits of prototypes).
 
     Attributes:
-        image: (B, P) of the whole view.
-        regions: (B, R, P) of its regions; None where they are not asked for.
-        valid: (B, R) bool, which regions are there; None likewise.
+        image: (B, P), of the whole view.
+        regions: (B, R, P), of its regions; None if regions are not matched.
+        valid: (B, R) bool, which regions are present; None if regions are not matched.
     """
 
     image: Tensor
@@ -33,26 +33,26 @@ class ViewOutput(NamedTuple):
 
 
 class DiRL(nn.Module):
-    """Student, and for self-distillation teacher, with heads for images and for regions.
+    """Student network, with a teacher for self-distillation, and heads for images and regions.
 
-    The image is represented by the class token, a region by the mean of its patch tokens, weighted by how much of a
-    patch lies in it (Kapse et al., "Attention De-sparsification Matters", arXiv 2309.06439). The paper's text was not
-    at hand: sizes of heads, the least area of a region and all else that is a number is ours.
+    The image is represented by the class token, a region by the mean of its patch tokens, weighted by the share of each
+    patch that lies in it (Kapse et al., "Attention De-sparsification Matters", arXiv 2309.06439). The text of the paper
+    was not available: sizes of heads, the minimum area of a region and all other numbers are ours.
 
     Args:
         vit: the student.
-        method: "dino" (a teacher, the moving average of the student, sets the targets) or "contrastive".
-        dense: whether regions are matched. Without, neither head nor pooling of regions is there: the vanilla method.
-        num_regions: R, at most 255.
-        head_hidden: width of the heads.
-        projection_dim: P of "contrastive"; the bottleneck of "dino".
-        num_prototypes: K of "dino".
-        teacher_momentum: share of the teacher that stays at each step.
-        min_region_mass: least area of a region that counts, in patches.
-        readout: of :meth:`embed`: "mean", "cls" or "both".
+        method: "dino" (a teacher, the moving average of the student, gives the targets) or "contrastive".
+        dense: whether regions are matched. False gives the vanilla method, without head and pooling of regions.
+        num_regions: number of regions R, at most 255.
+        head_hidden: hidden size of the heads.
+        projection_dim: output size P for "contrastive"; bottleneck size for "dino".
+        num_prototypes: number of prototypes K for "dino".
+        teacher_momentum: share of the teacher that is kept at each step.
+        min_region_mass: minimum area of a valid region, in patches.
+        readout: readout of :meth:`embed`: "mean", "cls" or "both".
 
     Raises:
-        ValueError: an unknown method, or a momentum outside [0, 1).
+        ValueError: the method is unknown, or the momentum is outside [0, 1).
     """
 
     def __init__(
@@ -82,18 +82,18 @@ class DiRL(nn.Module):
             return ProjectionHead(vit.hidden_dim, head_hidden, projection_dim)
 
         self.pooling = MaskedPooling(min_region_mass)
-        # The dense head comes last: with and without it, all else starts from the same weights.
+        # The dense head is created last, so that all other weights start equal with and without it.
         parts = {"vit": vit, "image_head": head()} | ({"region_head": head()} if dense else {})
         self.student = nn.ModuleDict(parts)
         self.teacher = copy.deepcopy(self.student).requires_grad_(False) if method == "dino" else None
 
     @property
     def encoder(self) -> TileViT:
-        """The network that serves downstream: the teacher where there is one, as DINO has it."""
+        """The network for downstream tasks: the teacher if there is one, as in DINO."""
         return cast(TileViT, (self.student if self.teacher is None else self.teacher)["vit"])
 
     def forward(self, view_1: View, view_2: View) -> tuple[list[ViewOutput], list[ViewOutput] | None]:
-        """Outputs of student and teacher for both views (images (B, 3, s, s), regions (B, 1, s, s) uint8)."""
+        """Compute outputs of student and teacher for both views (images (B, 3, s, s), regions (B, 1, s, s) uint8)."""
         images = torch.cat((view_1.image, view_2.image))
         weights = None
         if self.dense:
@@ -107,14 +107,14 @@ class DiRL(nn.Module):
 
     @torch.no_grad()
     def update_teacher(self) -> None:
-        """Move the teacher towards the student; to be called after each step of the optimizer."""
+        """Move the teacher towards the student; call it after each optimizer step."""
         if self.teacher is not None:
             theirs: list[Tensor] = list(self.teacher.parameters())
             ours: list[Tensor] = list(self.student.parameters())
             torch._foreach_lerp_(theirs, ours, 1.0 - self.teacher_momentum)
 
     def embed(self, samples: Data) -> Tensor:
-        """Embeddings (B, S) of whole tiles, by :attr:`encoder`."""
+        """Compute the embeddings (B, S) of whole tiles with :attr:`encoder`."""
         class_token, tokens = self.encoder(pixels(samples))
         return read_out(class_token, tokens, self.readout)
 

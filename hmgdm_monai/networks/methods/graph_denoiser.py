@@ -16,16 +16,16 @@ from hmgdm_monai.networks.layers.position import PositionEmbedding
 
 
 class EntityLayout(NamedTuple):
-    """How the N entities of a batch stand in one list: the V vertices first, then the E edges where they carry latents.
+    """Layout of the N entities of a batch in one list: the V vertices, then the E edges if they have latents.
 
     Attributes:
-        num_vertices: V.
+        num_vertices: number of vertices V.
         edge_index: (2, E).
-        flow: who sends to whom in graph layers.
+        flow: message flow in graph layers.
         visible: (N,) bool.
-        places: where each entity stands in a padded batch.
-        visible_places: the same among visible entities alone.
-        hidden_places: the same among hidden entities alone.
+        places: positions of all entities in a padded batch.
+        visible_places: positions of the visible entities in a padded batch of visible entities.
+        hidden_places: positions of the hidden entities in a padded batch of hidden entities.
     """
 
     num_vertices: int
@@ -38,7 +38,7 @@ class EntityLayout(NamedTuple):
 
 
 class SelfAttentionBlock(nn.Module):
-    """Joint self-attention over visible and noisy entities of each graph, residual, then feed-forward."""
+    """Joint self-attention over the visible and noisy entities of each graph, residual, then feed-forward."""
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class DecoderBlock(nn.Module):
         hidden = (~layout.visible).nonzero().squeeze(1)
         queries, keys = self.norm(states[hidden]), self.skip_norm(skip[layout.visible])
         attended = self.attention(queries, keys, layout.hidden_places, layout.visible_places)
-        states = states.index_add(0, hidden, attended.to(states.dtype))  # under autocast attention is half precision
+        states = states.index_add(0, hidden, attended.to(states.dtype))  # attention is half precision under autocast
         vertices = states[: layout.num_vertices]
         edges = states[layout.num_vertices :] if self.graph.edge_states else None
         vertices, edges = self.graph(vertices, edges, layout.edge_index, layout.flow)
@@ -79,22 +79,22 @@ class GraphDenoiser(nn.Module):
     """Predict the diffusion target of hidden entities.
 
     Hidden entities start from their noisy latents, visible ones from the encoder's last state. After joint
-    self-attention, one block per encoder layer is walked from the last layer to the first: hidden entities attend to
-    the visible ones in the encoder's state of that layer, to which the time embedding tau(t) has been added, and then
+    self-attention there is one block for each encoder layer, from the last layer to the first. In a block, hidden
+    entities attend to the visible entities in the encoder's state of that layer, plus the time embedding tau(t); then
     all entities exchange messages over the whole topology.
 
-    The clean latents of hidden entities are no argument: they can not leak.
+    The clean latents of hidden entities are not an argument, so they cannot leak.
 
     Args:
-        latent_dim: Z.
-        hidden_dim: D, as the encoder's.
-        num_layers: L, as the encoder's.
-        heads: attention heads, dividing D.
-        self_attention_depth: joint self-attention blocks before the decoder blocks.
-        edge_latents: whether edges carry latents.
-        skip_connections: give each block the encoder state of its own layer; else every block gets the last one (the
-            paper's ablation switch).
-        layer_differences: whether vertices also hear how their neighbors differ from them.
+        latent_dim: size Z of the latents.
+        hidden_dim: size D of the states, the same as in the encoder.
+        num_layers: number of layers L, the same as in the encoder.
+        heads: number of attention heads; divides D.
+        self_attention_depth: number of joint self-attention blocks before the decoder blocks.
+        edge_latents: whether edges have latents.
+        skip_connections: whether each block uses the encoder state of its own layer; otherwise all blocks use the last
+            one (the paper's ablation).
+        layer_differences: whether vertices also receive the differences to their neighbors.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class GraphDenoiser(nn.Module):
         super().__init__()
         self.latent_dim, self.hidden_dim, self.num_layers = latent_dim, hidden_dim, num_layers
         self.edge_latents = edge_latents
-        # Of the arguments those that the encoder has not, as values that JSON knows.
+        # The arguments that the encoder does not have, as JSON values.
         self.settings: dict[str, Any] = {
             "heads": int(heads),
             "self_attention_depth": int(self_attention_depth),
@@ -144,24 +144,24 @@ class GraphDenoiser(nn.Module):
         edge_visible: Tensor,
         timesteps: Tensor,
     ) -> tuple[Tensor, Tensor | None]:
-        """Predict.
+        """Predict the diffusion target.
 
         Args:
             noisy_vertices: (V, Z); rows of visible vertices are ignored.
-            noisy_edges: (E, Z), rows of visible edges are ignored; None where edges carry no latents.
-            encoding: the encoder's view of the visible half.
+            noisy_edges: (E, Z); rows of visible edges are ignored. None if edges have no latents.
+            encoding: the encoding of the visible half.
             edge_index: (2, E), each undirected edge once.
             pos: (V, 2).
-            vertex_batch: (V,) graph of each vertex.
+            vertex_batch: (V,) index of the graph of each vertex.
             vertex_visible: (V,) bool.
             edge_visible: (E,) bool.
             timesteps: (B,) int64, one per graph.
 
         Returns:
-            Predictions for all vertices (V, Z) and edges (E, Z) or None; only the hidden rows mean anything.
+            Predictions for all vertices (V, Z) and edges (E, Z) or None; only the hidden rows are meaningful.
 
         Raises:
-            ValueError: if this denoiser needs edge latents and the noisy ones or the encoder's are missing.
+            ValueError: this denoiser needs edge latents, but the noisy ones or the encoder's are missing.
         """
         states = torch.where(vertex_visible.unsqueeze(-1), encoding.vertex_states[-1], self.vertex_in(noisy_vertices))
         batch, place, visible, kind = vertex_batch, pos, vertex_visible, 1 - vertex_visible.long()

@@ -18,7 +18,7 @@ from hmgdm_monai.networks.layers.readout import StatisticsReadout
 
 
 class MaskedVertices(NamedTuple):
-    """What is restored: Vh hidden vertices of Z latent channels.
+    """Restored and true latents of the Vh hidden vertices (Z latent channels).
 
     Attributes:
         prediction: (Vh, Z).
@@ -30,23 +30,23 @@ class MaskedVertices(NamedTuple):
 
 
 class GraphMAE(GraphEmbedder):
-    """GraphMAE (Hou et al., KDD 2022) over the same encoder as H-MGDM's.
+    """GraphMAE (Hou et al., KDD 2022) with the same encoder as H-MGDM.
 
-    Vertices are hidden, edges are not. The encoder sees a mask token in place of a hidden vertex; its states there are
-    replaced by a second token before a small graph decoder, which so has to restore a vertex from what the encoder
-    knows of its neighbors.
+    Vertices are hidden, edges are not. The encoder sees a mask token instead of a hidden vertex. Before a small graph
+    decoder, the encoder's states of hidden vertices are replaced by a second token, so the decoder must restore a
+    vertex from what the encoder knows about its neighbors.
 
-    Departs from the paper in the encoder, in that graphs with degraded views are restored from one of them, in that
-    edges carry contents and states, and in that the decoder is told positions.
+    Differences from the paper: the encoder; graphs with degraded views are restored from one of the views; edges have
+    content and states; the decoder gets positions.
 
     Args:
-        encoder: of graphs.
+        encoder: graph encoder.
         mask_ratio: share of the vertices to hide in every graph.
-        decoder_layers: graph layers of the decoder.
+        decoder_layers: number of graph layers of the decoder.
         readout: see the base class.
 
     Raises:
-        ValueError: ``mask_ratio`` does not lie between 0 and 1, or there is no decoder layer.
+        ValueError: ``mask_ratio`` is not between 0 and 1, or there is no decoder layer.
     """
 
     def __init__(
@@ -70,11 +70,11 @@ class GraphMAE(GraphEmbedder):
         self.leave = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, encoder.latent_dim))
 
     def forward(self, graph: EntityGraph, generator: torch.Generator | BatchDraws | None = None) -> MaskedVertices:
-        """Hide vertices of every graph in the batch, and restore them.
+        """Hide vertices of every graph in the batch and restore them.
 
         Args:
             graph: batch of latent graphs.
-            generator: CPU source of the split; or the draws for a batch that ranks share.
+            generator: random generator of the split, on the CPU; or the draws for a batch that ranks share.
         """
         draws = generator if isinstance(generator, BatchDraws) else BatchDraws(graph, generator)
         visible = draws.of_vertices(lambda batch: split_visible(batch, self.mask_ratio, draws.generator))
@@ -83,12 +83,12 @@ class GraphMAE(GraphEmbedder):
         return MaskedVertices(self.restore(graph, visible, seen)[~visible], vertices[~visible])
 
     def restore(self, graph: EntityGraph, visible: Tensor, seen: tuple[Tensor, Tensor | None] | None = None) -> Tensor:
-        """Predicted latents (V, Z) of all vertices, of which the hidden ones mean something.
+        """Predict the latents (V, Z) of all vertices; only those of hidden vertices are meaningful.
 
         Args:
             graph: batch of latent graphs.
             visible: (V,) bool.
-            seen: standardized latents of vertices and edges to restore them from; None for the graph's own.
+            seen: standardized latents of vertices and edges as input; None uses the graph's own.
         """
         encoding = self.encoder(*(seen or self._latents(graph)), graph.edge_index, graph.pos, visible)
         states = torch.where(visible.unsqueeze(-1), self.enter(encoding.vertex_states[-1]), self.decoder_token)

@@ -18,13 +18,13 @@ from hmgdm_monai.networks.methods.graph_denoiser import GraphDenoiser
 
 
 class MaskedDiffusionOutput(NamedTuple):
-    """What a training step predicts of the hidden halves: Vh hidden vertices, Eh hidden edges; Z latent channels.
+    """Predictions and targets of a training step for Vh hidden vertices and Eh hidden edges (Z latent channels).
 
     Attributes:
         vertex_prediction: (Vh, Z).
         vertex_target: (Vh, Z).
-        edge_prediction: (Eh, Z), None where edges carry no latents.
-        edge_target: (Eh, Z), None where edges carry no latents.
+        edge_prediction: (Eh, Z), None if edges have no latents.
+        edge_target: (Eh, Z), None if edges have no latents.
         kl: scalar, KL divergence of the encoder's bottleneck.
     """
 
@@ -38,18 +38,18 @@ class MaskedDiffusionOutput(NamedTuple):
 class HMGDM(GraphEmbedder):
     """Masked graph diffusion: encoder on the visible half, denoiser on the hidden half.
 
-    Where graphs carry degraded views of their tiles, the encoder sees one of those, or the tile as it came, drawn for
-    each graph; what is restored is always the tile as it came. So the encoder learns to see through
-    changes of stain, focus and compression. Departs from the paper, which has no such views.
+    If graphs have degraded views of their tiles, the encoder gets, for each graph, a random choice among these views
+    and the original tile; the target is always the original tile. So the encoder learns to ignore changes of stain,
+    focus and compression. The paper has no such views.
 
     Args:
-        encoder: sees visible entities only.
-        denoiser: sees noisy hidden entities and the encoding.
+        encoder: graph encoder; uses only visible entities.
+        denoiser: graph denoiser; uses noisy hidden entities and the encoding.
         mask_ratio: share of vertices, and of edges, to hide in every graph.
-        readout: pools states for :meth:`embed`; None is ``StatisticsReadout()``.
+        readout: pools states for :meth:`embed`; None uses ``StatisticsReadout()``.
 
     Raises:
-        ValueError: if encoder and denoiser do not match, or ``mask_ratio`` does not lie between 0 and 1.
+        ValueError: encoder and denoiser do not match, or ``mask_ratio`` is not between 0 and 1.
 
     Example:
         >>> import torch
@@ -82,24 +82,25 @@ class HMGDM(GraphEmbedder):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What it was built from, arguments of :func:`~hmgdm_monai.networks.methods.build.build_hmgdm`."""
+        """The arguments of :func:`~hmgdm_monai.networks.methods.build.build_hmgdm` that give this network."""
         readout = {"mask_ratio": float(self.mask_ratio), "readout": list(self.readout.statistics)}
         return {**self.encoder.settings, **self.denoiser.settings, **readout}
 
     def split(self, graph: EntityGraph, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Visible vertices (V,) and edges (E,) of a fresh complementary split of every graph in the batch."""
+        """Draw a new split of every graph in the batch: visible vertices (V,) and visible edges (E,), bool."""
         vertex_visible = split_visible(graph.vertex_batch, self.mask_ratio, generator)
         return vertex_visible, split_visible(graph.edge_batch, self.mask_ratio, generator)
 
     def forward(
         self, graph: EntityGraph, noising: Noising, generator: torch.Generator | BatchDraws | None = None
     ) -> MaskedDiffusionOutput:
-        """One training step's predictions: split, noise on the hidden half, encode the visible half, denoise.
+        """Predictions of one training step: split, noise on the hidden half, encode the visible half, denoise.
 
         Args:
             graph: batch of latent graphs.
             noising: forward process.
-            generator: CPU source of split, timesteps and noise; or the draws for a batch that ranks share.
+            generator: random generator of split, timesteps and noise, on the CPU; or the draws for a batch that ranks
+                share.
         """
         draws = generator if isinstance(generator, BatchDraws) else BatchDraws(graph, generator)
         vertices, edges = self._latents(graph)

@@ -1,4 +1,4 @@
-"""Masked autoencoders of images: hidden patches are restored from the visible ones, and from their noisy selves."""
+"""Masked autoencoders of images: hidden patches are restored from visible ones, optionally from noisy patches too."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hmgdm_monai.networks.encoders.vit_tile_encoder import pixels, read_out
 
 
 class MaskedPatches(NamedTuple):
-    """What is restored: M hidden patches of P = 3 p^2 numbers each.
+    """Restored and true values of the M hidden patches (P = 3 p^2 numbers each).
 
     Attributes:
         prediction: (B, M, P).
@@ -29,29 +29,29 @@ class MaskedPatches(NamedTuple):
 
 
 class MaskedAutoencoder(nn.Module):
-    """MAE (He et al., CVPR 2022) and, where it is built for noise, a DiffMAE (Wei et al., ICCV 2023).
+    """MAE (He et al., CVPR 2022) or, with noise, DiffMAE (Wei et al., ICCV 2023).
 
-    The encoder sees the visible patches alone. The decoder sees the encoder's tokens and, for every hidden patch, its
+    The encoder sees only the visible patches. The decoder gets the encoder's tokens and, for each hidden patch, its
     position and a learned token (MAE), or its noisy pixels and the timestep (DiffMAE), and predicts the hidden patches.
-    The clean pixels of hidden patches are no input of either.
+    The clean pixels of hidden patches are an input of neither.
 
-    Departs from DiffMAE in that the decoder attends jointly to all tokens, one of the variants of that paper and not
-    its default, so that both methods share their decoder. Decoder and mask ratio are sizes of ours.
+    Difference from DiffMAE: the decoder attends jointly to all tokens. This is a variant in that paper, not its
+    default; with it both methods share their decoder. Decoder sizes and mask ratio are ours.
 
     Args:
         vit: the encoder.
-        decoder_dim: width of the decoder, a multiple of 4 and of ``decoder_heads``.
-        decoder_layers: its transformer blocks.
-        decoder_heads: of their attention.
-        mask_ratio: share of the patches to hide; at least one is hidden and one seen.
-        patch_norm: targets are the pixels of each patch less their mean, over their standard deviation; else pixels on
-            the encoder's scale.
-        noisy: whether the decoder sees hidden patches with noise on them; :meth:`forward` then needs the noise.
-        num_regions: R of the region maps that are watched.
-        readout: of :meth:`embed`: "mean", "cls" or "both".
+        decoder_dim: size of the decoder states, a multiple of 4 and of ``decoder_heads``.
+        decoder_layers: number of transformer blocks of the decoder.
+        decoder_heads: number of attention heads of the decoder.
+        mask_ratio: share of the patches to hide; at least one is hidden and one visible.
+        patch_norm: whether targets are the pixels of each patch minus their mean, divided by their standard deviation;
+            otherwise pixels on the encoder's scale.
+        noisy: whether the decoder gets noisy hidden patches; :meth:`forward` then needs the forward process.
+        num_regions: number R of regions in the monitored region maps.
+        readout: readout of :meth:`embed`: "mean", "cls" or "both".
 
     Raises:
-        ValueError: ``mask_ratio`` does not lie between 0 and 1, or sizes do not divide.
+        ValueError: ``mask_ratio`` is not between 0 and 1, or sizes do not divide.
     """
 
     def __init__(
@@ -85,35 +85,35 @@ class MaskedAutoencoder(nn.Module):
             for _ in range(decoder_layers)
         )
         for block in self.blocks:
-            block.norm_cross_attn = nn.Identity()  # has weights that nothing uses
+            block.norm_cross_attn = nn.Identity()  # its weights are not used
         self.leave = nn.Sequential(nn.LayerNorm(decoder_dim), nn.Linear(decoder_dim, patch))
-        # Last, so that with and without noise all else starts from the same weights.
+        # Created last, so that all other weights start equal with and without noise.
         self.noisy_in = nn.Linear(patch, decoder_dim) if noisy else None
         self.timesteps = Timesteps(decoder_dim, flip_sin_to_cos=True, downscale_freq_shift=0) if noisy else None
         self.time = TimestepEmbedding(decoder_dim, decoder_dim) if noisy else None
 
     @property
     def encoder(self) -> TileViT:
-        """The network that serves downstream."""
+        """The network for downstream tasks."""
         return self.vit
 
     def split(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Patches (B, K) to see and (B, M) to hide, int64, drawn anew for each of ``count`` images."""
+        """Draw visible patches (B, K) and hidden patches (B, M), int64, for each of ``count`` images."""
         total = self.vit.grid**2
         hidden = min(max(round(self.mask_ratio * total), 1), total - 1)
         order = torch.rand(count, total, generator=generator).argsort(1)
         return order[:, hidden:].sort(1).values, order[:, :hidden].sort(1).values
 
     def forward(self, images: Tensor, generator: torch.Generator, noising: Noising | None = None) -> MaskedPatches:
-        """Hide patches of images (B, 3, s, s) in [0, 1], s the encoder's training size, and restore them.
+        """Hide patches of images (B, 3, s, s) in [0, 1] and restore them; s is the encoder's training size.
 
         Args:
-            images: views.
-            generator: on the CPU, of the split, the timesteps and the noise.
-            noising: forward process, one timestep for each image, where the decoder was built for noise.
+            images: views of tiles.
+            generator: random generator of the split, the timesteps and the noise, on the CPU.
+            noising: forward process, with one timestep for each image; None for a decoder without noise.
 
         Raises:
-            ValueError: images of another size; noise for a network without, or the other way round.
+            ValueError: the images have another size, or ``noising`` does not match the setting ``noisy``.
         """
         if images.shape[-1] != self.vit.grid * self.vit.patch_px or images.shape[-2] != images.shape[-1]:
             raise ValueError(f"images must be of {self.vit.grid * self.vit.patch_px} px, not {tuple(images.shape[2:])}")
@@ -138,18 +138,18 @@ class MaskedAutoencoder(nn.Module):
         noisy: Tensor | None = None,
         timesteps: Tensor | None = None,
     ) -> Tensor:
-        """Predictions (B, M, P) from the encoder's class token (B, D) and tokens (B, K, D).
+        """Predict hidden patches (B, M, P) from the encoder's class token (B, D) and tokens (B, K, D).
 
         Args:
-            class_token: of the encoder.
-            tokens: of the visible patches.
-            seen: (B, K) where they are.
-            hidden: (B, M) where the others are.
-            noisy: (B, M, P) hidden patches with noise, where the decoder was built for it.
-            timesteps: (B,) int64, likewise.
+            class_token: class token of the encoder.
+            tokens: tokens of the visible patches.
+            seen: (B, K) indices of the visible patches.
+            hidden: (B, M) indices of the hidden patches.
+            noisy: (B, M, P) noisy hidden patches; None for a decoder without noise.
+            timesteps: (B,) int64; None for a decoder without noise.
 
         Raises:
-            ValueError: the noise is missing.
+            ValueError: the decoder needs noisy patches or timesteps, which are missing.
         """
         positions = self.positions.expand(len(tokens), -1, -1)
         known = self.enter(torch.cat((class_token.unsqueeze(1), tokens), 1))
@@ -165,12 +165,12 @@ class MaskedAutoencoder(nn.Module):
         return self.leave(states[:, -hidden.shape[1] :])
 
     def embed(self, samples: Data) -> Tensor:
-        """Embeddings (B, S) of whole tiles, nothing hidden."""
+        """Compute the embeddings (B, S) of whole tiles, without hiding patches."""
         class_token, tokens = self.vit(pixels(samples))
         return read_out(class_token, tokens, self.readout)
 
     def _targets(self, images: Tensor) -> Tensor:
-        """(B, N, P)."""
+        """Targets of all patches, (B, N, P)."""
         patches = patchify(images, self.vit.patch_px)
         if not self.patch_norm:
             return (patches - PIXEL_MEAN) / PIXEL_STD

@@ -17,12 +17,12 @@ from hmgdm_monai.networks.methods.hmgdm import HMGDM
 
 
 class RestoredLatents(NamedTuple):
-    """Latents in their original scale; visible entities keep their own.
+    """Latents in their original scale; visible entities keep their own latents.
 
     Attributes:
-        timestep: at which a prediction was made; 0 of the final latents.
+        timestep: timestep of the prediction; 0 for the final latents.
         vertex_latents: (V, Z).
-        edge_latents: (E, Z), None where edges carry no latents.
+        edge_latents: (E, Z), None if edges have no latents.
     """
 
     timestep: int
@@ -31,11 +31,11 @@ class RestoredLatents(NamedTuple):
 
 
 class HiddenSample(NamedTuple):
-    """What sampling gives.
+    """Result of sampling.
 
     Attributes:
         final: the restored latents.
-        steps: the predictions of the clean latents (x0) on the way, the noisiest first.
+        steps: intermediate predictions of the clean latents (x0), the noisiest first.
     """
 
     final: RestoredLatents
@@ -43,14 +43,18 @@ class HiddenSample(NamedTuple):
 
 
 def ddim_scheduler(scheduler: DDPMScheduler, num_steps: int) -> DDIMScheduler:
-    """Deterministic sampler (DDIM, eta = 0) on the noise schedule of a ``DDPMScheduler``, set to walk ``num_steps``.
+    """Build a deterministic sampler (DDIM, eta = 0) with ``num_steps`` steps on the schedule of a ``DDPMScheduler``.
 
-    The betas themselves are handed over: diffusers' ``DDIMScheduler`` knows no sigmoid schedule. Steps are spaced
-    "trailing", so that the walk starts at timestep T - 1, the strongest noise seen in training.
+    The betas are passed as numbers, because diffusers' ``DDIMScheduler`` has no sigmoid schedule. Steps have "trailing"
+    spacing, so the first timestep is T - 1, the strongest noise of training.
+
+    Args:
+        scheduler: scheduler of training.
+        num_steps: number of sampling steps; divides T.
 
     Raises:
-        ValueError: if ``num_steps`` does not divide T. DDIM steps down by ``T // num_steps``, so that with any other
-            number its noise levels drift from the timesteps that the model is told.
+        ValueError: ``num_steps`` does not divide T. DDIM decreases by ``T // num_steps``, so with other numbers its
+            noise levels differ from the timesteps given to the model.
     """
     total = int(scheduler.config.num_train_timesteps)
     if num_steps < 1 or total % num_steps:
@@ -78,31 +82,31 @@ def sample_hidden(
 ) -> HiddenSample:
     """Restore the latents of hidden entities from noise, given the visible ones.
 
-    The walk starts from z(T) = sqrt(1 - abar_T) eps, which is what the forward process makes of the mean latent (zero,
-    once standardized). Where abar_T is near 0, training ended there too. Under the published schedule abar_T = 0.37: in
-    training sqrt(0.37) = 61 % of the clean latent shone through the strongest noise, so a start without it lies off the
-    distribution that the model has learned from. Unit noise would have the right variance there, but the model would
-    take part of it for content, made up at random and unrelated to the visible half. To sample in earnest, train with a
-    schedule whose abar_T is near 0 (``noising.signal_at_end``). A model trained at a fixed noise intensity knows one
-    timestep only.
+    Sampling starts from z(T) = sqrt(1 - abar_T) eps, which is the forward process applied to the mean latent (zero
+    after standardization). If abar_T is near 0, this equals the end of the forward process in training. In the
+    published schedule abar_T = 0.37: in training, sqrt(0.37) = 61 % of the clean latent remains in the strongest noise,
+    so a start without it is outside the distribution that the model was trained on. Noise of unit variance would have
+    the right variance, but the model would interpret part of it as content that is unrelated to the visible half. For
+    good samples, train with a schedule whose abar_T is near 0 (``noising.signal_at_end``). A model trained at a fixed
+    noise intensity was trained on only one timestep.
 
-    The model is put into evaluation for the time of sampling, and nothing is differentiated.
+    The model is in evaluation mode during sampling, and no gradients are computed.
 
     Args:
         model: trained model.
         graph: latent graph, or a batch of them. Latents of hidden entities are not read; they may be NaN.
         vertex_visible: (V,) bool.
         edge_visible: (E,) bool.
-        noising: the forward process of training; its scheduler gives noise levels and prediction type.
-        num_steps: denoising steps, dividing T.
-        generator: CPU source of the starting noise, the only random part.
-        keep_steps: how many predictions to keep for a figure, spread evenly from the first step to the last.
+        noising: forward process of training; its scheduler gives noise levels and prediction type.
+        num_steps: number of denoising steps; divides T.
+        generator: random generator of the initial noise, the only random part, on the CPU.
+        keep_steps: number of intermediate predictions to keep for a figure, evenly spaced from first to last step.
 
     Returns:
-        The restored latents, and ``min(keep_steps, num_steps)`` predictions of them on the way.
+        The restored latents, and ``min(keep_steps, num_steps)`` intermediate predictions of them.
 
     Raises:
-        ValueError: if ``num_steps`` does not divide T, or ``keep_steps`` is negative.
+        ValueError: ``num_steps`` does not divide T, or ``keep_steps`` is negative.
     """
     if keep_steps < 0:
         raise ValueError(f"keep_steps must not be negative, got {keep_steps}")
@@ -141,7 +145,7 @@ def sample_hidden(
 
 @contextmanager
 def _evaluation(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while; afterwards every submodule is in the mode it had, frozen parts included."""
+    """Switch to evaluation mode; afterwards restore the mode of each submodule, including frozen parts."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from hmgdm_monai.handlers.tracking_database import check_trackable
 from hmgdm_monai.tasks.configs.plain import plain_settings
 from hmgdm_monai.tasks.configs.running import running_config
 from hmgdm_monai.tasks.run_folder import RunFolder
@@ -68,6 +70,8 @@ FREE = ("output_dir", "dataset_dir", "ckpt_dir", "bundle_root", "device", "num_w
 # What only watches a training: another progress bar makes no other run.
 WATCHING = ("train#handlers", "train#key_metric")
 FREE_IN_PRETRAINING = (*FREE, "max_epochs", "val_interval", "probe_interval")
+# Files of an inference are keyed one by one, so that anything may change between two of them.
+FREE_IN_INFERENCE = (*FREE, "manifest", "model", "classifier", "survival_model", "seed", "max_tiles_per_slide")
 
 
 def pretraining_run_folder(path: Path | str, identity: Sequence[str] = PRETRAINING) -> RunFolder:
@@ -78,8 +82,9 @@ def pretraining_run_folder(path: Path | str, identity: Sequence[str] = PRETRAINI
         identity: names of the parts of the config that make one run another.
 
     Raises:
-        InputError: no config is running.
+        InputError: no config is running, or MLflow would mistake the path.
     """
+    check_trackable(path)
     return _run_folder(path, identity, FREE_IN_PRETRAINING)
 
 
@@ -91,11 +96,32 @@ def cross_validation_run_folder(path: Path | str, identity: Sequence[str] = CROS
         identity: names of the parts of the config that make one run another.
 
     Raises:
+        InputError: no config is running, or MLflow would mistake the path.
+    """
+    check_trackable(path)
+    return _run_folder(path, identity, FREE)
+
+
+def inference_run_folder(path: Path | str, task: str) -> RunFolder:
+    """The output folder of an inference, or of an evaluation of tiles: the next one replaces it.
+
+    Args:
+        path: of the folder.
+        task: which of the two; neither takes the folder of another task.
+
+    Raises:
         InputError: no config is running.
     """
-    return _run_folder(path, identity, FREE)
+    free = plain_settings(running_config(), FREE_IN_INFERENCE)
+    return RunFolder(path, {"task": task}, free, _stores(free))
 
 
 def _run_folder(path: Path | str, identity: Sequence[str], free: Sequence[str]) -> RunFolder:
     parser = running_config()
-    return RunFolder(path, plain_settings(parser, identity, (*free, *WATCHING)), plain_settings(parser, free))
+    given = plain_settings(parser, free)
+    return RunFolder(path, plain_settings(parser, identity, (*free, *WATCHING)), given, _stores(given))
+
+
+def _stores(settings: Mapping[str, Any]) -> list[str]:
+    """Folders that a run fills before it claims its own."""
+    return [settings[name] for name in ("dataset_dir", "ckpt_dir") if isinstance(settings.get(name), str)]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from monai.utils import set_determinism
 
-from hmgdm_monai.errors import one_line_errors
+from hmgdm_monai.errors import end_on_sigterm, one_line_errors
+from hmgdm_monai.ranks import num_ranks
 from hmgdm_monai.tasks.configs.unknown import refuse_unknown_settings
 
 
 def start_run(seed: int = 0, num_threads: int | None = 1) -> None:
-    """Begin a run: errors in one line, unknown settings refused, random numbers and threads set.
+    """Begin a run: errors in one line, SIGTERM as Ctrl-C, unknown settings refused, random numbers and threads set.
 
     Args:
         seed: of all random numbers.
@@ -21,6 +22,8 @@ def start_run(seed: int = 0, num_threads: int | None = 1) -> None:
         InputError: the config has a setting that nothing reads.
     """
     one_line_errors()
+    if num_ranks() == 1:
+        end_on_sigterm()
     refuse_unknown_settings()
     set_determinism(seed)
     if num_threads is not None:

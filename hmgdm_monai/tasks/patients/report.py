@@ -12,6 +12,7 @@ import numpy as np
 from hmgdm_monai.data.files.csv_text import csv_text
 from hmgdm_monai.data.files.safe_name import safe_name
 from hmgdm_monai.data.files.whole_file import write_whole
+from hmgdm_monai.handlers.tracking_database import tell_untracked
 from hmgdm_monai.metrics.survival import METRICS, score_folds
 from hmgdm_monai.tasks.figure_note import synthetic_note
 from hmgdm_monai.tasks.patients.cross_validation import FoldPrediction, SurvivalCrossValidation
@@ -63,7 +64,11 @@ class SurvivalReport:
             self._draw(self.output_dir / ("km.png" if number == 0 else f"km_{safe_name(name)}.png"), name, folds)
         write_json(self.output_dir / "metrics.json", metrics)
         if self.tracking_uri is not None:
-            self._track(metrics)
+            try:
+                self._track(metrics)
+            # MLflow lets through errors of several libraries, and none of them is worth the run.
+            except Exception as error:
+                tell_untracked(error)
         for line in summary_table(metrics["models"]):
             logger.info(line)
         logger.info("written to %s: metrics.json, predictions.csv, km.png", self.output_dir)

@@ -103,5 +103,5 @@ def test_what_is_no_collection():
 
 
 def test_no_id_stands_twice():
-    with pytest.raises(InputError, match=r"feature 1: id .* stands twice"):
+    with pytest.raises(InputError, match=r"feature 1: id .* occurs twice"):
         check_feature_collection(collection(GOOD, GOOD))

@@ -234,9 +234,9 @@ def test_columns_that_a_task_needs(write):
         ("", "empty"),
         ("image,patient\n", "no row is usable"),
         ("image,patient\nnone.png,P\n", "not found"),
-        ("path,case\na,b\n", "'image', 'patient' missing; those there are 'path', 'case'"),
-        ("image;patient\na;b\n", "those there are 'image;patient'"),
-        ("image,patient,image\nc.jpg,b,c\n", "stands twice"),
+        ("path,case\na,b\n", "'image', 'patient' missing; existing columns are 'path', 'case'"),
+        ("image;patient\na;b\n", "existing columns are 'image;patient'"),
+        ("image,patient,image\nc.jpg,b,c\n", "occurs twice"),
         ('image,patient\n"c.jpg,b\n', "not a CSV"),
     ],
 )

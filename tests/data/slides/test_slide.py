@@ -229,5 +229,5 @@ def test_damage_found_while_reading_is_one_line_too(tmp_path, write_tiff, pixels
 
 def test_a_scale_by_which_all_memory_would_be_read_is_told(pyramid):
     slide = open_slide(pyramid, mpp=0.05, max_image_px=10_000_000)
-    with pytest.raises(InputError, match=r"px would be read for 256 x 256; see that its own mpp \(0.05\)"):
+    with pytest.raises(InputError, match=r"px would be read for 256 x 256; check its own mpp \(0.05\)"):
         slide.read_regions([[0, 0]], 256, 20.0)

@@ -85,7 +85,7 @@ def test_folds_of_the_manifest_are_used_and_can_be_passed_over(tmp_path: Path) -
             "column 'age' holds 12 numbers and also words",
         ),
         ({"features": ["no_tile.h5"] * 24}, {}, "no slide can be used; the first skipped: s0: .*one tile at least"),
-        ({}, {"site_column": "site"}, "column 'site' missing; those there are"),
+        ({}, {"site_column": "site"}, "column 'site' missing"),
         ({"site": ["a"] * 23 + [""]}, {"site_column": "site"}, "patient 'p23' has no site"),
         (
             {"features": [""] * 24},

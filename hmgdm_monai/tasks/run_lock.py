@@ -1,0 +1,195 @@
+"""One process at a time in a run folder: a lock file that names the process, and that goes with it."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import socket
+import weakref
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from hmgdm_monai.errors import InputError
+
+LOCK_FILE = "run.lock"
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_HELD_BY_ANOTHER = {errno.EWOULDBLOCK, errno.EACCES}
+
+
+class RunLock:
+    """The right of this process to write into a folder, until it is released or nothing refers to it any more.
+
+    The kernel's lock on the file decides and ends with the process, however that ends; host and process id in the file
+    say who holds it. A file of a dead process on this machine is taken over. One of another machine is not, since the
+    locks of some network file systems do not reach that far. Where a file system has no locks, the process id decides.
+
+    Args:
+        folder: of the run; made where missing, and removed at the end where it is still empty.
+
+    Raises:
+        InputError: another process works in the folder.
+        OSError: the folder cannot be made or written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        made = _make(folder)
+        try:
+            descriptor = _take(folder / LOCK_FILE)
+        except BaseException:
+            _remove(made)
+            raise
+        self.release = weakref.finalize(self, _release, folder / LOCK_FILE, descriptor, made, os.getpid())
+        self._descriptor = descriptor
+        _held[folder.resolve()] = self
+        _descriptors.add(descriptor)
+
+
+_held: weakref.WeakValueDictionary[Path, RunLock] = weakref.WeakValueDictionary()
+_descriptors: set[int] = set()
+
+
+def hold(folder: Path) -> RunLock:
+    """The lock of a folder, taken now or held by this process already.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        InputError: another process works in the folder.
+        OSError: the folder cannot be made or written.
+    """
+    held = _held.get(folder.resolve())
+    return held if held is not None and held.release.alive else RunLock(folder)
+
+
+def let_go(folder: Path | str) -> None:
+    """Release the lock of a folder, where this process holds it."""
+    with suppress(OSError):  # a path that cannot be resolved was never locked
+        if (held := _held.get(Path(folder).resolve())) is not None:
+            held.release()
+
+
+def _take(path: Path) -> int:
+    """A descriptor of the lock file, locked and with this process written into it."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            has_locks = _lock(path, descriptor)
+            if os.fstat(descriptor).st_nlink and _is_at(path, descriptor):
+                _refuse_living(path, descriptor, has_locks)
+                _write(descriptor)
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # its holder has removed it in between
+
+
+def _lock(path: Path, descriptor: int) -> bool:
+    """Lock the file; False where the file system has no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _HELD_BY_ANOTHER:
+            raise _in_use(path, _read(descriptor)) from None
+        return False
+    return True
+
+
+def _refuse_living(path: Path, descriptor: int, has_locks: bool) -> None:
+    """Refuse a file whose process may be alive although the kernel has given us the lock, or has none to give."""
+    holder = _read(descriptor)
+    if not holder:
+        return
+    here = _this_process()
+    if holder.get("host") != here["host"] and holder.get("boot") != here["boot"]:
+        raise _in_use(path, holder)
+    if not has_locks and holder.get("boot") == here["boot"] and _is_alive(holder.get("pid")):
+        raise _in_use(path, holder)
+
+
+def _in_use(path: Path, holder: dict[str, Any]) -> InputError:
+    who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"
+    return InputError(
+        f"output_dir {path.parent}: {who} works in it; wait for it, or choose another --output_dir "
+        f"(if that process has ended, remove {path})"
+    )
+
+
+def _this_process() -> dict[str, Any]:
+    # The id of this start of the machine: the same in all of its containers, whatever they call themselves.
+    boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else None
+    return {"host": socket.gethostname(), "pid": os.getpid(), "boot": boot or socket.gethostname()}
+
+
+def _is_alive(pid: Any) -> bool:
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # of another user
+    return True
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _read(descriptor: int) -> dict[str, Any]:
+    try:
+        found = json.loads(os.pread(descriptor, 4096, 0))
+    except ValueError:
+        return {}  # new, or its process was killed while it wrote
+    return found if isinstance(found, dict) else {}
+
+
+def _write(descriptor: int) -> None:
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, (json.dumps(_this_process()) + "\n").encode(), 0)
+
+
+def _make(folder: Path) -> list[Path]:
+    """Make a folder and those above it; the ones that were missing, innermost first."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+def _remove(folders: list[Path]) -> None:
+    """Remove folders that are empty, innermost first."""
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:
+            return  # something stands in it, and so in those above
+
+
+def _release(path: Path, descriptor: int, made: list[Path], owner: int) -> None:
+    if os.getpid() != owner:
+        return  # a forked child ends; its parent goes on
+    _descriptors.discard(descriptor)
+    with suppress(OSError):  # the folder may have been removed in between
+        if _is_at(path, descriptor):
+            path.unlink()
+    os.close(descriptor)
+    _remove(made)
+
+
+def _close_in_child() -> None:
+    """A forked worker that outlives a killed run must not keep its folder locked."""
+    for descriptor in _descriptors:
+        with suppress(OSError):
+            os.close(descriptor)
+    _descriptors.clear()
+
+
+os.register_at_fork(after_in_child=_close_in_child)
