@@ -19,7 +19,7 @@ class ViewsIteration(SelfSupervisedIteration):
     """Train or validate on a batch of tiles with their region maps; the network sees two views of each tile.
 
     Validation adds two tensors to the output, for :class:`~hmgdm_monai.metrics.attention_metrics.AttentionMetrics`: the
-    encoder's attention to whole tiles, and the share of each token that lies in each region. A network must have
+    encoder's attention to whole tiles, and the fraction of each token that lies in each region. A network must have
     ``encoder`` (a :class:`~hmgdm_monai.networks.encoders.tile_vit.TileViT`), ``num_regions`` and ``embed``.
 
     Args:

@@ -121,7 +121,7 @@ class StageCheckpoint:
         self.stopped_early, self._scaler_state = saved["stopped_early"], saved["scaler"]
         engine.state.epoch = saved["epoch"]
         engine.state.iteration = saved["iteration"]
-        if self.evaluator is not None and self.best["epoch"]:  # for what MONAI prints of the best so far
+        if self.evaluator is not None and self.best["epoch"]:  # MONAI logs these as the best metric so far
             state: Any = self.evaluator.state
             state.best_metric = self.best["value"]
             state.best_metric_epoch = self.best["epoch"]
@@ -130,14 +130,14 @@ class StageCheckpoint:
 
     @property
     def best_path(self) -> Path:
-        """File of the best weights alone, beside the checkpoint."""
+        """File of the kept weights, beside the checkpoint."""
         return self.path.with_name(f"{self.path.stem}_best.pt")
 
     def keep_best(self) -> None:
-        """Put the weights that are kept, of the best epoch or of the last, into the network and into their own file.
+        """Load the kept weights, of the best or of the last epoch, into the network, and write them to their own file.
 
-        A stage that was never validated (fewer epochs than the interval) keeps the weights it has. What is derived from
-        the weights is keyed by that file's content, which is the same for the same weights.
+        A stage that was never validated (fewer epochs than the validation interval) keeps its current weights. Results
+        that depend on the weights are identified by the content of this file, which is the same for the same weights.
         """
         network = self.state[self.network]
         epoch = self.best["epoch"]
@@ -146,12 +146,12 @@ class StageCheckpoint:
         elif self.best["weights"] is not None:
             network.load_state_dict(self.best["weights"])
         elif self.history:
-            logger.warning("%s: no epoch was validated; the last one's weights are kept", self.path.name)
+            logger.warning("%s: no epoch was validated; the weights of the last epoch are kept", self.path.name)
         if is_first_rank():
             write_checkpoint(self.best_path, {"epoch": epoch, "weights": _weights(network)})
 
     def _restore_scaler(self, engine: Engine) -> None:
-        # MONAI makes the scaler of mixed precision as the run starts, so its state has to wait until then.
+        # MONAI creates the scaler of mixed precision when the run starts, so its state is loaded then.
         scaler = getattr(engine, "scaler", None)
         if self._scaler_state is not None and scaler is not None:
             scaler.load_state_dict(self._scaler_state)
@@ -160,7 +160,7 @@ class StageCheckpoint:
     def _start_epoch(self, engine: Engine) -> None:
         self._loss_sum, self._loss_count = 0.0, 0
         optimizer = self.state.get("optimizer")
-        # Noted here: the schedule has set the next epoch's by the end.
+        # Recorded here, because at the end of the epoch the schedule has already set the next learning rate.
         self._lr = 0.0 if optimizer is None else float(optimizer.param_groups[0]["lr"])
 
     def _add_loss(self, engine: Engine) -> None:

@@ -190,7 +190,7 @@ def no_cells(empty: int, tiles: int) -> str:
     """Return the message about tiles that show no cell."""
     if empty == tiles:
         return f"no cell is found in its {tiles} tiles" if tiles > 1 else "no cell is found in it, so it has no graph"
-    return f"{empty} of its {tiles} tiles show no cell and are left out"
+    return f"{empty} of its {tiles} tiles show no cell and are skipped"
 
 
 def thin(locations: np.ndarray, max_tiles: int | None, seed: int, row_id: str) -> np.ndarray:

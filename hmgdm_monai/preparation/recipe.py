@@ -28,7 +28,7 @@ def recipe_of(run_settings: Mapping[str, Any], max_tiles_per_slide: int | None =
         tile_spec = TileSpec(**spec)
     except (KeyError, TypeError) as error:
         raise InputError(
-            f"the model's settings do not tell how its tiles are made ({error}); give a run's model.pt"
+            f"the model's settings do not define how its tiles are made ({error}); give a model.pt of a training run"
         ) from None
     return TileRecipe(tile_spec, transforms_of(run_settings), max_tiles_per_slide, seed)
 
@@ -50,5 +50,5 @@ def noising_of(run_settings: Mapping[str, Any]) -> Noising:
         return Noising(DDPMScheduler(**scheduler), settings["noise_intensity"])
     except (KeyError, TypeError) as error:
         raise InputError(
-            f"the model's settings do not tell the noise of its training ({error}); give a model.pt of train.json"
+            f"the model's settings do not contain the noise of its training ({error}); give a model.pt of train.json"
         ) from None

@@ -18,7 +18,7 @@ AIM = 0.5  # target: fraction of the backbone's tiles per second
 
 
 def configured_encoder(**changes: Any) -> GraphTileEncoder:
-    """The encoder of train.json with an untrained graph network.
+    """Return the encoder of train.json with an untrained graph network.
 
     Args:
         changes: settings of the config, by name or by path, ``**{"network_def::hidden_dim": 8}``.
@@ -119,7 +119,7 @@ def main() -> None:
     with one_thread():  # onnxruntime sessions use the number of threads at their creation
         measured = measure_entities(configured_encoder(), configured_encoder(**window_view()), images)
     print("\n".join(report(measured)))
-    print(f"{len(images)} tiles of {images.shape[-1]} px in memory, {ROUNDS} rounds by turns, one thread; CPU time")
+    print(f"{len(images)} tiles of {images.shape[-1]} px in memory, {ROUNDS} alternating rounds, one thread; CPU time")
 
 
 def _resized(backbone: Any, images: Any) -> Any:

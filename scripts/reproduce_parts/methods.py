@@ -110,11 +110,11 @@ SEGRESNET = "backbone=segresnet_he"
 
 METHODS: dict[str, Method] = {
     "hmgdm": HMGDM,
-    "hmgdm_states": Method("H-MGDM, states alone", "graphs", ("train.json",), stage="hmgdm", run="hmgdm", states=True),
+    "hmgdm_states": Method("H-MGDM, states only", "graphs", ("train.json",), stage="hmgdm", run="hmgdm", states=True),
     "graphmae": Method("GraphMAE", "graphs", ("train.json", "baselines/graphmae.json"), stage="graphmae"),
     "untrained_graph": UNTRAINED,
     "untrained_states": Method(
-        "untrained, states alone", "graphs", UNTRAINED.configs, trained=False, run="untrained_graph", states=True
+        "untrained, states only", "graphs", UNTRAINED.configs, trained=False, run="untrained_graph", states=True
     ),
     "backbone_tile": _frozen("backbone, tile", "tile"),
     "backbone_entities": _frozen("backbone, entities", "entities"),

@@ -97,7 +97,7 @@ def test_outlines_and_label_maps_give_the_same_graphs(folder: Path) -> None:
 def test_tiles_without_a_cell_are_left_out_and_counted(folder: Path) -> None:
     cohort = build(folder, "a.tif,p0,,a_cells.png", "c.tif,p1,,")
     assert cohort.done == [("a", 3)]
-    assert cohort.notes == ["a: 1 of its 4 tiles show no cell and are left out"]
+    assert cohort.notes == ["a: 1 of its 4 tiles show no cell and are skipped"]
     assert cohort.skipped == [("c.tif", "no cell is found in its 4 tiles")]
     assert cohort.notes[0] in cohort.summary() and "c.tif" in cohort.summary()
     again = build(folder, "a.tif,p0,,a_cells.png", "c.tif,p1,,")

@@ -175,7 +175,7 @@ class ClassifierEvaluation(Dataset):
         for reason in dict.fromkeys(self.skipped.values()):
             what = [name for name, why in self.skipped.items() if why == reason]
             more = f" and {len(what) - 5} more (metrics.json names them)" if len(what) > 5 else ""
-            logger.warning("left out: %s%s: %s", ", ".join(what[:5]), more, reason)
+            logger.warning("skipped: %s%s: %s", ", ".join(what[:5]), more, reason)
         for name in SCORES:
             if overall[name] is not None:
                 logger.info("%-18s %.3f", name, overall[name])
