@@ -1,1 +1,1 @@
-"""Reads the manifest of a cohort and other tables."""
+"""Read the manifest of a cohort and other tables."""

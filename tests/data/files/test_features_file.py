@@ -48,7 +48,7 @@ def test_half_precision_a_leading_axis_and_attributes_of_data_sets_are_understoo
             {"features": np.ones((2, 2)), "coords": np.array([[np.inf, 1], [0, 0]])},
             "coords of 1 of 2 tiles are not fin",
         ),
-        ({"features": np.ones((2, 2)), "coords": np.array([["a", "b"]] * 2, "S1")}, "coords are no numbers, but text"),
+        ({"features": np.ones((2, 2)), "coords": np.array([["a", "b"]] * 2, "S1")}, "coords are not numbers but text"),
         ({"features": np.ones((2, 2)), "scores": np.ones((3, 2))}, "scores of shape"),
         ({"features": np.ones((2, 2)), "scores": np.array([[np.nan, 1], [0, 0]])}, "scores of 1 of 2 tiles"),
     ],

@@ -88,7 +88,7 @@ def test_values_that_were_never_written_are_told(tmp_path, values, chunks):
         found = file.create_dataset("features", (ROWS, COLUMNS), "f4", chunks=chunks)
         if chunks:
             found[:8] = values[:8]
-    assert "features were not written to the end" in _told(path, read_features)
+    assert "features were not written completely" in _told(path, read_features)
 
 
 @pytest.mark.parametrize("reader", [read_features, read_coords, read_tile_embeddings])

@@ -21,7 +21,7 @@ TEXT = "image,patient\na.png,Müller\n"
         (TEXT.encode("utf-32"), "not a CSV in UTF-8 but UTF-32"),
         (
             TEXT.encode("latin-1"),
-            "line 2: not a CSV in UTF-8 but in Latin-1 (Windows-1252) or another encoding, by 'Müller'",
+            "line 2: not a CSV in UTF-8 but in Latin-1 (Windows-1252) or another encoding, because of 'Müller'",
         ),
         (b"PK\x03\x04 a workbook", "but a workbook (XLSX)"),
         (b"", "the manifest is empty"),

@@ -89,7 +89,7 @@ def test_a_leading_axis_is_dropped_and_a_place_counts_once(write):
         (TRIDENT, [[1, 2, 3]], "one x, y for each tile"),
         (TRIDENT, [[0.0, np.nan]], "coords are not finite or too large"),
         (TRIDENT, [[0.0, 1e300]], "coords are not finite or too large"),
-        (TRIDENT, [["a", "b"]], "no numbers, but text"),
+        (TRIDENT, [["a", "b"]], "not numbers but text"),
     ],
 )
 def test_what_cannot_be_used_is_one_clear_line(write, attrs, coords, wanted):
