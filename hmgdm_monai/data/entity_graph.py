@@ -63,7 +63,12 @@ def entity_latents(graph: EntityGraph) -> Tensor:
 
 
 def edge_midpoints(pos: Tensor, edge_index: Tensor) -> Tensor:
-    """Midpoint of the two ends of each edge: pos (V, 2), edge_index (2, E) -> (E, 2)."""
+    """Midpoint of the two ends of each edge: pos (V, 2), edge_index (2, E) -> (E, 2).
+
+    Args:
+        pos: (V, 2).
+        edge_index: (2, E).
+    """
     return 0.5 * (pos[edge_index[0]] + pos[edge_index[1]])
 
 

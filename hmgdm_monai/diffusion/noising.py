@@ -83,6 +83,10 @@ class Noising:
 
         Dynamic timesteps are antithetic: half are drawn uniformly as t, the other half are T - 1 - t, so that every
         batch contains weak and strong noise equally, and the loss varies less from step to step.
+
+        Args:
+            num_graphs: number of graphs B.
+            generator: random generator on the CPU; None uses PyTorch's default.
         """
         if self.noise_intensity == "fixed":
             return torch.full((num_graphs,), self.fixed_timestep, dtype=torch.long)
@@ -90,12 +94,24 @@ class Noising:
         return torch.stack((first, self.num_timesteps - 1 - first), dim=1).reshape(-1)[:num_graphs]
 
     def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """Compute noisy latents (N, D) from clean ones (N, D), noise (N, D) and the timestep of each entity (N,)."""
+        """Compute noisy latents (N, D) from clean ones (N, D), noise (N, D) and the timestep of each entity (N,).
+
+        Args:
+            latents: (N, D) clean latents.
+            noise: (N, D) standard normal noise.
+            timesteps: (N,) int64, timestep of each entity.
+        """
         noisy: Tensor = self.scheduler.add_noise(latents, noise, timesteps)
         return noisy
 
     def target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """Target of the denoiser, (N, D), for the scheduler's ``prediction_type``."""
+        """Target of the denoiser, (N, D), for the scheduler's ``prediction_type``.
+
+        Args:
+            latents: (N, D) clean latents.
+            noise: (N, D) noise that was added.
+            timesteps: (N,) int64, timestep of each entity.
+        """
         kind = self.scheduler.config.prediction_type
         if kind == "sample":
             return latents
@@ -105,7 +121,13 @@ class Noising:
         return velocity
 
     def predicted_latents(self, prediction: Tensor, noisy: Tensor, timesteps: Tensor) -> Tensor:
-        """Compute clean latents (N, D) from a prediction (N, D) of any type for noisy latents ``noisy`` (N, D)."""
+        """Compute clean latents (N, D) from a prediction (N, D) of any type for noisy latents ``noisy`` (N, D).
+
+        Args:
+            prediction: (N, D) output of the denoiser.
+            noisy: (N, D) noisy latents.
+            timesteps: (N,) int64, timestep of each entity.
+        """
         kind = self.scheduler.config.prediction_type
         if kind == "sample":
             return prediction

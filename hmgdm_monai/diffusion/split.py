@@ -25,6 +25,11 @@ def split_visible(batch: Tensor, mask_ratio: float, generator: torch.Generator |
 
     Raises:
         ValueError: ``mask_ratio`` is not between 0 and 1.
+
+    Example:
+        >>> visible = split_visible(torch.tensor([0, 0, 0, 0, 0]), mask_ratio=0.6)
+        >>> int(visible.sum())
+        2
     """
     if not 0.0 < mask_ratio < 1.0:
         raise ValueError(f"mask_ratio must lie between 0 and 1, exclusive, got {mask_ratio}")

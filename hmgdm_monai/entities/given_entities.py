@@ -52,5 +52,5 @@ class GivenEntities(EntityEncoder):
             latents = graph.get(name)
             if latents is None or latents.shape[1] != self.latent_dim:
                 found = "none" if latents is None else f"{latents.shape[1]} numbers"
-                raise InputError(f"the model takes graphs with {name} of {self.latent_dim} numbers, and got {found}")
+                raise InputError(f"the model takes graphs with {name} of {self.latent_dim} numbers, but got {found}")
         return graph.vertex_latents, graph.edge_latents if self.edge_latents else None

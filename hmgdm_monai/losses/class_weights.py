@@ -16,8 +16,12 @@ def class_weights(labels: np.ndarray, num_classes: int) -> Tensor:
 
     Raises:
         ValueError: a class has no label, so that no weight can balance it.
+
+    Example:
+        >>> class_weights(np.array([0, 0, 0, 1]), 2)
+        tensor([0.6667, 2.0000])
     """
     counts = np.bincount(np.asarray(labels), minlength=num_classes)
     if (counts == 0).any():
-        raise ValueError(f"no label of class {int(np.argmin(counts))}: the classes count {counts.tolist()}")
+        raise ValueError(f"no label of class {int(np.argmin(counts))}: the label counts are {counts.tolist()}")
     return torch.from_numpy(counts.sum() / (num_classes * counts)).float()

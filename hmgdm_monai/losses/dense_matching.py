@@ -122,5 +122,14 @@ class DenseDINOLoss(DINOLoss):
         valid_1: Tensor,
         valid_2: Tensor,
     ) -> Tensor:
-        """Compute the loss from logits (B, R, K) of both views and the validity (B, R) bool of each -> scalar."""
+        """Compute the loss from logits (B, R, K) of both views and the validity (B, R) bool of each -> scalar.
+
+        Args:
+            student_1: (B, R, K) student logits of view 1.
+            student_2: (B, R, K) student logits of view 2.
+            teacher_1: (B, R, K) teacher logits of view 1.
+            teacher_2: (B, R, K) teacher logits of view 2.
+            valid_1: (B, R) bool, which regions of view 1 are present.
+            valid_2: (B, R) bool, which regions of view 2 are present.
+        """
         return super().forward(student_1, student_2, teacher_1, teacher_2, valid_1 & valid_2)

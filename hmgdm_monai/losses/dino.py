@@ -83,7 +83,13 @@ class DINOLoss(nn.Module):
 
     @torch.no_grad()
     def update_center(self, teacher_1: Tensor, teacher_2: Tensor, weights: Tensor | None = None) -> None:
-        """Move the center towards the mean of the teacher's logits (..., K) of both views, over all processes."""
+        """Move the center towards the mean of the teacher's logits (..., K) of both views, over all processes.
+
+        Args:
+            teacher_1: (..., K) teacher logits of view 1.
+            teacher_2: (..., K) teacher logits of view 2.
+            weights: (...) weight of each item; None weights all equally.
+        """
         logits = 0.5 * (teacher_1.to(self.center) + teacher_2.to(self.center)).flatten(0, -2)
         weights = logits.new_ones(len(logits)) if weights is None else weights.to(logits).flatten()
         # One sum over processes for both: the weighted logits and their weights.

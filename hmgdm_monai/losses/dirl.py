@@ -70,5 +70,5 @@ class DiRLLoss(nn.Module):
     def _targets(loss: nn.Module, distilling: type, targets: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
         if isinstance(loss, distilling) != bool(targets):
             has = "with a" if targets else "without"
-            raise ValueError(f"{type(loss).__name__} does not go with a network {has} teacher")
+            raise ValueError(f"{type(loss).__name__} cannot be used with a network {has} teacher")
         return targets

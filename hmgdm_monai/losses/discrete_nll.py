@@ -47,7 +47,13 @@ class DiscreteTimeNLL(nn.Module):
         return len(self.cuts) + 1
 
     def forward(self, output: Tensor, time: Tensor, event: Tensor) -> Tensor:
-        """Compute the loss of B patients from logits (B, K), times (B,) and events (B,), 1 = died, 0 = censored."""
+        """Compute the loss of B patients from logits (B, K), times (B,) and events (B,), 1 = died, 0 = censored.
+
+        Args:
+            output: (B, K) logits.
+            time: (B,) time to death or to the last follow-up.
+            event: (B,) 1 = died, 0 = censored.
+        """
         if output.shape != (len(time), self.num_outputs) or len(time) != len(event):
             raise ValueError(
                 f"logits of shape {tuple(output.shape)} for {len(time)} times, {len(event)} events and "
@@ -86,7 +92,7 @@ def fit_cuts(time: np.ndarray, event: np.ndarray, num_intervals: int) -> list[fl
     deaths = np.asarray(time, float)[np.asarray(event) == 1]
     if num_intervals < 2 or len(np.unique(deaths)) < num_intervals:
         raise InputError(
-            f"{num_intervals} intervals of time can not be cut from {len(np.unique(deaths))} different death times; "
-            "set num_intervals to 2 or more, and to no more than there are deaths in a training fold"
+            f"{num_intervals} time intervals cannot be built from {len(np.unique(deaths))} different death times; "
+            "set num_intervals to at least 2 and at most the number of deaths in a training fold"
         )
     return np.unique(np.quantile(deaths, np.arange(1, num_intervals) / num_intervals)).tolist()

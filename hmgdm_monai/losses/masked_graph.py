@@ -43,7 +43,15 @@ class MaskedGraphLoss(nn.Module):
         edge_target: Tensor | None,
         kl: Tensor,
     ) -> Tensor:
-        """Compute the loss from vertices (Vh, Z), edges (Eh, Z) or None, and kl (scalar); empty terms are 0."""
+        """Compute the loss from vertices (Vh, Z), edges (Eh, Z) or None, and kl (scalar); empty terms are 0.
+
+        Args:
+            vertex_prediction: (Vh, Z).
+            vertex_target: (Vh, Z).
+            edge_prediction: (Eh, Z); None if edges have no latents.
+            edge_target: (Eh, Z); None if edges have no latents.
+            kl: scalar, KL divergence of the bottleneck.
+        """
         loss = _mse(vertex_prediction, vertex_target)
         if edge_prediction is not None and edge_target is not None:
             loss = (1 - self.edge_weight) * loss + self.edge_weight * _mse(edge_prediction, edge_target)

@@ -174,7 +174,7 @@ def _shares(weights: Tensor, areas: Tensor | None) -> tuple[Tensor, Tensor]:
         if not bool(((values >= 0).all(-1) & (sums > 0) & sums.isfinite()).all()):
             raise ValueError(f"{name} must be finite and not negative, with a sum above 0 in each image and head")
     if bool(((area == 0) & (mass > 0)).any()):
-        raise ValueError("attention on a token of area 0, which is not there")
+        raise ValueError("attention on a token of area 0, which counts as absent")
     return mass / mass.sum(-1, keepdim=True), area / area.sum(-1, keepdim=True)
 
 

@@ -25,6 +25,11 @@ def classification_metrics(labels: np.ndarray, probabilities: np.ndarray, classe
     Returns:
         The four scores by name; ``tiles`` = N; ``recall`` by class name, None for a class that is not among the labels;
         ``confusion``: K lists of K counts, one row per label, one column per prediction.
+
+    Example:
+        >>> scores = classification_metrics(np.array([0, 1]), np.array([[0.9, 0.1], [0.4, 0.6]]), ["benign", "tumor"])
+        >>> scores["accuracy"], scores["confusion"]
+        (1.0, [[1, 0], [0, 1]])
     """
     from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, roc_auc_score
 

@@ -53,7 +53,7 @@ def instance_scores(prediction: np.ndarray, annotation: np.ndarray, iou: float =
     if prediction.shape != annotation.shape:
         raise InputError(f"prediction {prediction.shape} and annotation {annotation.shape} differ in size")
     if not 0 < iou <= 1:
-        raise InputError(f"iou must lie above 0 and not above 1, not {iou}")
+        raise InputError(f"iou must be above 0 and at most 1, not {iou}")
 
     first, second = _numbered(prediction), _numbered(annotation)
     n, m = int(first.max(initial=0)), int(second.max(initial=0))

@@ -101,7 +101,12 @@ def fit_probe(
 
 
 def balanced_accuracy(labels: Sequence[str] | np.ndarray, predictions: ProbePredictions) -> float:
-    """Mean recall over classes, with the most probable class as prediction."""
+    """Mean recall over classes, with the most probable class as prediction.
+
+    Args:
+        labels: (N,) class names.
+        predictions: output of :func:`probe_predictions`.
+    """
     labels = np.asarray(labels)
     chosen = predictions.classes[predictions.probabilities.argmax(1)]
     return float(np.mean([(chosen[labels == c] == c).mean() for c in predictions.classes]))
@@ -110,6 +115,11 @@ def balanced_accuracy(labels: Sequence[str] | np.ndarray, predictions: ProbePred
 def auc_against(labels: Sequence[str] | np.ndarray, predictions: ProbePredictions, negative: str) -> float:
     """Area under the ROC curve for all other classes against the class ``negative``.
 
+    Args:
+        labels: (N,) class names.
+        predictions: output of :func:`probe_predictions`.
+        negative: name of the negative class.
+
     Raises:
         InputError: ``negative`` is not a class.
     """
@@ -117,7 +127,7 @@ def auc_against(labels: Sequence[str] | np.ndarray, predictions: ProbePrediction
 
     if negative not in predictions.classes:
         raise InputError(
-            f"{negative!r} is no class of the labels; there are {', '.join(map(str, predictions.classes))}"
+            f"{negative!r} is not a class of the labels; there are {', '.join(map(str, predictions.classes))}"
         )
     column = int(np.searchsorted(predictions.classes, negative))
     return float(roc_auc_score(np.asarray(labels) != negative, 1.0 - predictions.probabilities[:, column]))

@@ -60,7 +60,13 @@ def achievable_segmentation_accuracy(label_map: np.ndarray, truth: np.ndarray) -
 
 
 def superpixel_quality(label_map: np.ndarray, truth: np.ndarray, tolerance_px: int = 2) -> dict[str, float]:
-    """The three measures of this module by name."""
+    """The three measures of this module by name.
+
+    Args:
+        label_map: (H, W) or (1, H, W) integer, superpixels.
+        truth: the same shape, integer, true segments (each label is a segment, including background).
+        tolerance_px: see :func:`boundary_recall`.
+    """
     return {
         "boundary_recall": boundary_recall(label_map, truth, tolerance_px),
         "undersegmentation_error": undersegmentation_error(label_map, truth),

@@ -190,7 +190,11 @@ class _Collected(Metric):
 
 
 class EpochLoss(_Collected):
-    """A survival loss over all patients at once; with batches, Cox's risk sets would be those of the batches."""
+    """A survival loss over all patients at once; with batches, Cox's risk sets would be those of the batches.
+
+    Args:
+        loss: survival loss of outputs (P, K), times (P,) and events (P,).
+    """
 
     def __init__(self, loss: Any) -> None:
         self.loss = loss

@@ -85,5 +85,5 @@ def _located(target: str) -> Any:
         raise InputError(f"tile transforms: {target} cannot be found ({error}); install its package") from error
     # A module also has the names that it imports from elsewhere.
     if target.startswith(_OURS) and getattr(found, "__module__", "") != module:
-        raise InputError(f"tile transforms: {target} is no transform of ours; give a run's model.pt")
+        raise InputError(f"tile transforms: {target} is not a transform of this package; give a run's model.pt")
     return found

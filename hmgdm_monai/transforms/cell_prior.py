@@ -214,7 +214,7 @@ class ImportedPrior(Transform):
         self, classes: Sequence[str] | None = None, labels: Literal["instances", "classes"] = "instances"
     ) -> None:
         if classes is not None and (len(set(classes)) != len(classes) or not classes):
-            raise ValueError(f"cell classes must be named, and each once, not {list(classes)}.")
+            raise ValueError(f"cell classes must be a list of different names, not {list(classes)}.")
         if classes is not None and len(classes) > MOST_REGIONS - FIRST_CELL:
             raise ValueError(f"{len(classes)} cell classes are more than {MOST_REGIONS - FIRST_CELL}.")
         if labels not in ("instances", "classes"):

@@ -92,7 +92,7 @@ class Cells(Transform):
                 )
         labels = one_piece_each(found)
         if labels.max() < 0:
-            raise NoEntitiesError("shows no cell, and so has no graph")
+            raise NoEntitiesError("shows no cell and therefore has no graph")
         points_um = centroids_px(labels) * mpp
         return CutTile(labels[None], cell_edges(points_um, self.edges, self.neighbors, self.max_edge_um))
 

@@ -107,7 +107,12 @@ class SegmentNuclei(Transform):
         return convert_to_dst_type(labels[None], image, dtype=np.int32)[0]
 
     def label(self, image: np.ndarray, mpp: float) -> np.ndarray:
-        """Nuclei (H, W) int32 of a tile (H, W, 3) uint8."""
+        """Nuclei (H, W) int32 of a tile (H, W, 3) uint8.
+
+        Args:
+            image: (H, W, 3) uint8.
+            mpp: microns per pixel.
+        """
         from scipy.ndimage import binary_opening, gaussian_filter, uniform_filter
         from skimage.filters import threshold_otsu
         from skimage.morphology import remove_small_holes
@@ -179,7 +184,12 @@ def eosin(image: np.ndarray) -> np.ndarray:
 
 
 def glass_mask(image: np.ndarray, mpp: float) -> np.ndarray:
-    """Mark unstained glass in a tile (H, W, 3) uint8, (H, W) bool: bright in all channels, smoothed over 1 um."""
+    """Mark unstained glass in a tile (H, W, 3) uint8, (H, W) bool: bright in all channels, smoothed over 1 um.
+
+    Args:
+        image: (H, W, 3) uint8.
+        mpp: microns per pixel.
+    """
     from scipy.ndimage import gaussian_filter
     from skimage.filters import threshold_otsu
 
@@ -196,7 +206,7 @@ def check_mpp(mpp: float | None) -> float:
     """
     if mpp is None or not (math.isfinite(mpp) and 0 < mpp <= COARSEST_MPP):
         raise InputError(
-            f"nuclei: the tile is at {mpp} um a pixel; give its scale, above 0 and not above {COARSEST_MPP:g}, "
+            f"nuclei: the tile is at {mpp} um per pixel; give its scale, above 0 and not above {COARSEST_MPP:g}, "
             "or choose another prior"
         )
     return mpp
@@ -204,6 +214,10 @@ def check_mpp(mpp: float | None) -> float:
 
 def mpp_of(data: Mapping[Hashable, Any], mpp: float | str) -> float:
     """Return a scale that is a number, or read it from its key.
+
+    Args:
+        data: dictionary of a tile.
+        mpp: microns per pixel, or the key of this value.
 
     Raises:
         InputError: the key does not exist or does not hold a number.

@@ -47,6 +47,10 @@ def region_adjacency(label_map: np.ndarray) -> np.ndarray:
 
     Returns:
         (2, E) int64; each pair once, first < second, sorted by first, then second.
+
+    Example:
+        >>> region_adjacency(np.array([[0, 1], [0, 2]])).tolist()
+        [[0, 0, 1], [1, 2, 2]]
     """
     n_labels = int(label_map.max()) + 1
     keys = np.unique(_touching_keys(np.ascontiguousarray(label_map, dtype=np.int32), n_labels))
@@ -60,6 +64,10 @@ def centroids_px(label_map: np.ndarray) -> np.ndarray:
 
     Args:
         label_map: (H, W) integer, labels 0 to V - 1, all present; negative for no entity.
+
+    Example:
+        >>> centroids_px(np.array([[0, 1], [0, 1]])).tolist()
+        [[0.5, 1.0], [1.5, 1.0]]
     """
     sums = _coordinate_sums(np.ascontiguousarray(label_map, dtype=np.int32), int(label_map.max()) + 1)
     return sums[:, :2] / (2.0 * sums[:, 2:])
@@ -116,7 +124,11 @@ def merge_similar_neighbors(image: np.ndarray, label_map: np.ndarray, threshold:
 
 
 def number_by_first_pixel(label_map: np.ndarray) -> np.ndarray:
-    """Relabel any label map (H, W) to int32 0 to V - 1, in the order of first pixels row by row."""
+    """Relabel any label map (H, W) to int32 0 to V - 1, in the order of first pixels row by row.
+
+    Args:
+        label_map: (H, W), any labels.
+    """
     _, first, inverse = np.unique(label_map, return_index=True, return_inverse=True)
     names = np.empty(len(first), np.int32)
     names[np.argsort(first)] = np.arange(len(first), dtype=np.int32)

@@ -177,6 +177,11 @@ def image_as_hwc(image: NdarrayOrTensor) -> np.ndarray:
 def one_key_each(keys: tuple[Hashable, ...], out_keys: KeysCollection, name: str) -> tuple[Hashable, ...]:
     """Convert output keys to a tuple with one key for each input key.
 
+    Args:
+        keys: input keys.
+        out_keys: output keys, one or several.
+        name: name of the argument, for the message.
+
     Raises:
         ValueError: the numbers of keys differ.
     """

@@ -54,7 +54,7 @@ class TileGraph:
             if coords is None:
                 raise InputError(
                     "these features have no coords, which spatial neighbors need; set spatial_k to 0 for a graph of "
-                    "feature neighbors alone"
+                    "only feature neighbors"
                 )
             pairs.append(nearest_others(np.asarray(coords, np.float64), self.spatial_k))
         if self.feature_k:
@@ -65,7 +65,12 @@ class TileGraph:
 
 
 def principal_components(features: np.ndarray, count: int) -> np.ndarray:
-    """Principal component scores (M, min(count, D)) float64, by the eigenvectors of the covariance; cost M D^2."""
+    """Principal component scores (M, min(count, D)) float64, by the eigenvectors of the covariance; cost M D^2.
+
+    Args:
+        features: (M, D).
+        count: number of components.
+    """
     centered = np.asarray(features, np.float64) - np.mean(features, 0, dtype=np.float64)
     if centered.shape[1] <= count:
         return centered
@@ -74,7 +79,12 @@ def principal_components(features: np.ndarray, count: int) -> np.ndarray:
 
 
 def nearest_others(points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """(neighbor, tile) pairs of the k nearest other points of each point; all others if there are fewer."""
+    """(neighbor, tile) pairs of the k nearest other points of each point; all others if there are fewer.
+
+    Args:
+        points: (M, D) positions.
+        k: number of neighbors of each point.
+    """
     from scipy.spatial import cKDTree
 
     count = len(points)

@@ -51,7 +51,7 @@ def tile_graph(
     sample = transformed(transforms, {"image": image, "mpp": mpp, "outlines": outlines})
     graph = sample.get("graph")
     if not isinstance(graph, EntityGraph):
-        raise InputError("the tile transforms make no graph; let BuildEntityGraphd be the last of them")
+        raise InputError("the tile transforms make no graph; the last of them must be BuildEntityGraphd")
     return graph
 
 

@@ -56,7 +56,7 @@ def draw_entity_graph(
     if image is None:
         image = graph.get("image")
         if image is None:
-            raise InputError("the graph keeps no image; give the tile that it was made of")
+            raise InputError("the graph keeps no image; give the tile that it was built from")
         image = image[0]
     pixels = _to_numpy(image)
     if pixels.ndim != 3 or pixels.shape[0] != 3 or pixels.dtype != np.uint8:

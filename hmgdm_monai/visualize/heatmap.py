@@ -90,7 +90,12 @@ def value_range(values: np.ndarray) -> tuple[float, float]:
 
 
 def colors_of(values: np.ndarray, span: tuple[float, float]) -> np.ndarray:
-    """RGB colors (M, 3) uint8 of values (M,), as in the color bar of a figure with range ``span``."""
+    """RGB colors (M, 3) uint8 of values (M,), as in the color bar of a figure with range ``span``.
+
+    Args:
+        values: (M,); NaN gets the lowest color.
+        span: values at both ends of the color scale.
+    """
     from matplotlib import colormaps
 
     share = np.clip((np.asarray(values, float) - span[0]) / (span[1] - span[0]), 0, 1)
@@ -157,7 +162,12 @@ def draw_heatmap(
 
 
 def bar_length_um(width_um: float) -> float:
-    """Length of a scale bar in um: 1, 2 or 5 times a power of ten, at most a quarter of the width."""
+    """Length of a scale bar in um: 1, 2 or 5 times a power of ten, at most a quarter of the width.
+
+    Example:
+        >>> bar_length_um(1000.0)
+        200.0
+    """
     most = width_um / 4
     power = 10.0 ** math.floor(math.log10(most))
     return max(step * power for step in (1, 2, 5) if step * power <= most)

@@ -18,7 +18,13 @@ _COLUMNS = 7  # number of columns of the table of numbers at risk
 
 
 def log_rank_p(time: np.ndarray, event: np.ndarray, high: np.ndarray) -> float | None:
-    """p-value of the log-rank test between two groups; None if a group is empty or nobody died."""
+    """p-value of the log-rank test between two groups; None if a group is empty or nobody died.
+
+    Args:
+        time: (N,) times.
+        event: (N,) 1 = died.
+        high: (N,) bool, whether a patient is in the first group.
+    """
     from sksurv.compare import compare_survival
     from sksurv.util import Surv
 

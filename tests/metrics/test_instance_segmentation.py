@@ -68,7 +68,7 @@ def test_empty_maps():
         (np.zeros((2, 2), int), np.zeros((2, 3), int), 0.5, r"\(2, 2\) and annotation \(2, 3\)"),
         (np.zeros((2, 2)), np.zeros((2, 2), int), 0.5, "prediction: a label map"),
         (np.zeros((2, 2), int), -np.ones((2, 2), int), 0.5, "annotation: a label map"),
-        (np.zeros((2, 2), int), np.zeros((2, 2), int), 0.0, "iou must lie"),
+        (np.zeros((2, 2), int), np.zeros((2, 2), int), 0.0, "iou must"),
     ],
 )
 def test_bad_input(prediction, annotation, iou, told):

@@ -75,7 +75,7 @@ def test_too_little_to_probe(labels: list, groups: list) -> None:
 
 
 def test_unknown_negative() -> None:
-    with pytest.raises(InputError, match="'d' is no class"):
+    with pytest.raises(InputError, match="'d' is not a class"):
         auc_against(LABELS, ProbePredictions(np.unique(LABELS), np.full((96, 3), 1 / 3)), "d")
 
 

@@ -142,7 +142,7 @@ def test_an_interrupted_run_leaves_whole_units_and_goes_on(
 
 def test_what_is_missing_is_told(tiny: Any, graph_paths: list[Path], tmp_path: Path) -> None:
     entities = tiny.entities("window_autoencoder")
-    with pytest.raises(InputError, match="not there"):
+    with pytest.raises(InputError, match="does not exist"):
         run(entities, [tmp_path / "none.h5"], tmp_path / "z")
     with pytest.raises(InputError, match="batch_tiles must be at least 1"):
         run(entities, graph_paths, tmp_path / "z", batch_tiles=0)

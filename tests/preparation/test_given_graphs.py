@@ -97,7 +97,7 @@ def test_bad_files_are_left_out_and_named(folder: Path) -> None:
     assert cohort.done == [("a", 2), ("d", 2)]
     reasons = dict(cohort.skipped)
     assert reasons["b.pt"] == "x has 5 numbers a vertex, the files before it have 3"
-    assert reasons["c.pt"] == "x holds NaN, infinity, or a number too large"
+    assert reasons["c.pt"] == "x holds NaN, infinity, or too large numbers"
     assert "names no graphs" in reasons["i"]
     assert any("e.pt" in why and "not found" in why for why in reasons.values())
     write(folder, "c.pt,pc,x")
@@ -160,7 +160,7 @@ def test_a_model_of_graphs_embeds_graphs_alone(folder: Path, tiny: Any, edges: b
         embed_given_graphs(tiny.encoder(), folder / "m.csv", folder / "s", progress=False)
     torch.save(graphs(2, 0, channels=5), folder / "a.pt")
     write(folder, "a.pt,pa,x")
-    with pytest.raises(InputError, match="of 3 numbers, and got 5"):
+    with pytest.raises(InputError, match="of 3 numbers, but got 5"):
         embed_given_graphs(encoder, folder / "m.csv", folder / "s", progress=False)
 
 

@@ -58,7 +58,7 @@ def test_a_transform_of_another_package_is_built_where_it_is_trusted(monkeypatch
         ({"_target_": "eval", "source": "1"}, "no transform 'eval'"),
         ({"_target_": "monai.transforms.utils"}, "no transform 'utils'"),
         ({"_target_": "monai.bundle.run"}, "neither MONAI's nor ours"),
-        ({"_target_": "hmgdm_monai.transforms.build_transforms.importlib"}, "no transform of ours"),
+        ({"_target_": "hmgdm_monai.transforms.build_transforms.importlib"}, "not a transform of this package"),
         ({"_target_": "hmgdm_monai.saving.encoder_file.load_encoder", "path": "x"}, "neither MONAI's nor ours"),
         ({"_target_": "hmgdm_monai.transforms.squares.Circles"}, "cannot be found"),
         ({"_target_": "hmgdm_monai.transforms.circles.Circles"}, "cannot be found"),

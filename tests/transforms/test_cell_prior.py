@@ -119,7 +119,7 @@ def test_an_open_prior_can_be_pickled(tile, row):
 
 
 def test_what_is_missing_is_told(tile, row, tmp_path):
-    with pytest.raises(InputError, match="um a pixel"):
+    with pytest.raises(InputError, match="um per pixel"):
         NucleusPrior()(tile)
     with pytest.raises(InputError, match="needs its manifest row"):
         ImportedPrior()(tile)

@@ -150,7 +150,7 @@ def test_glass_is_what_is_bright():
 
 @pytest.mark.parametrize("mpp", [None, 0.0, -1.0, float("nan"), 4.0])
 def test_an_impossible_scale_is_told(tile, mpp):
-    with pytest.raises(InputError, match="um a pixel"):
+    with pytest.raises(InputError, match="um per pixel"):
         SegmentNuclei()(tile, mpp)
 
 

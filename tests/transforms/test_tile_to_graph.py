@@ -29,7 +29,7 @@ def test_it_is_the_graph_of_the_planes(stained: Any, stain: str | None) -> None:
 def test_bad_input_is_refused(stained: Any) -> None:
     with pytest.raises(InputError, match=r"\(H, W, 3\) uint8, not \(3, 64, 64\)"):
         tile_to_graph(stained(64, 64).transpose(2, 0, 1))
-    with pytest.raises(InputError, match="come without tiles"):
+    with pytest.raises(InputError, match="graphs without tiles"):
         tile_to_graph(stained(64, 64), entity_kind="graphs")
     with pytest.raises(InputError, match="entity_kind must be one of"):
         tile_to_graph(stained(64, 64), entity_kind="glands")

@@ -178,7 +178,7 @@ def _claim_folder(folder: Path, settings: dict[str, Any]) -> None:
         raise InputError(f"{marker} is not JSON ({error}); delete the folder or give another one") from error
     if found != settings:
         raise InputError(
-            f"{folder} holds a cohort of other settings ({json.dumps(found)}, wanted {json.dumps(settings)}); "
+            f"{folder} holds a cohort with other settings ({json.dumps(found)}, wanted {json.dumps(settings)}); "
             "delete it or give another folder"
         )
 

@@ -64,7 +64,15 @@ def write_pyramid(path: Path, image: NDArray[np.uint8], mpp: float) -> None:
 
 
 def write_tile(path: Path, slide: NDArray[np.uint8], x_px: int, y_px: int, side_px: int) -> None:
-    """Crop a square of `side_px` from level 0 of a slide and write it as a PNG of `TILE_PX`, whole or not at all."""
+    """Crop a square of `side_px` from level 0 of a slide and write it as a PNG of `TILE_PX`, whole or not at all.
+
+    Args:
+        path: PNG file to write.
+        slide: (H, W, 3) uint8, level 0 of the slide.
+        x_px: left edge in px.
+        y_px: upper edge in px.
+        side_px: side of the square in px.
+    """
     crop = Image.fromarray(slide[y_px : y_px + side_px, x_px : x_px + side_px])
     with whole_file(path) as partial:
         crop.resize((TILE_PX, TILE_PX), Image.Resampling.BOX).save(partial)

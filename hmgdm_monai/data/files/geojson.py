@@ -140,7 +140,15 @@ def object_ids(image_id: str, places: Sequence[Sequence[float]]) -> list[str]:
 
 
 def write_geojson(path: Path | str, collection: Mapping[str, Any]) -> Path:
-    """Write a collection as compact JSON, completely or not at all."""
+    """Write a collection as compact JSON, completely or not at all.
+
+    Args:
+        path: file to write.
+        collection: output of :func:`feature_collection`.
+
+    Returns:
+        Path of the file.
+    """
     return write_whole(path, json.dumps(collection, allow_nan=False, separators=(",", ":")).encode())
 
 

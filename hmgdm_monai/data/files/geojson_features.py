@@ -57,7 +57,7 @@ def read_geojson_features(path: Path) -> Iterator[Feature]:
     while waiting:
         found = waiting.pop()
         if not isinstance(found, dict):
-            raise InputError(f"{path}: not GeoJSON (feature {number} is no object); export it again")
+            raise InputError(f"{path}: not GeoJSON (feature {number} is not an object); export it again")
         if found.get("type") == "FeatureCollection":
             waiting += _listed(found.get("features"), path, "no FeatureCollection with a list of features")[::-1]
             continue
@@ -75,6 +75,10 @@ def object_type(feature: Mapping[str, Any], properties: Mapping[str, Any]) -> st
     QuPath 0.4 and later writes ``objectType`` in the properties, 0.3 ``object_type``, and 0.2 the name of a Java class
     as the feature's ``id``, where other programs and later versions write an identifier. ``type`` in the properties is
     also used if it is one of the known names.
+
+    Args:
+        feature: the feature.
+        properties: its properties.
     """
     for name in ("objectType", "object_type"):
         if text := text_of(properties.get(name)):

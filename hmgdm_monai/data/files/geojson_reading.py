@@ -159,7 +159,15 @@ def rasterize(
     pixel_px: float,
     size_px: int | tuple[int, int],
 ) -> np.ndarray:
-    """Draw one window with :meth:`ShapeIndex.rasterize`; for many windows, build the index only once."""
+    """Draw one window with :meth:`ShapeIndex.rasterize`; for many windows, build the index only once.
+
+    Args:
+        shapes: shapes in drawing order.
+        values: (M,) integers, the value to draw for each shape.
+        origin_px: upper left corner of the window, (x, y) in level-0 pixels.
+        pixel_px: size of a window pixel in level-0 pixels.
+        size_px: size of the window in its own pixels: one number, or (height, width).
+    """
     return ShapeIndex(shapes).rasterize(values, origin_px, pixel_px, size_px)
 
 
@@ -170,9 +178,9 @@ def _polygon(rings: Any, where: str) -> Polygon | None:
         try:
             points = np.array([point[:2] for point in _listed(ring, where)], float)
         except (KeyError, OverflowError, TypeError, ValueError) as error:
-            raise InputError(f"{where} has coordinates that are no pairs of numbers; export the file again") from error
+            raise InputError(f"{where} has coordinates that are not pairs of numbers; export the file again") from error
         if points.size and (points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all()):
-            raise InputError(f"{where} has coordinates that are no pairs of numbers; export the file again")
+            raise InputError(f"{where} has coordinates that are not pairs of numbers; export the file again")
         if len(points) >= 3 and (points[0] != points[-1]).any():
             points = np.concatenate([points, points[:1]])
         if len(points) >= 4:
@@ -184,7 +192,7 @@ def _polygon(rings: Any, where: str) -> Polygon | None:
 
 def _listed(value: Any, where: str) -> list[Any]:
     if not isinstance(value, list):
-        raise InputError(f"{where} has coordinates that are no lists of points; export the file again")
+        raise InputError(f"{where} has coordinates that are not lists of points; export the file again")
     return value
 
 

@@ -46,7 +46,7 @@ def read_graphs(path: Path | str) -> list[EntityGraph]:
         graphs.append(_graph(_values(item, where), where))
     sizes = sorted({int(graph.vertex_latents.shape[1]) for graph in graphs})
     if len(sizes) > 1:
-        raise InputError(f"{path}: x has {sizes[0]} numbers a vertex in one graph and {sizes[1]} in another")
+        raise InputError(f"{path}: x has {sizes[0]} numbers per vertex in one graph and {sizes[1]} in another")
     if not all("edge_latents" in graph for graph in graphs):
         for graph in graphs:
             graph.pop("edge_latents", None)
@@ -124,7 +124,7 @@ def _graph(values: Mapping[str, np.ndarray], where: str) -> EntityGraph:
     x, pos = (_numbers(values[key], key, where) for key in ("x", "pos"))
     ends, attributes = values["edge_index"], values.get("edge_attr")
     if x.ndim != 2 or 0 in x.shape:
-        raise InputError(f"{where}: x must be (V, D), one row a vertex, not {x.shape}")
+        raise InputError(f"{where}: x must be (V, D), one row per vertex, not {x.shape}")
     if pos.shape != (len(x), 2):
         raise InputError(f"{where}: pos must be ({len(x)}, 2), x and y of each vertex, not {pos.shape}")
     if ends.ndim != 2 or len(ends) != 2 or (ends.size and ends.dtype.kind not in "iu"):
@@ -132,7 +132,7 @@ def _graph(values: Mapping[str, np.ndarray], where: str) -> EntityGraph:
     if ends.size and not (0 <= ends.min() and ends.max() < len(x)):
         raise InputError(f"{where}: edge_index names vertices {ends.min()} to {ends.max()}, of {len(x)}")
     if attributes is not None and attributes.shape[:1] != ends.shape[1:]:
-        raise InputError(f"{where}: edge_attr {attributes.shape} has not one row for each of {ends.shape[1]} edges")
+        raise InputError(f"{where}: edge_attr {attributes.shape} must have one row for each of {ends.shape[1]} edges")
     if attributes is not None and attributes.shape[1:] != x.shape[1:]:
         attributes = None  # not usable as latents: its size differs from x
     if attributes is not None:
@@ -155,7 +155,7 @@ def _numbers(values: np.ndarray, name: str, where: str) -> np.ndarray:
     with np.errstate(over="ignore"):  # overflow raises below
         numbers = np.ascontiguousarray(values, np.float32)
     if not np.isfinite(numbers).all():
-        raise InputError(f"{where}: {name} holds NaN, infinity, or a number too large")
+        raise InputError(f"{where}: {name} holds NaN, infinity, or too large numbers")
     return numbers
 
 

@@ -46,6 +46,10 @@ def opened_hdf5(path: str | os.PathLike[str], what: str, advice: str) -> Iterato
 def checked_dataset(file: h5py.File, name: str) -> h5py.Dataset | None:
     """A dataset stored in the file itself; None if there is no dataset of that name.
 
+    Args:
+        file: open file.
+        name: name of the dataset.
+
     Raises:
         InputError: it is a link, or its values are stored in other files.
     """
@@ -70,6 +74,10 @@ def checked_dataset(file: h5py.File, name: str) -> h5py.Dataset | None:
 def read_numbers(found: h5py.Dataset, name: str) -> np.ndarray:
     """Read all values of a dataset.
 
+    Args:
+        found: the dataset.
+        name: its name in messages.
+
     Raises:
         InputError: the values are not numbers, some were never written, or more are declared than the file can hold.
     """
@@ -82,6 +90,10 @@ def read_numbers(found: h5py.Dataset, name: str) -> np.ndarray:
 
 def check_declared(found: h5py.Dataset, name: str) -> None:
     """Raise if a dataset declares more data than its file can hold, or more than was written.
+
+    Args:
+        found: the dataset.
+        name: its name in messages.
 
     Raises:
         InputError: as above.

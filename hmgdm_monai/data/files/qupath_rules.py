@@ -43,7 +43,7 @@ def check_feature_collection(collection: Any) -> None:
 
 def _feature_fault(feature: Any) -> str | None:
     if not isinstance(feature, Mapping) or feature.get("type") != "Feature":
-        return "is no object of type Feature"
+        return "is not an object of type Feature"
     if (fault := _geometry_fault(feature.get("geometry"))) is not None:
         return fault
     properties = feature.get("properties")
@@ -54,13 +54,13 @@ def _feature_fault(feature: Any) -> str | None:
     if "classification" in properties:
         classification = properties["classification"]
         if not isinstance(classification, Mapping) or not _is_text(classification.get("name")):
-            return "classification is no object with a name"
+            return "classification is not an object with a name"
         if "color" in classification and not _is_color(classification["color"]):
             return f"color of the class is not three whole numbers, 0 to 255, but {classification['color']!r}"
     if "color" in properties and not _is_color(properties["color"]):
         return f"color is not three whole numbers, 0 to 255, but {properties['color']!r}"
     if "name" in properties and not _is_text(properties["name"]):
-        return f"name is no text, but {properties['name']!r}"
+        return f"name is not a text but {properties['name']!r}"
     if not isinstance(properties.get("isLocked", False), bool):
         return f"isLocked is neither true nor false, but {properties['isLocked']!r}"
     return _measurements_fault(properties.get("measurements", {}))
@@ -72,7 +72,7 @@ def _id_fault(feature: Mapping[str, Any], ids: set[uuid.UUID]) -> str | None:
     try:
         found = uuid.UUID(feature["id"])
     except (ValueError, AttributeError, TypeError):
-        return f"id {feature['id']!r} is no UUID"
+        return f"id {feature['id']!r} is not a UUID"
     if found in ids:
         return f"id {feature['id']} occurs twice"
     ids.add(found)
@@ -93,9 +93,9 @@ def _geometry_fault(geometry: Any) -> str | None:
             try:
                 points = np.array(ring, float)
             except (TypeError, ValueError):
-                return f"ring {place} is no list of points"
+                return f"ring {place} is not a list of points"
             if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
-                return f"ring {place} is no list of points of two finite numbers"
+                return f"ring {place} is not a list of points of two finite numbers"
             if len(points) < 4 or (points[0] != points[-1]).any():
                 return f"ring {place} is not closed, or has fewer than four points"
             x, y = (points[:-1] - points[0]).T
@@ -109,10 +109,10 @@ def _geometry_fault(geometry: Any) -> str | None:
 
 def _measurements_fault(measurements: Any) -> str | None:
     if not isinstance(measurements, Mapping):
-        return "measurements are no object of names and numbers"
+        return "measurements are not an object of names and numbers"
     for name, value in measurements.items():
         if not _is_text(name) or isinstance(value, bool) or not isinstance(value, int | float):
-            return f"measurement {name!r} is no number, but {value!r}"
+            return f"measurement {name!r} is not a number but {value!r}"
         if not math.isfinite(value):
             return f"measurement {name!r} is not finite"
     return None

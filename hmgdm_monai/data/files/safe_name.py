@@ -22,6 +22,10 @@ def safe_name(name: str) -> str:
 
     Args:
         name: any text.
+
+    Example:
+        >>> safe_name("slides/a 1"), name_of("slides%2Fa 1")
+        ('slides%2Fa 1', 'slides/a 1')
     """
     safe = quote(name, safe=" ", errors="surrogatepass")
     safe = _SPECIAL.sub(lambda found: f"%{ord(found[0]):02X}", safe) or _EMPTY

@@ -37,7 +37,7 @@ def read_tile_embeddings(path: Path | str) -> tuple[np.ndarray, list[str]]:
     with opened_hdf5(path, "file of tile embeddings", "run inference.json to make one") as file:
         features, ids = (checked_dataset(file, name) for name in ("features", "ids"))
         if features is None or ids is None:
-            raise InputError(f"{path}: no file of tile embeddings; run inference.json to make one")
+            raise InputError(f"{path}: is not a file of tile embeddings; run inference.json to make one")
         check_declared(ids, "ids")
         return read_numbers(features, "features").astype(np.float32), list(ids.asstr()[:])
 
@@ -73,7 +73,12 @@ def write_tile_embeddings(
 
 
 def stored_ids(path: Path, key: str) -> set[str] | None:
-    """Row ids in a file that was written with this key; None if it does not exist, is damaged or has another key."""
+    """Row ids in a file that was written with this key; None if it does not exist, is damaged or has another key.
+
+    Args:
+        path: path of the file.
+        key: key that identifies the settings of the embeddings.
+    """
     try:
         with h5py.File(path, "r") as file:
             if file.attrs.get("key") != key:

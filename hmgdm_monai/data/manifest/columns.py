@@ -56,5 +56,5 @@ def check_kinds(path: Path | str, cells: Mapping[int, Mapping[str, str]], column
         raise InputError(
             f"{Path(path).name}: column {name!r} holds {len(filled) - len(words)} numbers and also words: "
             f"{', '.join(shown[:_SHOWN])}{more}; leave a cell empty where the value is missing, or, if they are "
-            "categories, write none of them as a bare number"
+            "categories, do not write any of them as a plain number"
         )

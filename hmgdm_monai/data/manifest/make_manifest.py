@@ -53,7 +53,7 @@ def make_manifest(
         p for p in slides.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file() and not _hidden(p, slides)
     )
     if not found:
-        raise InputError(f"{slides}: holds no slide; files looked for end in {', '.join(SUFFIXES)}")
+        raise InputError(f"{slides}: holds no slide; slides end in {', '.join(SUFFIXES)}")
     places = None if coords is None else _index(_folder(coords, "coords"), ".h5")
     areas = None if regions is None else _index(_folder(regions, "regions"), "json")
     twins = [stem for stem, count in Counter(path.stem for path in found).items() if count > 1]
@@ -103,7 +103,7 @@ def _pattern(text: str) -> re.Pattern[str]:
     try:
         return re.compile(text)
     except re.error as error:
-        raise InputError(f"patient pattern {text!r} is no regular expression ({error}); correct it") from error
+        raise InputError(f"patient pattern {text!r} is not a regular expression ({error}); correct it") from error
 
 
 def _matched(match: re.Match[str]) -> str:

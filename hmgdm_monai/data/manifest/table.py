@@ -71,7 +71,7 @@ def read_table(path: str | os.PathLike[str]) -> Table:
     except OSError as error:
         raise ManifestError(f"{path}: cannot be read ({error.strerror}); check access to it") from error
     except csv.Error as error:
-        raise ManifestError(f"{path}: not a CSV in UTF-8 ({error}); export it as one") from error
+        raise ManifestError(f"{path}: not a CSV in UTF-8 ({error}); export it as CSV") from error
     lines = [(number, cells) for number, cells in lines if any(cells)]
     if not lines:
         raise ManifestError(f"{path}: the manifest is empty; give it a header with image, patient and rows")
@@ -111,6 +111,6 @@ def _decoded(path: Path, data: bytes) -> str:
         start = max(data.rfind(sign, 0, error.start) for sign in (b",", b"\n", b'"')) + 1
         shown = data[start : error.start + 20].splitlines()[0].split(b",")[0].decode("latin-1")
         raise ManifestError(
-            f"{path} line {line}: not a CSV in UTF-8 but in Latin-1 (Windows-1252) or another encoding, by "
+            f"{path} line {line}: not a CSV in UTF-8 but in Latin-1 (Windows-1252) or another encoding, because of "
             f"{shown!r}; {how}"
         ) from error

@@ -32,13 +32,29 @@ class SlideBackend:
         raise NotImplementedError
 
     def read(self, level: int, x_px: int, y_px: int, width_px: int, height_px: int) -> np.ndarray:
-        """Read a rectangle that lies completely inside the level, in pixels of the level: (height, width, 3) uint8."""
+        """Read a rectangle that lies completely inside the level, in pixels of the level: (height, width, 3) uint8.
+
+        Args:
+            level: level of the pyramid, from 0.
+            x_px: left edge in pixels of the level.
+            y_px: upper edge in pixels of the level.
+            width_px: width in pixels of the level.
+            height_px: height in pixels of the level.
+        """
         raise NotImplementedError
 
     def read_many(
         self, level: int, xy_px: np.ndarray, width_px: int, height_px: int, num_workers: int
     ) -> Iterator[np.ndarray]:
-        """Read rectangles of one size at xy (N, 2), in order; with `num_workers` > 1 in that many threads."""
+        """Read rectangles of one size at xy (N, 2), in order; with `num_workers` > 1 in that many threads.
+
+        Args:
+            level: level of the pyramid, from 0.
+            xy_px: (N, 2) int64, upper left corners in pixels of the level.
+            width_px: width in pixels of the level.
+            height_px: height in pixels of the level.
+            num_workers: number of decoding threads.
+        """
         if num_workers <= 1:
             for x, y in xy_px.tolist():
                 yield self.read(level, x, y, width_px, height_px)

@@ -141,7 +141,7 @@ def open_backend(path: Path, tags: SlideTags, backend: str | None, max_image_px:
     if backend is not None and backend not in BACKENDS:
         raise InputError(f"{path}: no backend {backend!r}; there are {', '.join(BACKENDS)}")
     if backend in tags.refused:
-        raise InputError(f"{path}: {backend} must not open it: {tags.refused[backend]}; leave the backend to the tags")
+        raise InputError(f"{path}: {backend} must not open it: {tags.refused[backend]}; do not set the backend")
     failures: dict[str, str | Exception] = dict(tags.refused) if backend is None else {}
     for name in tags.backends if backend is None else (backend,):
         try:
@@ -150,7 +150,7 @@ def open_backend(path: Path, tags: SlideTags, backend: str | None, max_image_px:
             failures[name] = error
             continue
         if backend is None and tags.level_sizes_px and handle.level_sizes_px != list(tags.level_sizes_px):
-            failures[name] = "takes other pages for the pyramid than the tags name"
+            failures[name] = "uses other pages for the pyramid than the tags give"
             handle.close()
             continue
         return name, handle

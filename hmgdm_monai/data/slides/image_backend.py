@@ -39,17 +39,29 @@ def image_limit_px(given: int | None = None) -> int:
 
 
 def check_image_size(path: Path, width_px: int, height_px: int, limit_px: int, what: str = "image") -> None:
-    """Raise an InputError if an image has more pixels than the limit."""
+    """Raise an InputError if an image has more pixels than the limit.
+
+    Args:
+        path: path of the file, for the message.
+        width_px: width in px.
+        height_px: height in px.
+        limit_px: maximum number of pixels.
+        what: name of the decoded part in the message, for example "tile".
+    """
     if width_px * height_px > limit_px:
         raise InputError(
             f"{path}: its {what} of {width_px} x {height_px} px is decoded at once, and more than {limit_px} px are "
-            f"taken for a decompression bomb; if it is not one, tile it or set {MAX_IMAGE_VARIABLE}"
+            f"treated as a decompression bomb; if it is not one, tile it or set {MAX_IMAGE_VARIABLE}"
         )
 
 
 @contextmanager
 def opened_image(path: Path, limit_px: int) -> Iterator[Image.Image]:
     """Open a plain image without decoding it.
+
+    Args:
+        path: path of the file.
+        limit_px: maximum number of pixels.
 
     Raises:
         InputError: it has more pixels than the limit.

@@ -20,7 +20,7 @@ def jpeg2000_fault(data: bytes, most_px: tuple[int, int]) -> str | None:
     """
     start = data.find(_START)
     if start < 0 or len(data) < start + 24:
-        return "it is no JPEG 2000"
+        return "it is not a JPEG 2000"
     right, lower, left, upper = (int.from_bytes(data[at : at + 4], "big") for at in range(start + 8, start + 24, 4))
     if right - left > most_px[0] or lower - upper > most_px[1]:
         return f"its JPEG 2000 has {right - left} x {lower - upper} px, not {most_px[0]} x {most_px[1]}"

@@ -113,7 +113,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
         ValueError: there is no marker at a position that needs one.
     """
     if data[:2] != bytes((0xFF, _START)):
-        raise ValueError("it is no JPEG")
+        raise ValueError("it is not a JPEG")
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]

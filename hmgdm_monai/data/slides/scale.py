@@ -25,7 +25,16 @@ UNKNOWN: Mpp = (None, None)
 
 
 def plausible_mpp(value: Any, factor: float = 1.0) -> float | None:
-    """`value * factor` if it is plausible for a microscope (0.05 to 20 um per pixel), otherwise None."""
+    """`value * factor` if it is plausible for a microscope (0.05 to 20 um per pixel), otherwise None.
+
+    Args:
+        value: number, or text of a number.
+        factor: factor to um.
+
+    Example:
+        >>> plausible_mpp("0.25"), plausible_mpp(40)  # 40 is a magnification
+        (0.25, None)
+    """
     try:
         mpp = float(value) * factor
     except (TypeError, ValueError, OverflowError):
@@ -35,6 +44,10 @@ def plausible_mpp(value: Any, factor: float = 1.0) -> float | None:
 
 def square_mpp(path: Path, axes: Mpp) -> float | None:
     """Combine the two axes: their mean, or the only known value, or None.
+
+    Args:
+        path: path of the file, for the message.
+        axes: microns per pixel along x and y.
 
     Raises:
         InputError: the sides of a pixel differ by more than 2 %, so tiles would be distorted.

@@ -192,7 +192,7 @@ class Slide:
             InputError: the slide's own mpp is unknown, or `mpp` is not a positive number.
         """
         if not (math.isfinite(mpp) and mpp > 0):
-            raise InputError(f"{self.path}: mpp asked for must be a positive number, not {mpp}")
+            raise InputError(f"{self.path}: the requested mpp must be a positive number, not {mpp}")
         if self.mpp is None and self.backend != "image":
             what = f"{self.path}: microns per pixel unknown, so it cannot be read at {mpp} um"
             raise InputError(f"{what}; give them in the manifest's mpp column")

@@ -109,7 +109,7 @@ def _read_tiff(path: Path, max_image_px: int) -> SlideTags:
             if theirs is not None:
                 sizes, mpp = theirs[0], theirs[1] if theirs[1] != UNKNOWN else mpp
                 if sizes != slide.sizes_px:
-                    reasons |= dict.fromkeys(("cucim", "tifffile"), "OpenSlide takes other pages for its levels")
+                    reasons |= dict.fromkeys(("cucim", "tifffile"), "OpenSlide uses other pages as its levels")
             refused = {name: reason for name, reason in reasons.items() if reason}
             # OpenSlide supports Aperio's variants of JPEG 2000; for other codecs tifffile reads and reports more.
             order = ["cucim", "tifffile", "openslide"]
@@ -178,14 +178,14 @@ def _cucim_refuses(slide: SlidePages) -> str | None:
     """Reason why cuCIM must not open these pages (measured with cuCIM 26.10 on a CPU), or None."""
     pages = [level[0] for level in slide.levels]
     if len(slide.levels[0]) > 1 or slide.base.index != 0:
-        return "cuCIM takes the first page for the slide"
+        return "cuCIM uses the first page as the slide"
     if any(not page.is_tiled for page in pages):
         return "cuCIM returns stripped files with a fourth channel"
     if slide.base.pages is not None and len(slide.base.pages) and len(pages) > 1:
-        return "cuCIM sees one level only of a pyramid in SubIFDs"
+        return "cuCIM finds only one level of a pyramid in SubIFDs"
     for page in pages:
         if page.compression not in CUCIM_COMPRESSIONS:
-            return f"cuCIM is left raw pixels and JPEG alone, not {_codec(page)}"
+            return f"cuCIM is only used for raw pixels and JPEG, not {_codec(page)}"
         if page.predictor != 1:
             return f"cuCIM does not undo predictor {int(page.predictor)}"
         if page.samplesperpixel != 3 or page.dtype != "uint8" or page.planarconfig != 1:
@@ -193,7 +193,7 @@ def _cucim_refuses(slide: SlidePages) -> str | None:
         if page.photometric not in ((2, 6) if page.compression == JPEG else (2,)):
             return f"cuCIM does not convert {page.photometric!s} with {_codec(page)}"
         if not all(page.databytecounts) or not all(page.dataoffsets):
-            return "cuCIM shows tiles that were never written black"
+            return "cuCIM shows tiles that were never written as black"
     return None
 
 
@@ -201,7 +201,7 @@ def _tifffile_refuses(slide: SlidePages) -> str | None:
     """Reason why the pages cannot be decoded segment by segment to RGB, or None."""
     page = slide.base
     if page.compression not in TIFFFILE_COMPRESSIONS:
-        return f"no decoder of {_codec(page)} that keeps to the size of a tile"
+        return f"no decoder for {_codec(page)} that limits its output to the size of a tile"
     if page.photometric not in (0, 1, 2, 3) and not (page.photometric == 6 and page.compression in (6, 7)):
         return f"no conversion of {page.photometric!s} in {_codec(page)} to RGB"
     return None
@@ -212,7 +212,7 @@ def _openslide_refuses(slide: SlidePages, vendor: str | None) -> str | None:
     if vendor is None:
         return "OpenSlide does not know this format"
     if len(slide.levels[0]) > 1 or slide.base.index != 0:
-        return "OpenSlide takes the first page for the slide"
+        return "OpenSlide uses the first page as the slide"
     return None
 
 

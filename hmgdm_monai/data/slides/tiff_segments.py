@@ -73,6 +73,11 @@ class TiffSegments:
     def read(self, row: int, column: int, plane: int = 0) -> bytes | None:
         """Read the stored bytes of one segment; None if it was never written.
 
+        Args:
+            row: row of the segment.
+            column: column of the segment.
+            plane: its channel if channels are stored separately.
+
         Raises:
             InputError: the segment is damaged.
         """
@@ -81,7 +86,7 @@ class TiffSegments:
         if not offset or not count:
             return None
         if count > 2 * self._bytes + _OVERHEAD_BYTES:
-            raise self.damaged(row, column, f"its {count} bytes are more than its pixels take")
+            raise self.damaged(row, column, f"its {count} bytes are more than its pixels need")
         data = os.pread(self._descriptor, count, offset)  # thread-safe: does not move the file position
         fault = "the file ends within it" if len(data) < count else self._fault(data)
         if fault is not None:
@@ -90,6 +95,12 @@ class TiffSegments:
 
     def check(self, x_px: int, y_px: int, width_px: int, height_px: int) -> None:
         """Check all segments under a rectangle of the page; each segment is checked only once.
+
+        Args:
+            x_px: left edge in pixels of the page.
+            y_px: upper edge in pixels of the page.
+            width_px: width in pixels of the page.
+            height_px: height in pixels of the page.
 
         Raises:
             InputError: a segment is damaged.

@@ -66,7 +66,7 @@ class TaggedWSIReader(BaseWSIReader):
         if len(given) > 1:
             raise InputError(
                 f"a slide is read by one of level, mpp and power, not by {' and '.join(given)}; MONAI's patch datasets "
-                "read by level alone"
+                "read only by level"
             )
         super().__init__(level=level, mpp=mpp, power=power, **kwargs)
         self.slide_mpp = slide_mpp

@@ -166,7 +166,7 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise InputError(f"{path}: this unit is not there; run the preparation again") from error
+        raise InputError(f"{path}: this unit does not exist; run the preparation again") from error
     except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
         if isinstance(error, InputError):
             raise

@@ -72,7 +72,13 @@ def settings_key(settings: Mapping[str, Any]) -> str:
 
 
 def unit_path(folder: Path | str, name: str, settings: Mapping[str, Any]) -> Path:
-    """Path of the unit ``name`` with these settings: ``folder/<safe name>.<key>.h5``."""
+    """Path of the unit ``name`` with these settings: ``folder/<safe name>.<key>.h5``.
+
+    Args:
+        folder: folder of the store.
+        name: name of the unit.
+        settings: the settings that produced its tiles.
+    """
     return Path(folder) / f"{safe_name(name)}.{settings_key(settings)}.h5"
 
 
@@ -141,14 +147,16 @@ def _as_stored(value: np.ndarray, field: Field) -> np.ndarray:
     with np.errstate(over="ignore"):  # overflow raises below
         stored = value.astype(field.dtype)
     if not (np.isfinite(stored).all() if stored.dtype.kind == "f" else np.array_equal(stored, value)):
-        raise ValueError(f"{field.name} holds what {field.dtype} cannot: NaN, infinity, or a number too large for it")
+        raise ValueError(
+            f"{field.name} holds values that {field.dtype} cannot represent: NaN, infinity, or too large numbers"
+        )
     return stored
 
 
 def _append(file: h5py.File, field: Field, value: np.ndarray, count: int) -> None:
     axis = field.axis
     if value.shape[axis] != count:
-        raise ValueError(f"{field.name} has shape {value.shape}, and {count} were expected along axis {axis}")
+        raise ValueError(f"{field.name} has shape {value.shape}, but {count} were expected along axis {axis}")
     if field.name not in file:
         _create(file, field, value.shape)
     dataset = file[field.name]

@@ -96,7 +96,7 @@ def open_cell_map(
     if path.suffix.lower() in _GEOJSON:
         return _Outlines(path, image_size_px, classes)
     if classes is not None and labels == "instances":
-        raise CellMapError(f"{path}: a label map of instances tells no classes; give a class map or GeoJSON")
+        raise CellMapError(f"{path}: a label map of instances has no classes; give a class map or GeoJSON")
     return _Raster(path, _read_raster(path), image_size_px, classes)
 
 
@@ -129,7 +129,7 @@ class _Raster(CellMap):
         if not found:
             return ()
         total = sum(found.values())
-        return (f"{self.path}: {total} px of class ids beyond the {self.count} listed ({_told(found)}) left out",)
+        return (f"{self.path}: skipped {total} px of class ids beyond the {self.count} listed ({_told(found)})",)
 
     def window(self, location_px: Sequence[float], pixel_px: float, size_px: int) -> np.ndarray:
         taken = self._sampled(location_px, pixel_px, size_px)
@@ -167,14 +167,14 @@ class _Outlines(CellMap):
             raise CellMapError(str(error)) from error
         notes = []
         if skipped:
-            notes.append(f"{path}: {sum(skipped.values())} shapes left out that are no cells ({_told(skipped)})")
+            notes.append(f"{path}: skipped {sum(skipped.values())} shapes that are not cells ({_told(skipped)})")
         if any(shape.object_type in OBJECT_TYPES for shape in shapes):
             others = Counter(
                 shape.object_type or "no type" for shape in shapes if shape.object_type not in OBJECT_TYPES
             )
             if others:
                 total = sum(others.values())
-                notes.append(f"{path}: {total} shapes left out that are neither cells nor detections ({_told(others)})")
+                notes.append(f"{path}: skipped {total} shapes that are neither cells nor detections ({_told(others)})")
             shapes = [shape for shape in shapes if shape.object_type in OBJECT_TYPES]
         index = ShapeIndex(shapes)
         inside = np.zeros(len(shapes), bool)
@@ -182,7 +182,7 @@ class _Outlines(CellMap):
         if outside := int((~inside).sum()):
             width, height = image_size_px
             notes.append(
-                f"{path}: {outside} of {len(shapes)} shapes lie outside of the image ({width} x {height} px); "
+                f"{path}: {outside} of {len(shapes)} shapes lie outside the image ({width} x {height} px); "
                 "check that coordinates are level-0 pixels"
             )
         self.values = np.ones(len(shapes), np.int32)
@@ -196,7 +196,7 @@ class _Outlines(CellMap):
             )
             if unknown:
                 total = sum(unknown.values())
-                notes.append(f"{path}: {total} cells of classes that are not listed ({_told(unknown)}) left out")
+                notes.append(f"{path}: skipped {total} cells of classes that are not listed ({_told(unknown)})")
         self.path = path
         self.index = index
         self.notes = tuple(notes)
@@ -232,7 +232,7 @@ def _read_raster(path: Path) -> np.ndarray:
         array = array.view(np.uint8)
     if array.ndim != 2 or array.dtype.kind not in "iu":
         raise CellMapError(
-            f"{path}: a label map is 2-D of integers, one channel, not {array.shape} {array.dtype}; write it so"
+            f"{path}: a label map is 2-D of integers, one channel, not {array.shape} {array.dtype}; convert it"
         )
     return array
 

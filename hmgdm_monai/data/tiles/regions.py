@@ -54,7 +54,7 @@ def tiles_in_regions(
     areas = [shape for shape in shapes if shape.object_type in AREAS]
     others = Counter(f"object of type {shape.object_type}" for shape in shapes if shape.object_type not in AREAS)
     if counts := told_counts(passed_over | others):
-        logger.warning("%s: passed over, as they are no regions: %s", path, counts)
+        logger.warning("%s: skipped objects that are not regions: %s", path, counts)
     wanted = [shape for shape in areas if (shape.class_name in classes if classes else shape.class_name != IGNORED)]
     if not wanted:
         raise InputError(f"{path}: {_nothing_wanted(shapes, areas, classes)}")

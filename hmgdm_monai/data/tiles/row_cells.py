@@ -38,5 +38,10 @@ class RowCells:
         self.notes: tuple[str, ...] = () if self.map is None else self.map.notes
 
     def outlines(self, location_px: Sequence[float], size_px: int) -> np.ndarray | None:
-        """Cell instances (S, S) of the tile at this upper left corner (level-0 px); None if there is no file."""
+        """Cell instances (S, S) of the tile at this upper left corner (level-0 px); None if there is no file.
+
+        Args:
+            location_px: upper left corner of the tile, (x, y) in level-0 pixels.
+            size_px: size S of the tile in its own pixels.
+        """
         return None if self.map is None else self.map.instances(location_px, self.pixel_px, size_px)

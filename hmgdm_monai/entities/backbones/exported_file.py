@@ -68,7 +68,7 @@ def exported_digest(path: Path) -> str:
 def _open_program(path: Path, device: torch.device) -> Run:
     # Check first: torch.export.load tries older formats on unknown files, and logs all errors.
     if not any(name.endswith("models/model.json") for name in _entries(path)):
-        raise InputError(f"backbone {path}: holds no program by torch.export; export it by torch.export.save")
+        raise InputError(f"backbone {path}: holds no program of torch.export; save it with torch.export.save")
     program = torch.export.load(path)
     if device.type != "cpu":
         from torch.export.passes import move_to_device_pass
@@ -80,7 +80,7 @@ def _open_program(path: Path, device: torch.device) -> Run:
 def _open_script(path: Path, device: torch.device) -> Run:
     if not any(name.endswith("constants.pkl") for name in _entries(path)):
         raise InputError(
-            f"backbone {path}: holds no TorchScript (weights alone, perhaps); export the network, see docs/backbones.md"
+            f"backbone {path}: holds no TorchScript (perhaps only weights); export the network, see docs/backbones.md"
         )
     return torch.jit.load(path, map_location=device).eval()
 

@@ -76,5 +76,10 @@ class ExternalBackbone(Backbone):
 
 
 def tokens_as_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Convert tokens (B, h * w, C), ordered row by row, to a map (B, C, h, w)."""
+    """Convert tokens (B, h * w, C), ordered row by row, to a map (B, C, h, w).
+
+    Args:
+        tokens: (B, h * w, C).
+        grid: (h, w).
+    """
     return tokens.transpose(1, 2).unflatten(2, grid)

@@ -153,7 +153,7 @@ def _read_network(name: str) -> Any:
     needed = [key for key in missing if not any(part in _UNUSED for part in key.split("."))]
     if needed:
         raise InputError(
-            f"backbone {name}: its weights lack {len(needed)} of the network, e.g. {needed[0]}; give whole weights"
+            f"backbone {name}: its weights lack {len(needed)} of the network, e.g. {needed[0]}; give complete weights"
         )
     network.requires_grad_(False).eval()
     for key in missing:  # initialized at random; set to zero so that the digest is always the same

@@ -23,7 +23,15 @@ class LinearHead(nn.Module):
         self.register_buffer("bias", torch.zeros(num_classes))
 
     def set(self, weight: Tensor, bias: Tensor) -> LinearHead:
-        """Set weight (K, S) and bias (K,)."""
+        """Set weight (K, S) and bias (K,).
+
+        Args:
+            weight: (K, S).
+            bias: (K,).
+
+        Returns:
+            This head.
+        """
         self.weight.copy_(weight)
         self.bias.copy_(bias)
         return self
@@ -62,7 +70,16 @@ class NearestNeighborHead(nn.Module):
         self.register_buffer("votes", torch.zeros(num_examples, num_classes))
 
     def set(self, embeddings: Tensor, labels: Tensor, class_weights: Tensor) -> NearestNeighborHead:
-        """Store embeddings (N, S) with labels (N,) and class_weights (K,)."""
+        """Store embeddings (N, S) with labels (N,) and class_weights (K,).
+
+        Args:
+            embeddings: (N, S).
+            labels: (N,) int64.
+            class_weights: (K,) weights of the votes.
+
+        Returns:
+            This head.
+        """
         scale = embeddings.std(0, correction=0)
         self.mean.copy_(embeddings.mean(0))
         # A constant feature (except for rounding) carries no information: it is centered, but not scaled up.

@@ -50,7 +50,13 @@ class GraphEmbedder(nn.Module):
     def encode(
         self, graph: EntityGraph, vertex_visible: Tensor | None = None, edge_visible: Tensor | None = None
     ) -> GraphEncoding:
-        """Encode a latent graph, or a batch of them, completely or only its visible half."""
+        """Encode a latent graph, or a batch of them, completely or only its visible half.
+
+        Args:
+            graph: latent graph, or a batch of them.
+            vertex_visible: (V,) bool; None for all.
+            edge_visible: (E,) bool; None for all.
+        """
         vertices, edges = self._latents(graph)
         return self.encoder(vertices, edges, graph.edge_index, graph.pos, vertex_visible, edge_visible)
 
@@ -89,6 +95,6 @@ class GraphEmbedder(nn.Module):
 
     def _latents(self, graph: EntityGraph) -> tuple[Tensor, Tensor | None]:
         if self.encoder.edge_latents and "edge_latents" not in graph:
-            raise ValueError("this encoder reads edge latents, and the graph has none; encode with edge_latents true")
+            raise ValueError("this encoder reads edge latents, but the graph has none; encode with edge_latents true")
         edges = self.standardizer(graph.edge_latents) if self.encoder.edge_latents else None
         return self.standardizer(graph.vertex_latents), edges

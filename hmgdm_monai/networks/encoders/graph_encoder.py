@@ -124,7 +124,7 @@ class GraphEncoder(nn.Module):
         edges = None
         if self.edge_in is not None and self.edge_token is not None:
             if edge_latents is None:
-                raise ValueError("this encoder reads edge latents, and got none; build it with edge_latents=False")
+                raise ValueError("this encoder reads edge latents, but got none; build it with edge_latents=False")
             edges = torch.where(edge_visible.unsqueeze(-1), self.edge_in(edge_latents), self.edge_token)
         if self.position is not None:
             vertices = vertices + self.position(pos)

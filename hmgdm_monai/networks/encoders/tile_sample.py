@@ -101,7 +101,7 @@ def transforms_of(run_settings: Mapping[str, Any]) -> Compose:
     """
     recipe = run_settings.get("recipe")
     if recipe is None:
-        raise InputError("the model's settings do not tell how its tiles are made; give a run's model.pt")
+        raise InputError("the model's settings do not describe how its tiles are made; give a run's model.pt")
     if recipe.get("transforms") is None:
         raise InputError(
             "the model was trained on graphs of another program (entity_kind graphs), so it takes no tiles; "

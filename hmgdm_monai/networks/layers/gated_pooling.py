@@ -17,6 +17,11 @@ class GatedAttentionPooling(nn.Module):
     Args:
         channels: size D of a state.
         hidden: size of V h and U h.
+
+    Example:
+        >>> pooled, weights = GatedAttentionPooling(8, 4)(torch.rand(5, 8), torch.tensor([0, 0, 0, 1, 1]), 2)
+        >>> tuple(pooled.shape), tuple(weights.shape)
+        ((2, 8), (5,))
     """
 
     def __init__(self, channels: int, hidden: int) -> None:

@@ -60,7 +60,14 @@ class GraphAttention(nn.Module):
         self.out = nn.Linear(channels, channels)
 
     def forward(self, queries: Tensor, keys: Tensor, query_places: RaggedBatch, key_places: RaggedBatch) -> Tensor:
-        """Attend from queries (N, D) to keys (K, D) -> (N, D); a graph without keys gets only the output's bias."""
+        """Attend from queries (N, D) to keys (K, D) -> (N, D); a graph without keys gets only the output's bias.
+
+        Args:
+            queries: (N, D) states of the query entities.
+            keys: (K, D) states of the key entities.
+            query_places: positions of the queries in a padded batch.
+            key_places: positions of the keys in a padded batch.
+        """
         q = self._split(query_places.pad(self.query(queries)))
         k, v = self.key_value(keys).chunk(2, dim=-1)
         k, v = self._split(key_places.pad(k)), self._split(key_places.pad(v))

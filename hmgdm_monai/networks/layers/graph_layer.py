@@ -58,7 +58,12 @@ def message_flow(vertex_visible: Tensor, edge_visible: Tensor, edge_index: Tenso
 
 
 class FeedForward(nn.Sequential):
-    """LayerNorm, linear layer to ``expansion`` * D, SiLU, linear layer back to D."""
+    """LayerNorm, linear layer to ``expansion`` * D, SiLU, linear layer back to D.
+
+    Args:
+        channels: size D of the states.
+        expansion: hidden size divided by D.
+    """
 
     def __init__(self, channels: int, expansion: int = 2) -> None:
         super().__init__(
@@ -99,6 +104,12 @@ class GraphLayer(nn.Module):
         """Update vertices (V, D) and edges (E, D) or None, given edge_index (2, E); the shapes do not change.
 
         Without a ``flow``, all entities send.
+
+        Args:
+            vertices: (V, D) states.
+            edges: (E, D) states, or None if edges have no states.
+            edge_index: (2, E), each undirected edge once.
+            flow: message flow; None lets all entities send.
         """
         sends = (None, None, None) if flow is None else flow
         v = self.vertex_norm(vertices)

@@ -42,6 +42,14 @@ class StatisticsReadout(nn.Module):
 
         A graph without entities of a kind gives zeros.
 
+        Args:
+            states: (V, D) vertex states.
+            batch: (V,) index of the graph of each vertex.
+            num_graphs: number of graphs B.
+            edge_states: (E, D) edge states; None if edges have no states.
+            edge_batch: (E,) index of the graph of each edge; None if edges have no states.
+            latents: (V, Z) latents of the vertices; None if no statistic needs them.
+
         Returns:
             (B, S): D numbers for each statistic of states, Z for each statistic of latents.
 
@@ -55,11 +63,11 @@ class StatisticsReadout(nn.Module):
                 parts.append(mean)
             elif name == "edge_mean":
                 if edge_states is None or edge_batch is None:
-                    raise ValueError("edge_mean needs edges that carry states; leave it out of the readout")
+                    raise ValueError("edge_mean needs edges with states; remove it from the readout")
                 parts.append(scatter(edge_states, edge_batch, dim_size=num_graphs, reduce="mean"))
             elif name.startswith("latent_"):
                 if latents is None:
-                    raise ValueError(f"{name} needs the latents of the vertices; leave it out of the readout")
+                    raise ValueError(f"{name} needs the latents of the vertices; remove it from the readout")
                 latent_mean = scatter(latents, batch, dim_size=num_graphs, reduce="mean")
                 parts.append(
                     latent_mean if name == "latent_mean" else _deviation(latents, latent_mean, batch, num_graphs)

@@ -36,7 +36,7 @@ def token_weights(regions: Tensor, patch_px: int, num_regions: int) -> Tensor:
         raise InputError(f"num_regions must lie between 1 and {NO_REGION}, not {num_regions}.")
     count, _, height, width = regions.shape
     if patch_px < 1 or height % patch_px or width % patch_px:
-        raise InputError(f"A region map of {height} x {width} px can not be cut into patches of {patch_px} px.")
+        raise InputError(f"A region map of {height} x {width} px cannot be cut into patches of {patch_px} px.")
     rows, columns = height // patch_px, width // patch_px
     # One bin for each patch and region, and one more in each patch for pixels without region.
     region = regions.reshape(count, rows, patch_px, columns, patch_px).long()

@@ -93,7 +93,15 @@ class DiRL(nn.Module):
         return cast(TileViT, (self.student if self.teacher is None else self.teacher)["vit"])
 
     def forward(self, view_1: View, view_2: View) -> tuple[list[ViewOutput], list[ViewOutput] | None]:
-        """Compute outputs of student and teacher for both views (images (B, 3, s, s), regions (B, 1, s, s) uint8)."""
+        """Compute outputs of student and teacher for both views (images (B, 3, s, s), regions (B, 1, s, s) uint8).
+
+        Args:
+            view_1: first view of each image.
+            view_2: second view of each image.
+
+        Returns:
+            Outputs of the student, and of the teacher or None without a teacher, one for each view.
+        """
         images = torch.cat((view_1.image, view_2.image))
         weights = None
         if self.dense:

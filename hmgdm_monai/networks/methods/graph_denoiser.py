@@ -38,7 +38,12 @@ class EntityLayout(NamedTuple):
 
 
 class SelfAttentionBlock(nn.Module):
-    """Joint self-attention over the visible and noisy entities of each graph, residual, then feed-forward."""
+    """Joint self-attention over the visible and noisy entities of each graph, residual, then feed-forward.
+
+    Args:
+        channels: size D of the states.
+        heads: number of attention heads; divides D.
+    """
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
@@ -54,7 +59,14 @@ class SelfAttentionBlock(nn.Module):
 
 
 class DecoderBlock(nn.Module):
-    """LayerNorm, cross attention to the skip state, residual; graph convolution; LayerNorm, feed-forward, residual."""
+    """LayerNorm, cross attention to the skip state, residual; graph convolution; LayerNorm, feed-forward, residual.
+
+    Args:
+        channels: size D of the states.
+        heads: number of attention heads; divides D.
+        edge_states: whether edges have states.
+        differences: whether vertices also receive the differences to their neighbors.
+    """
 
     def __init__(self, channels: int, heads: int, edge_states: bool, differences: bool = False) -> None:
         super().__init__()
@@ -64,7 +76,13 @@ class DecoderBlock(nn.Module):
         self.graph = GraphLayer(channels, edge_states, differences)
 
     def forward(self, states: Tensor, skip: Tensor, layout: EntityLayout) -> Tensor:
-        """Hidden rows of states (N, D) attend to visible rows of skip (N, D), then all exchange messages -> (N, D)."""
+        """Hidden rows of states (N, D) attend to visible rows of skip (N, D), then all exchange messages -> (N, D).
+
+        Args:
+            states: (N, D) states of all entities.
+            skip: (N, D) encoder states, plus time and position embeddings.
+            layout: layout of the entities.
+        """
         hidden = (~layout.visible).nonzero().squeeze(1)
         queries, keys = self.norm(states[hidden]), self.skip_norm(skip[layout.visible])
         attended = self.attention(queries, keys, layout.hidden_places, layout.visible_places)
@@ -168,7 +186,7 @@ class GraphDenoiser(nn.Module):
         skips = encoding.vertex_states
         if self.edge_in is not None:
             if noisy_edges is None or encoding.edge_states is None:
-                raise ValueError("this denoiser needs edge latents, and got none; build it with edge_latents=False")
+                raise ValueError("this denoiser needs edge latents, but got none; build it with edge_latents=False")
             edges = torch.where(edge_visible.unsqueeze(-1), encoding.edge_states[-1], self.edge_in(noisy_edges))
             states = torch.cat((states, edges))
             batch = torch.cat((batch, vertex_batch[edge_index[0]]))

@@ -87,7 +87,12 @@ class HMGDM(GraphEmbedder):
         return {**self.encoder.settings, **self.denoiser.settings, **readout}
 
     def split(self, graph: EntityGraph, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Draw a new split of every graph in the batch: visible vertices (V,) and visible edges (E,), bool."""
+        """Draw a new split of every graph in the batch: visible vertices (V,) and visible edges (E,), bool.
+
+        Args:
+            graph: batch of latent graphs.
+            generator: random generator on the CPU; None uses PyTorch's default.
+        """
         vertex_visible = split_visible(graph.vertex_batch, self.mask_ratio, generator)
         return vertex_visible, split_visible(graph.edge_batch, self.mask_ratio, generator)
 

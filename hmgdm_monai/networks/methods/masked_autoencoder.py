@@ -98,7 +98,12 @@ class MaskedAutoencoder(nn.Module):
         return self.vit
 
     def split(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw visible patches (B, K) and hidden patches (B, M), int64, for each of ``count`` images."""
+        """Draw visible patches (B, K) and hidden patches (B, M), int64, for each of ``count`` images.
+
+        Args:
+            count: number of images B.
+            generator: random generator on the CPU.
+        """
         total = self.vit.grid**2
         hidden = min(max(round(self.mask_ratio * total), 1), total - 1)
         order = torch.rand(count, total, generator=generator).argsort(1)
@@ -157,7 +162,7 @@ class MaskedAutoencoder(nn.Module):
         queries = self.hidden_token + _rows(positions, hidden)
         if self.noisy_in is not None and self.time is not None and self.timesteps is not None:
             if noisy is None or timesteps is None:
-                raise ValueError("this network restores noisy patches, and got none")
+                raise ValueError("this network needs noisy patches, but got none")
             queries = queries + self.noisy_in(noisy) + self.time(self.timesteps(timesteps).to(known)).unsqueeze(1)
         states = torch.cat((known, queries.to(known)), 1)
         for block in self.blocks:
@@ -179,7 +184,12 @@ class MaskedAutoencoder(nn.Module):
 
 
 def patchify(images: Tensor, patch_px: int) -> Tensor:
-    """Images (B, C, H, W) to patches (B, N, C p^2), row by row."""
+    """Images (B, C, H, W) to patches (B, N, C p^2), row by row.
+
+    Args:
+        images: (B, C, H, W).
+        patch_px: side p of a patch in px; divides H and W.
+    """
     count, channels, height, width = images.shape
     rows, columns = height // patch_px, width // patch_px
     cut = images.reshape(count, channels, rows, patch_px, columns, patch_px)

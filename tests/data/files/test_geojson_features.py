@@ -69,7 +69,7 @@ def test_cells_and_regions_are_told_apart_in_files_of_every_version(write, versi
     cells = open_cell_map(path, SLIDE)
     drawn = cells.window((0, 0), 1.0, 100)[:60]
     assert (drawn > 0).sum() == 6 * 100 and drawn[5:13, 5:13].all() and not drawn[20:40, 40:80].any()
-    assert any("2 shapes left out" in note and "annotation: 1, tile: 1" in note for note in cells.notes)
+    assert any("skipped 2 shapes" in note and "annotation: 1, tile: 1" in note for note in cells.notes)
 
 
 @pytest.mark.parametrize("version", ["0.2", "0.3", "0.5"])
@@ -160,8 +160,8 @@ def test_parts_of_a_collection_that_are_no_polygons_are_counted(write):
     [
         ([{"type": "FeatureCollection"}], "no FeatureCollection with a list"),
         ([{"type": "GeometryCollection"}], "feature 0 is a GeometryCollection without geometries"),
-        ([feature("annotation", 0, 0, childObjects=[3])], "feature 1 is no object"),
-        ([[feature("annotation", 0, 0)]], "feature 0 is no object"),
+        ([feature("annotation", 0, 0, childObjects=[3])], "feature 1 is not an object"),
+        ([[feature("annotation", 0, 0)]], "feature 0 is not an object"),
     ],
 )
 def test_broken_nesting_is_one_line(write, content, told):

@@ -111,7 +111,7 @@ def test_what_is_no_polygon_is_counted(write):
         ("", "not GeoJSON"),
         ('{"a": 1}', "no FeatureCollection"),
         ('{"type": "FeatureCollection"}', "no FeatureCollection"),
-        ("[1]", "feature 0 is no object"),
+        ("[1]", "feature 0 is not an object"),
         ([feature([SQUARE]), feature([[["a", 1], [2, 2], [3, 3], [4, 4]]])], "feature 1 has coordinates"),
         ([feature([[[0], [2], [3], [4]]])], "feature 0 has coordinates"),
         ([feature([[1, 2], [2, 2], [3, 3]])], "feature 0 has coordinates"),

@@ -91,7 +91,7 @@ def test_what_a_graph_need_not_have(tmp_path: Path) -> None:
         ({"edge_index": ENDS.float()}, "of integers"),
         ({"edge_index": ENDS + 1}, "names vertices 1 to 4, of 4"),
         ({"edge_index": ENDS - 1}, "names vertices -1 to 2, of 4"),
-        ({"edge_attr": VALUES[:2]}, "not one row for each of 6 edges"),
+        ({"edge_attr": VALUES[:2]}, "one row for each of 6 edges"),
         ({"edge_attr": VALUES * float("inf")}, "edge_attr holds NaN"),
         ({"x": X.to(torch.complex64)}, "x must be numbers"),
     ],
@@ -108,7 +108,7 @@ def test_the_graph_of_a_list_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="graph 1: lacks edge_index"):
         read_graphs(tmp_path / "a.pt")
     torch.save([Data(**graph()), Data(**graph(x=torch.ones(4, 5)))], tmp_path / "b.pt")
-    with pytest.raises(InputError, match="3 numbers a vertex in one graph and 5 in another"):
+    with pytest.raises(InputError, match="3 numbers per vertex in one graph and 5 in another"):
         read_graphs(tmp_path / "b.pt")
 
 
@@ -159,7 +159,7 @@ def test_what_is_no_file_of_graphs(tmp_path: Path) -> None:
     (tmp_path / "a.graphml").write_text("<graphml/>")
     expected = {
         "collated.pt": "collated",
-        "batch.pt": "more than PyG's Data",
+        "batch.pt": "other than PyG's Data",
         "none.pt": "holds no graph",
         "number.pt": "int",
         "text.pt": "not a graph of tensors",

@@ -66,7 +66,7 @@ def test_more_declared_than_the_file_can_hold_is_told_before_it_is_allocated(tmp
     assert path.stat().st_size < 10_000
     told = _told(path, read_features)
     assert ("features declare 1.02 GB" if "large" in layout else "features declare 8 GB") in told
-    assert "no more than 67" in told
+    assert "at most 67" in told
     assert _told(path, features_shape) == told
     code = "import sys; from hmgdm_monai.data.files.features_file import read_features; read_features(sys.argv[1])"
     limit = (4 * 2**30, 4 * 2**30)  # of address space: eight gigabytes do not fit
@@ -133,7 +133,7 @@ def test_what_are_no_numbers_is_told(tmp_path, reader, kind):
     name = "coords" if reader is read_coords else "features"
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file[name] = KINDS[kind]
-    assert f"{name} are no numbers, but" in _told(tmp_path / "a.h5", reader)
+    assert f"{name} are not numbers but" in _told(tmp_path / "a.h5", reader)
 
 
 def test_damage_anywhere_is_one_line(tmp_path, values):

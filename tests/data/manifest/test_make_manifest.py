@@ -83,7 +83,7 @@ def test_bad_input_is_one_clear_line(slides, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no slide"):
         make_manifest(tmp_path / "empty", tmp_path / "c.csv")
-    with pytest.raises(InputError, match="no regular expression"):
+    with pytest.raises(InputError, match="not a regular expression"):
         make_manifest(slides, tmp_path / "c.csv", patient="(")
     with pytest.raises(InputError, match="none of its 3 slides can be listed; the first: .*no file of coords"):
         make_manifest(slides, tmp_path / "c.csv", coords=tmp_path / "empty")

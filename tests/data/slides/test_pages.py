@@ -56,7 +56,7 @@ def test_the_largest_image_of_an_ome_tiff_is_the_slide_wherever_it_stands(tmp_pa
     np.testing.assert_array_equal(slide.read_region(10, 20, 100, 90), scan[20:110, 10:110])
     np.testing.assert_array_equal(slide.read_region(20, 40, 50, 50, 1.0), scan[::2, ::2][20:70, 10:60])
     for backend in ("cucim", "openslide"):
-        with pytest.raises(InputError, match="takes the first page for the slide"):
+        with pytest.raises(InputError, match="uses the first page as the slide"):
             open_slide(tmp_path / "a.ome.tif", backend=backend)
 
 

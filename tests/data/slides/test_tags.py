@@ -114,7 +114,7 @@ def test_a_tile_or_strip_that_decodes_to_gigabytes_is_refused_before(tmp_path, t
 
 def test_a_codec_without_bounds_is_refused(tmp_path, stained):
     tifffile.imwrite(tmp_path / "a.tif", stained(64, 64), photometric="rgb", compression="jpegxl", metadata=None)
-    with pytest.raises(InputError, match="no decoder of JPEGXL that keeps to the size of a tile"):
+    with pytest.raises(InputError, match="no decoder for JPEGXL"):
         open_slide(tmp_path / "a.tif")
 
 

@@ -270,7 +270,7 @@ def test_a_damaged_unit_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="delete it"):
         GraphStore([path])
     path.unlink()
-    with pytest.raises(InputError, match="not there"):
+    with pytest.raises(InputError, match="does not exist"):
         GraphStore([path])
 
 

@@ -70,7 +70,7 @@ def test_missing_damaged_and_other_files_are_told_in_one_line(tmp_path):
             read()
         assert "\n" not in str(caught.value)
     path.unlink()
-    with pytest.raises(InputError, match="not there"):
+    with pytest.raises(InputError, match="does not exist"):
         RegionStore([path])
     path.write_bytes(content)
     with pytest.raises(InputError, match="holds region maps"):

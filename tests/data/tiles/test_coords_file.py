@@ -87,7 +87,7 @@ def test_a_leading_axis_is_dropped_and_a_place_counts_once(write):
         (TRIDENT, np.zeros((0, 2), int), "no tile"),
         (TRIDENT, [1, 2, 3], "one x, y for each tile"),
         (TRIDENT, [[1, 2, 3]], "one x, y for each tile"),
-        (TRIDENT, [[0.0, np.nan]], "no numbers"),
+        (TRIDENT, [[0.0, np.nan]], "coords are not finite or too large"),
         (TRIDENT, [[0.0, 1e300]], "coords are not finite or too large"),
         (TRIDENT, [["a", "b"]], "no numbers, but text"),
     ],

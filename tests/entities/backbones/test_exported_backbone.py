@@ -239,10 +239,10 @@ def test_settings_build_it_again_and_each_process_opens_its_own(tmp_path: Path, 
 def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
     torch.save(Maps().state_dict(), tmp_path / "weights.pt")
     torch.save(Maps().state_dict(), tmp_path / "weights.pt2")
-    assert "holds no TorchScript (weights alone, perhaps)" in refusal(
+    assert "holds no TorchScript (perhaps only weights)" in refusal(
         lambda: ExportedBackbone(str(tmp_path / "weights.pt"))
     )
-    assert "holds no program by torch.export" in refusal(lambda: ExportedBackbone(str(tmp_path / "weights.pt2")))
+    assert "holds no program of torch.export" in refusal(lambda: ExportedBackbone(str(tmp_path / "weights.pt2")))
     for suffix in (*SUFFIXES, ".ts"):
         path = tmp_path / f"text{suffix}"
         path.write_text("no network")

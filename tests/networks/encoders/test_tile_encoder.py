@@ -168,7 +168,7 @@ def test_readouts(tiny):
 def test_bad_files_and_settings_are_one_line(tiny, tmp_path):
     with pytest.raises(InputError, match="no encoder of kind 'cnn'; there are hmgdm, vit"):
         build_tile_encoder("cnn", {}, {})
-    with pytest.raises(InputError, match="do not define how its tiles are made"):
+    with pytest.raises(InputError, match="do not describe how its tiles are made"):
         transforms_of({})
     encoder = copy.deepcopy(tiny.encoder("vit"))
     encoder.settings["vit"]["num_layers"] = 3  # settings and weights of two models

@@ -115,7 +115,7 @@ def test_a_map_without_regions_has_finite_gradients() -> None:
     [
         (torch.zeros(1, 1, 8, 8), 4, 2, "must be uint8"),
         (torch.zeros(1, 8, 8, dtype=torch.uint8), 4, 2, "of shape"),
-        (torch.zeros(1, 1, 8, 9, dtype=torch.uint8), 4, 2, "8 x 9 px can not be cut into patches of 4"),
+        (torch.zeros(1, 1, 8, 9, dtype=torch.uint8), 4, 2, "8 x 9 px cannot be cut into patches of 4"),
         (torch.full((1, 1, 8, 8), 5, dtype=torch.uint8), 4, 3, "holds region 5, but num_regions is 3"),
         (torch.zeros(1, 1, 8, 8, dtype=torch.uint8), 4, 256, "num_regions"),
     ],

@@ -121,5 +121,5 @@ def test_bad_settings():
 
 
 def test_a_loss_that_needs_a_teacher_says_so(view):
-    with pytest.raises(ValueError, match="DINOLoss does not go with a network without teacher"):
+    with pytest.raises(ValueError, match="DINOLoss cannot be used with a network without teacher"):
         objective("dino")(*build("contrastive")(view(0), view(1)))

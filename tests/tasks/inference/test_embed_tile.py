@@ -42,7 +42,7 @@ def test_the_encoder_of_this_checkout_is_the_default() -> None:
 @pytest.mark.parametrize(
     ("image", "told"),
     [
-        (np.zeros((64, 64, 4), np.uint8), r"not \(64, 64, 4\) uint8; of four channels take"),
+        (np.zeros((64, 64, 4), np.uint8), r"not \(64, 64, 4\) uint8; if it has four channels"),
         (np.zeros((3, 64, 64), np.uint8), r"must be an RGB image \(H, W, 3\) uint8"),
         (np.zeros((64, 64, 3)), "float64"),
         (np.zeros((32, 64, 3), np.uint8), "tiles must be of 64 x 64 px"),

@@ -84,7 +84,7 @@ def test_folds_of_the_manifest_are_used_and_can_be_passed_over(tmp_path: Path) -
             {"clinical_columns": ["age"]},
             "column 'age' holds 12 numbers and also words",
         ),
-        ({"features": ["no_tile.h5"] * 24}, {}, "no slide can be used; the first skipped: s0: .*one tile at least"),
+        ({"features": ["no_tile.h5"] * 24}, {}, "no slide can be used; the first skipped: s0: .*at least one tile"),
         ({}, {"site_column": "site"}, "column 'site' missing"),
         ({"site": ["a"] * 23 + [""]}, {"site_column": "site"}, "patient 'p23' has no site"),
         (
@@ -138,7 +138,7 @@ def test_bad_slides_and_their_patients_are_left_out_and_named_before_training(tm
     data = SurvivalData(write_manifest(tmp_path, patient=patients, features=features, **outcome))
     assert {patient.id: len(patient.features) for patient in data.patients} == {f"p{n}": 1 for n in (0, *range(3, 23))}
     assert list(data.skipped) == ["s0", "s1", "s2", "patient p1"]
-    assert "1 of 3 tiles are not finite" in data.skipped["s0"] and "one tile at least" in data.skipped["s1"]
+    assert "1 of 3 tiles are not finite" in data.skipped["s0"] and "at least one tile" in data.skipped["s1"]
     assert data.skipped["patient p1"] == "none of its slides can be used"
     assert all(np.isfinite(bag.x).all() for bag in data.bags)
 
