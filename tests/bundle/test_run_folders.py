@@ -88,6 +88,7 @@ def test_a_run_that_fails_leaves_no_folder(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_command_line_tells_it_in_one_line_and_goes_on_after_a_kill(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     command = [

@@ -11,8 +11,8 @@ import pytest
 
 from hmgdm_monai.data.files.features_file import write_features
 from hmgdm_monai.errors import input_error_in
-from hmgdm_monai.tasks.run_lock import let_go
 from hmgdm_monai.saving.survival_file import load_survival_model, save_survival_model
+from hmgdm_monai.tasks.run_lock import let_go
 
 CONFIG = Path(__file__).resolve().parents[2] / "bundle" / "configs" / "survival.json"
 EVALUATION = (str(CONFIG), str(CONFIG.with_name("evaluate_survival.json")))
