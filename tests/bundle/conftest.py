@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -154,9 +155,10 @@ def labeled_tiles(tmp_path_factory: pytest.TempPathFactory, stained: Any) -> Pat
 
 @pytest.fixture(autouse=True, scope="session")
 def _hook_restored() -> Iterator[None]:
-    hook = sys.excepthook
+    hook, terminated = sys.excepthook, signal.getsignal(signal.SIGTERM)
     yield
     sys.excepthook = hook
+    signal.signal(signal.SIGTERM, terminated)
 
 
 @pytest.fixture(scope="session")

@@ -144,7 +144,10 @@ def test_nobody_new_is_one_clear_line(folder, small_slides, tmp_path):
     slides = [small_slides.parent / f"s{number}.tif" for number in range(2)]
     (tmp_path / "known.csv").write_text(f"image,patient,label\n{slides[0]},p0,a\n{slides[1]},p1,c\n")
     run = workflow(
-        "evaluate.json", manifest=tmp_path / "known.csv", classifier=folder / "classifier.pt", output_dir=tmp_path
+        "evaluate.json",
+        manifest=tmp_path / "known.csv",
+        classifier=folder / "classifier.pt",
+        output_dir=tmp_path / "out",
     )
     with pytest.raises(RuntimeError) as caught:
         run.run()

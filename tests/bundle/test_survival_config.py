@@ -12,6 +12,7 @@ import pytest
 from hmgdm_monai.data.files.features_file import write_features
 from hmgdm_monai.errors import input_error_in
 from hmgdm_monai.saving.survival_file import load_survival_model, save_survival_model
+from hmgdm_monai.tasks.run_lock import let_go
 
 CONFIG = Path(__file__).resolve().parents[2] / "bundle" / "configs" / "survival.json"
 EVALUATION = (str(CONFIG), str(CONFIG.with_name("evaluate_survival.json")))
@@ -83,6 +84,7 @@ def test_a_run_that_can_not_be_leaves_its_folder_to_the_corrected_one(
             **{k: settings[k] for k in settings if k != "manifest"},
         )
     assert told in str(input_error_in(raised.value))
+    let_go(tmp_path / "run")  # as the end of the process does
     assert not (tmp_path / "run").exists()
     run(manifest, tmp_path / "run", aggregator="mean", baselines=[])
 

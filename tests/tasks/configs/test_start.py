@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -20,9 +21,10 @@ NEAREST = {"sed": "seed", "num_thread": "num_threads"}
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
-    hook, threads = sys.excepthook, torch.get_num_threads()
+    hook, threads, terminated = sys.excepthook, torch.get_num_threads(), signal.getsignal(signal.SIGTERM)
     yield
     sys.excepthook = hook
+    signal.signal(signal.SIGTERM, terminated)
     torch.set_num_threads(threads)
     set_determinism(None)
 
@@ -64,3 +66,14 @@ def test_errors_end_in_one_line_even_that_of_an_unknown_setting(capsys: pytest.C
 def test_out_of_a_config_it_says_so() -> None:
     with pytest.raises(InputError, match="no config is running"):
         start_run()
+
+
+def test_sigterm_ends_a_run_as_an_interruption_but_none_of_several_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hmgdm_monai.tasks.configs.start.num_ranks", lambda: 2)
+    before = signal.getsignal(signal.SIGTERM)
+    begin()
+    assert signal.getsignal(signal.SIGTERM) is before
+    monkeypatch.undo()
+    begin()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGTERM)
