@@ -91,7 +91,7 @@ def one_line_errors() -> None:
     """Let a program that ends by an InputError say its line alone, without a traceback; likewise for Ctrl-C, SIGTERM.
 
     For programs, not for libraries: it replaces ``sys.excepthook``. All other errors keep their traceback, and the exit
-    status stays that of an error.
+    status stays that of an error. For debugging, ``HMGDM_TRACEBACK=1`` in the environment shows every traceback.
     """
     from tqdm import tqdm  # writes on a line of its own where a progress bar was cut short
 
@@ -99,7 +99,9 @@ def one_line_errors() -> None:
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         found = input_error_in(error)
-        if isinstance(error, KeyboardInterrupt):
+        if os.environ.get("HMGDM_TRACEBACK") == "1":
+            default(kind, error, trace)
+        elif isinstance(error, KeyboardInterrupt):
             how = "terminated" if isinstance(error, Terminated) else "interrupted"
             tqdm.write(f"{how}; {_GO_ON}", file=sys.stderr)
         elif found is not None:

@@ -50,6 +50,14 @@ def test_defects_keep_their_traceback(capsys: pytest.CaptureFixture[str]) -> Non
     assert input_error_in(ValueError("not ours")) is None
 
 
+def test_a_switch_shows_the_traceback_of_input_errors_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HMGDM_TRACEBACK", "1")
+    text = said(InputError("cohort.csv: no rows"), capsys)
+    assert text.startswith("Traceback") and "cohort.csv: no rows" in text
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.ENAMETOOLONG])
 def test_what_the_file_system_refuses_is_one_line(number: int, capsys: pytest.CaptureFixture[str]) -> None:
     wrapped = RuntimeError("Failed to evaluate ...")
