@@ -80,8 +80,8 @@ one_line_errors()
 end_on_sigterm()
 child = os.fork()
 try:
-    if child:
-        print(child, flush=True)
+    if not child:
+        print(os.getpid(), flush=True)  # from here on: Python drops a signal that comes while it forks
     time.sleep(60)
 finally:
     print("cleaned", os.getpid(), flush=True)

@@ -99,7 +99,15 @@ def test_required_packages_are_those_that_the_package_imports(metadata: dict[str
     distributions = packages_distributions()
     known = {canonical(name) for top in imported - set(sys.stdlib_module_names) for name in distributions.get(top, [])}
     by_name = {"fire", "jsonschema", "einops", "imagecodecs", "openslide-bin"}
-    base = {"monai", "torch", "numpy", "hmgdm-monai", "mlflow-skinny", "mlflow-tracing"}  # the last two: in mlflow
+    base = {
+        "monai",
+        "torch",
+        "numpy",
+        "hmgdm-monai",
+        "mlflow-skinny",
+        "mlflow-tracing",
+        "sqlalchemy",
+    }  # from mlflow-skinny on: in mlflow
     base |= {"cucim-cu13", "transformers"}  # other readers stand in for the first, and large backbones are an extra
     named = {canonical(name) for name in metadata["required_packages_version"]}
     assert named == (known - base) | by_name

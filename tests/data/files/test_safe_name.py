@@ -95,6 +95,7 @@ PLAIN = {
     "hmgdm_monai/tasks/pretraining/graph_report.py": {"name"},
     "hmgdm_monai/tasks/patients/cross_validation.py": {"fold.number", "key[:12]"},
     "hmgdm_monai/handlers/stage_checkpoint.py": {"self.path.stem"},
+    "hmgdm_monai/handlers/tracking_database.py": {"temporary.name", "path.name", "number", "target"},
     "scripts/export_model.py": {"kind"},
     "scripts/monailabel_app/lib/bundle_model.py": {"self._digest[1][:12]"},
     "scripts/package_bundle.py": {"name", "metadata['version']"},
