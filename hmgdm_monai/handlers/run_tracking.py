@@ -1,4 +1,4 @@
-"""MLflow beside a training: it watches, and no error of its own ends the run."""
+"""MLflow tracking of a run. Errors of MLflow do not end the run."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from hmgdm_monai.handlers.tracking_database import tell_untracked, tracking_uri
 
 
 class RunTracking(MLFlowHandler):
-    """MONAI's MLflow handler on the database of the run's folder.
+    """MONAI's MLflow handler, with the database of the run's folder.
 
-    Where MLflow fails (a full disk, a locked database) that is logged once, and the run goes on untracked.
+    If MLflow fails (a full disk, a locked database), one warning is logged and the run goes on without tracking.
 
     Args:
-        output_dir: of the run.
-        experiment_name: of MLflow.
-        run_name: of MLflow; a run of this name that has not ended is gone on with.
-        uri: of another store, such as a server; None for the database in ``output_dir``. The variable
-            ``MLFLOW_TRACKING_URI`` goes before both.
-        iteration_log: whether to log each iteration, too.
+        output_dir: output folder of the run.
+        experiment_name: name of the experiment in MLflow.
+        run_name: name of the run in MLflow. An unfinished run of this name is continued.
+        uri: URI of another store, such as a server; None takes the database in ``output_dir``. The environment
+            variable ``MLFLOW_TRACKING_URI`` overrides both.
+        iteration_log: log each iteration, too.
         close_on_complete: end the run of MLflow with the training.
     """
 
@@ -54,7 +54,7 @@ class RunTracking(MLFlowHandler):
             self._give_up(error)
 
     def attach(self, engine: Engine) -> None:
-        """Register on an engine, where there is a store to log to."""
+        """Register on an engine if MLflow works."""
         if self._works:
             super().attach(engine)
 

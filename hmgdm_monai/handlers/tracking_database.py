@@ -1,4 +1,4 @@
-"""The MLflow database of a run: whole from the first moment on, and never what a run ends by."""
+"""The MLflow database of a run. It appears whole or not at all, and its errors do not end the run."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ logger = logging.getLogger(__name__)
 
 
 def check_trackable(output_dir: Path | str) -> None:
-    """Refuse a folder whose name MLflow would take for something else.
+    """Refuse a folder whose name MLflow would misread.
 
     Args:
-        output_dir: of the run.
+        output_dir: output folder of the run.
 
     Raises:
-        InputError: the path holds "?", or "%" before two hexadecimal digits.
+        InputError: the path contains "?", or "%" followed by two hexadecimal digits.
     """
     if found := re.search(r"\?|%[0-9a-fA-F]{2}", str(output_dir)):
         raise InputError(
@@ -33,19 +33,19 @@ def check_trackable(output_dir: Path | str) -> None:
 
 
 def tracking_uri(output_dir: Path | str) -> str | None:
-    """Where a run is tracked: a database in its folder, made now where there is none.
+    """Return the URI of the database in a run's folder. A missing database is made.
 
-    MLflow makes its tables in many steps and cannot go on where it was interrupted. So a new database is made under a
-    temporary name and moved into place when it is whole. One that cannot be used is moved aside.
+    MLflow makes its tables in many steps and cannot continue if it is interrupted. So a new database is made under a
+    temporary name and moved into place when it is complete. A damaged database is renamed, and a new one is made.
 
     Args:
-        output_dir: of the run.
+        output_dir: output folder of the run.
 
     Returns:
-        The URI for MLflow; None where there can be no database, which is logged.
+        The URI for MLflow; None if there can be no database, which is logged.
 
     Raises:
-        InputError: as :func:`check_trackable`.
+        InputError: MLflow would misread the path, see :func:`check_trackable`.
     """
     check_trackable(output_dir)
     path = Path(output_dir) / DATABASE
@@ -54,7 +54,7 @@ def tracking_uri(output_dir: Path | str) -> str | None:
             logger.warning("%s cannot be used (%s): kept as %s, a new one is made", path, fault, _set_aside(path).name)
         if not path.exists():
             _make(path)
-    # MLflow lets through errors of several libraries, and none of them is worth the run.
+    # MLflow passes on errors of several libraries. None of them should end the run.
     except Exception as error:
         tell_untracked(error)
         return None
@@ -65,10 +65,10 @@ def tell_untracked(error: Exception) -> None:
     """Log that a run goes on without MLflow, and why.
 
     Args:
-        error: what MLflow said.
+        error: error that MLflow raised.
     """
     reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-    logger.warning("MLflow tracks this run no more (%s); the run goes on", reason)
+    logger.warning("MLflow no longer tracks this run (%s); the run goes on", reason)
 
 
 def _uri(path: Path) -> str:
@@ -84,7 +84,7 @@ def _make(path: Path) -> None:
 
 @contextmanager
 def _temporary(path: Path) -> Iterator[Path]:
-    """A name beside a database, of one that is gone in the end."""
+    """A name beside a database for a file that is removed at the end."""
     temporary = temporary_path(path)
     try:
         yield temporary
@@ -105,7 +105,7 @@ def _move(source: Path, target: Path) -> None:
 
 
 def _open(path: Path) -> None:
-    """Open a database as a run does; MLflow then makes what is missing."""
+    """Open a database as a run does; MLflow then makes missing tables."""
     from mlflow import MlflowClient
 
     MlflowClient(_uri(path)).search_experiments(max_results=1)
@@ -114,14 +114,14 @@ def _open(path: Path) -> None:
 def _fault(path: Path) -> str | None:
     """Why a database cannot be used; None where it can.
 
-    MLflow opens a copy: it would change what it finds unfinished, and keeps a file open that it has failed on.
+    MLflow opens a copy, because it would change an unfinished database and keep a file open on which it failed.
 
     Raises:
         sqlite3.OperationalError: another program has locked it, or there is no room for the copy.
     """
     with _temporary(path) as copy:
         try:
-            # Read here first: MLflow tries for minutes to open what is no database.
+            # Read here first: MLflow tries for minutes to open a file that is not a database.
             with closing(sqlite3.connect(path)) as database, closing(sqlite3.connect(copy)) as target:
                 (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
                 if found != "ok":

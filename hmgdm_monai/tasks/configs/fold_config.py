@@ -46,7 +46,7 @@ class FoldConfig:
 
     def __init__(self, shared: Mapping[str, Any], config: ConfigParser | None = None) -> None:
         parser = running_config() if config is None else config
-        self._config = copy.deepcopy({name: value for name, value in parser.config.items() if name not in shared})
+        self._config = copy.deepcopy({name: value for name, value in parser.get().items() if name not in shared})
         self._shared = dict(shared)
         self.settings = plain_settings(parser, IDENTITY, ("device", "num_workers", "output_dir", "ckpt_dir"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import FrameType
 
 from monai.bundle import ConfigParser
 
@@ -17,7 +18,7 @@ def running_config() -> ConfigParser:
     Raises:
         InputError: no config is running.
     """
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         owner = frame.f_locals.get("self")
         if isinstance(owner, ConfigParser) and frame.f_code.co_name == "get_parsed_content":

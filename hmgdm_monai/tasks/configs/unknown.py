@@ -20,7 +20,7 @@ from hmgdm_monai.tasks.configs.running import running_config
 _SEPARATOR = "::"
 # What MONAI looks for, and what holds programs and named parts, whether anything refers to it or not.
 _ROOTS = {
-    *(one[BundlePropertyConfig.ID] for one in (*TrainProperties.values(), *InferProperties.values())),
+    *(str(one[BundlePropertyConfig.ID]) for one in (*TrainProperties.values(), *InferProperties.values())),
     *("_meta_", "imports", "initialize", "finalize", "run", "handlers", "loss", "optimizer", "lr_scheduler"),
 }
 logger = logging.getLogger(__name__)
@@ -47,12 +47,12 @@ def refuse_unknown_settings() -> None:
 
 
 def unknown_settings(parser: ConfigParser) -> list[str]:
-    """One phrase for each setting that an override names and nothing reads.
+    """Return one phrase for each setting that an override names and nothing reads.
 
     Args:
-        parser: of the config, overrides included.
+        parser: parser of the config, overrides included.
     """
-    config = parser.config
+    config: dict[str, Any] = parser.get()
     used, roots = _used(config), _roots()
     known = sorted(name for name in config if not name.startswith("_") and (name in used or name in roots))
     added = _added(config)
@@ -66,12 +66,12 @@ def unknown_settings(parser: ConfigParser) -> list[str]:
 
 
 def settings_without_effect(parser: ConfigParser) -> list[str]:
-    """Names of settings of the first config file that nothing reads.
+    """Return the names of settings in the first config file that nothing reads.
 
     Args:
-        parser: of the config, overrides included.
+        parser: parser of the config, overrides included.
     """
-    config = parser.config
+    config: dict[str, Any] = parser.get()
     read = _used(config) | _roots() | _added(config)
     return [name for name, _ in _settings_of(config) if name not in read]
 
