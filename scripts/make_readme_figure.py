@@ -93,7 +93,7 @@ def main() -> int:
     """Read the command line and draw the figure; return 2 on bad input."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, default=Path("runs/pretraining"), help="output folder of a run")
-    parser.add_argument("--tile", type=int, default=33, help="index of the validation tile (default: 33)")
+    parser.add_argument("--tile", type=int, default=20, help="index of the validation tile (default: 20)")
     parser.add_argument("--output", type=Path, default=Path("docs/images/overview.png"))
     given = parser.parse_args()
     try:
