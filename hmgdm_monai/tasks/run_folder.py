@@ -1,4 +1,4 @@
-"""The output folder of a run: held by one process, claimed by its settings, described by what it ends with."""
+"""The output folder of a run: one process and one set of settings."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from hmgdm_monai.ranks import is_first_rank
 from hmgdm_monai.tasks.run_lock import LOCK_FILE, RunLock, hold
 
 SETTINGS_FILE = "settings.json"
-# What a run may leave before it claims the folder, and what a new file system has at its root.
+# What a run may write before it claims the folder, and what a new file system has at its root.
 _BEFORE_CLAIM = {DATABASE, "mlflow_artifacts", LOCK_FILE, "lost+found"}
 
 
 class RunFolder:
     """A folder that belongs to one set of settings, and to one process at a time.
 
-    The settings are written by :meth:`claim`; later runs into the same folder must agree in all of them, else their
-    checkpoints, stores and figures would not belong together. Of several ranks the first holds the folder for all.
+    :meth:`claim` writes the settings. Later runs in the same folder must have equal settings; otherwise checkpoints,
+    stores and figures would not belong together. With several ranks, the first holds the folder for all.
 
     Args:
-        path: of the folder; made where missing.
-        settings: what shapes the run, as JSON knows it.
-        free: more settings, which may change between runs (number of epochs, device, workers). Recorded, not compared.
-        stores: folders of the run's own that may lie in it before it is claimed.
+        path: path of the folder; a missing folder is made.
+        settings: settings that identify the run, as JSON values.
+        free: settings that may change between runs (number of epochs, device, workers); recorded, not compared.
+        stores: store folders of the run, which may exist in the folder before it is claimed.
     """
 
     def __init__(
@@ -47,10 +47,11 @@ class RunFolder:
         self._lock: RunLock | None = None
 
     def open(self) -> None:
-        """Check the folder and hold it until the process ends; what killed writers left in it is removed.
+        """Check the folder, lock it until the process ends, and remove unfinished files of killed runs.
 
         Raises:
-            InputError: as :meth:`check`, another process works in the folder, or the file system refuses it.
+            InputError: the check fails (see :meth:`check`), another process works in the folder, or the folder cannot
+                be made or written.
         """
         self.check()
         if is_first_rank():
@@ -61,21 +62,21 @@ class RunFolder:
                 raise file_error(self.path, error) from error
 
     def claim(self) -> None:
-        """Write the settings, once what they ask for has proved to be there: a mistyped path must not claim a folder.
+        """Write the settings. Call it when the inputs are known to exist: a misspelled path must not claim a folder.
 
         Raises:
-            InputError: as :meth:`open`, or the disk is full.
+            InputError: the folder cannot be opened (see :meth:`open`), or the disk is full.
         """
         self.open()
         if is_first_rank():
             write_json(self.path / SETTINGS_FILE, {"settings": self.settings, "free": self.free})
 
     def check(self) -> None:
-        """Check the settings against those the folder was made with, if any: before any work. Changes nothing.
+        """Compare the settings with those of the folder, if it has any. Changes nothing.
 
         Raises:
-            InputError: the folder holds a run with other settings, its settings file can not be read, or it holds files
-                and none of them is a settings file of ours.
+            InputError: the folder holds a run with other settings, its settings file cannot be read, or it holds files
+                but no settings file of ours.
         """
         file = self.path / SETTINGS_FILE
         try:
@@ -99,11 +100,11 @@ class RunFolder:
             )
 
     def tracking_uri(self) -> str | None:
-        """URI of the run's MLflow database, whole; None where there can be none, which is logged."""
+        """Return the URI of the run's MLflow database; None if there can be no database, which is logged."""
         return tracking_uri(self.path)
 
     def _refuse_foreign(self) -> None:
-        """Files of other programs must not be overwritten: a folder that has any is not for a run of ours."""
+        """Refuse a folder with files of other programs, which must not be overwritten."""
         if not is_first_rank() or not self.path.exists():
             return
         own = _BEFORE_CLAIM | {self._top(store) for store in self.stores}
@@ -111,7 +112,7 @@ class RunFolder:
             names = sorted(one.name for one in self.path.iterdir())
         except OSError as error:
             raise file_error(self.path, error) from error
-        # Hidden files are none that a run writes.
+        # A run writes no hidden files.
         foreign = [name for name in names if name not in own and not name.startswith((".", f"{DATABASE}-"))]
         if foreign:
             raise InputError(
@@ -120,7 +121,7 @@ class RunFolder:
             )
 
     def _top(self, store: Path) -> str | None:
-        """Name of the folder in this one that a store is or lies in; None for a store elsewhere."""
+        """Return the first part of a store's path below this folder; None if the store is elsewhere."""
         inner, outer = store.resolve().parts, self.path.resolve().parts
         return inner[len(outer)] if inner[: len(outer)] == outer and len(inner) > len(outer) else None
 

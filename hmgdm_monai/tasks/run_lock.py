@@ -1,4 +1,4 @@
-"""One process at a time in a run folder: a lock file that names the process, and that goes with it."""
+"""A lock file, so that only one process at a time works in a run folder."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ _HELD_BY_ANOTHER = {errno.EWOULDBLOCK, errno.EACCES}
 
 
 class RunLock:
-    """The right of this process to write into a folder, until it is released or nothing refers to it any more.
+    """The lock of this process on a folder. It ends when it is released or garbage collected.
 
-    The kernel's lock on the file decides and ends with the process, however that ends; host and process id in the file
-    say who holds it. A file of a dead process on this machine is taken over. One of another machine is not, since the
-    locks of some network file systems do not reach that far. Where a file system has no locks, the process id decides.
+    The kernel's lock on the file decides. It ends with the process, even if that is killed. The file contains host and
+    process id of the holder. If the holder is a dead process of this machine, the lock is taken over. If it is a
+    process of another machine, it is not, because the locks of some network file systems hold on one machine only. On
+    a file system without locks, the process id decides.
 
     Args:
-        folder: of the run; made where missing, and removed at the end where it is still empty.
+        folder: folder of the run. A missing one is made; if it is still empty at the end, it is removed.
 
     Raises:
         InputError: another process works in the folder.
@@ -52,10 +53,10 @@ _descriptors: set[int] = set()
 
 
 def hold(folder: Path) -> RunLock:
-    """The lock of a folder, taken now or held by this process already.
+    """Return the lock of a folder, which is taken now unless this process holds it already.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
 
     Raises:
         InputError: another process works in the folder.
@@ -66,14 +67,18 @@ def hold(folder: Path) -> RunLock:
 
 
 def let_go(folder: Path | str) -> None:
-    """Release the lock of a folder, where this process holds it."""
+    """Release the lock of a folder, if this process holds it.
+
+    Args:
+        folder: folder of the run.
+    """
     with suppress(OSError):  # a path that cannot be resolved was never locked
         if (held := _held.get(Path(folder).resolve())) is not None:
             held.release()
 
 
 def _take(path: Path) -> int:
-    """A descriptor of the lock file, locked and with this process written into it."""
+    """Lock the file and write this process into it; return its descriptor."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -85,11 +90,11 @@ def _take(path: Path) -> int:
         except BaseException:
             os.close(descriptor)
             raise
-        os.close(descriptor)  # its holder has removed it in between
+        os.close(descriptor)  # its holder removed it in the meantime
 
 
 def _lock(path: Path, descriptor: int) -> bool:
-    """Lock the file; False where the file system has no locks."""
+    """Lock the file; return False if the file system has no locks."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -100,7 +105,7 @@ def _lock(path: Path, descriptor: int) -> bool:
 
 
 def _refuse_living(path: Path, descriptor: int, has_locks: bool) -> None:
-    """Refuse a file whose process may be alive although the kernel has given us the lock, or has none to give."""
+    """Refuse a file whose process may be alive: on another machine, or on a file system without locks."""
     holder = _read(descriptor)
     if not holder:
         return
@@ -114,13 +119,13 @@ def _refuse_living(path: Path, descriptor: int, has_locks: bool) -> None:
 def _in_use(path: Path, holder: dict[str, Any]) -> InputError:
     who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"
     return InputError(
-        f"output_dir {path.parent}: {who} works in it; wait for it, or choose another --output_dir "
+        f"output_dir {path.parent}: {who} is working in it; wait until it ends, or choose another --output_dir "
         f"(if that process has ended, remove {path})"
     )
 
 
 def _this_process() -> dict[str, Any]:
-    # The id of this start of the machine: the same in all of its containers, whatever they call themselves.
+    # The id of this boot: all containers of a machine share it, but they may have different host names.
     boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else None
     return {"host": socket.gethostname(), "pid": os.getpid(), "boot": boot or socket.gethostname()}
 
@@ -133,7 +138,7 @@ def _is_alive(pid: Any) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True  # of another user
+        return True  # a process of another user
     return True
 
 
@@ -148,7 +153,7 @@ def _read(descriptor: int) -> dict[str, Any]:
     try:
         found = json.loads(os.pread(descriptor, 4096, 0))
     except ValueError:
-        return {}  # new, or its process was killed while it wrote
+        return {}  # new, or its process was killed while writing
     return found if isinstance(found, dict) else {}
 
 
@@ -158,7 +163,7 @@ def _write(descriptor: int) -> None:
 
 
 def _make(folder: Path) -> list[Path]:
-    """Make a folder and those above it; the ones that were missing, innermost first."""
+    """Make a folder and its missing parents; return those that were made, innermost first."""
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     return missing
@@ -170,14 +175,14 @@ def _remove(folders: list[Path]) -> None:
         try:
             folder.rmdir()
         except OSError:
-            return  # something stands in it, and so in those above
+            return  # it is not empty, so those above are not either
 
 
 def _release(path: Path, descriptor: int, made: list[Path], owner: int) -> None:
     if os.getpid() != owner:
-        return  # a forked child ends; its parent goes on
+        return  # a forked child ends; its parent still holds the lock
     _descriptors.discard(descriptor)
-    with suppress(OSError):  # the folder may have been removed in between
+    with suppress(OSError):  # the folder may have been removed in the meantime
         if _is_at(path, descriptor):
             path.unlink()
     os.close(descriptor)
@@ -185,7 +190,7 @@ def _release(path: Path, descriptor: int, made: list[Path], owner: int) -> None:
 
 
 def _close_in_child() -> None:
-    """A forked worker that outlives a killed run must not keep its folder locked."""
+    """A forked worker that outlives a killed run must not keep the folder locked."""
     for descriptor in _descriptors:
         with suppress(OSError):
             os.close(descriptor)

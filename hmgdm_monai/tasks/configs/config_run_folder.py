@@ -1,4 +1,4 @@
-"""The run folder of a config: its settings are those of the config, overrides of the command line included."""
+"""The run folder of a config. Its settings are taken from the config, overrides on the command line included."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hmgdm_monai.tasks.configs.plain import plain_settings
 from hmgdm_monai.tasks.configs.running import running_config
 from hmgdm_monai.tasks.run_folder import RunFolder
 
-# Parts of a config that make one run another; each config has some of them.
+# Parts of a config that identify a run; each config has some of them.
 PRETRAINING = (
     "data",
     "recipe",
@@ -67,47 +67,47 @@ CROSS_VALIDATION = (
 )
 # Settings that may change between runs into one folder.
 FREE = ("output_dir", "dataset_dir", "ckpt_dir", "bundle_root", "device", "num_workers")
-# What only watches a training: another progress bar makes no other run.
+# Parts that only watch a training: another progress bar does not make it another run.
 WATCHING = ("train#handlers", "train#key_metric")
 FREE_IN_PRETRAINING = (*FREE, "max_epochs", "val_interval", "probe_interval")
-# Files of an inference are keyed one by one, so that anything may change between two of them.
+# Each file of an inference has a key of its own, so all settings may change between two inferences.
 FREE_IN_INFERENCE = (*FREE, "manifest", "model", "classifier", "survival_model", "seed", "max_tiles_per_slide")
 
 
 def pretraining_run_folder(path: Path | str, identity: Sequence[str] = PRETRAINING) -> RunFolder:
-    """The output folder of a pretraining: more epochs continue a finished run.
+    """Return the output folder of a pretraining. More epochs continue a finished run.
 
     Args:
-        path: of the folder.
-        identity: names of the parts of the config that make one run another.
+        path: path of the folder.
+        identity: names of the parts of the config that identify the run.
 
     Raises:
-        InputError: no config is running, or MLflow would mistake the path.
+        InputError: no config is running, or MLflow would misread the path.
     """
     check_trackable(path)
     return _run_folder(path, identity, FREE_IN_PRETRAINING)
 
 
 def cross_validation_run_folder(path: Path | str, identity: Sequence[str] = CROSS_VALIDATION) -> RunFolder:
-    """The output folder of a cross-validation, or of an evaluation: another number of epochs is another run.
+    """Return the output folder of a cross-validation or an evaluation. Another number of epochs is another run.
 
     Args:
-        path: of the folder.
-        identity: names of the parts of the config that make one run another.
+        path: path of the folder.
+        identity: names of the parts of the config that identify the run.
 
     Raises:
-        InputError: no config is running, or MLflow would mistake the path.
+        InputError: no config is running, or MLflow would misread the path.
     """
     check_trackable(path)
     return _run_folder(path, identity, FREE)
 
 
 def inference_run_folder(path: Path | str, task: str) -> RunFolder:
-    """The output folder of an inference, or of an evaluation of tiles: the next one replaces it.
+    """Return the output folder of an inference or an evaluation of tiles. The next run replaces its results.
 
     Args:
-        path: of the folder.
-        task: which of the two; neither takes the folder of another task.
+        path: path of the folder.
+        task: name of the task; a folder of another task is refused.
 
     Raises:
         InputError: no config is running.
@@ -123,5 +123,5 @@ def _run_folder(path: Path | str, identity: Sequence[str], free: Sequence[str]) 
 
 
 def _stores(settings: Mapping[str, Any]) -> list[str]:
-    """Folders that a run fills before it claims its own."""
+    """Return the folders that a run fills before it claims its output folder."""
     return [settings[name] for name in ("dataset_dir", "ckpt_dir") if isinstance(settings.get(name), str)]

@@ -12,7 +12,7 @@ from monai.bundle import ConfigParser
 from hmgdm_monai.tasks.configs.plain import plain_settings
 from hmgdm_monai.tasks.configs.running import running_config
 
-# Parts that shape what a fold gives.
+# Parts that determine the result of a fold.
 IDENTITY = (
     "network_def",
     "loss",
@@ -31,7 +31,7 @@ IDENTITY = (
 
 
 class FoldConfig:
-    """Network, loss, optimizer, trainer and whatever else a config has, for one fold after the other.
+    """Builds network, loss, optimizer, trainer and all other parts of a config for each fold.
 
     A config describes the training of one fold, its ``fold``. For another fold the same config is parsed again with
     that fold in its place, so that everything is new: weights, optimizer, handlers.
@@ -52,12 +52,12 @@ class FoldConfig:
 
     @classmethod
     def of_files(cls, files: Sequence[Path | str], shared: Mapping[str, Any], **overrides: Any) -> FoldConfig:
-        """Of config files outside a run.
+        """Read config files outside a run.
 
         Args:
-            files: one behind the other, later ones override.
-            shared: see the class.
-            overrides: settings by name; ``::`` stands between the parts of a name.
+            files: config files; later ones override earlier ones.
+            shared: objects that all folds share, by name.
+            overrides: settings by name; ``::`` separates the parts of a name.
         """
         parser = ConfigParser()
         parser.read_config([str(file) for file in files])
@@ -66,10 +66,10 @@ class FoldConfig:
         return cls(shared, parser)
 
     def parts(self, **values: Any) -> ConfigParser:
-        """A parser whose parts are those of one fold.
+        """Return a parser that builds the parts of one fold.
 
         Args:
-            values: by name, ``fold`` among them.
+            values: values of this fold by name, including ``fold``.
         """
         config = copy.deepcopy(self._config)
         parser = ConfigParser(config | self._shared | values)

@@ -1,4 +1,4 @@
-"""Parts of a config as plain values: what identifies a run, and what a model file keeps of it."""
+"""Parts of a config as plain values, to identify a run and to store in a model file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from monai.bundle.reference_resolver import ReferenceResolver
 
 _LEFT_OUT = object()
 _SEPARATOR = "::"
-# How many processes train together makes no other run: what each of them has is told as one process alone has it.
+# The number of training processes does not change what a run is, so these are given as for a single process.
 _OF_ONE_PROCESS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "hmgdm_monai.ranks.num_ranks": lambda arguments: 1,
     "hmgdm_monai.ranks.rank": lambda arguments: 0,
@@ -21,18 +21,18 @@ _OF_ONE_PROCESS: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 
 def plain_settings(parser: ConfigParser, names: Sequence[str], free: Collection[str] = ()) -> dict[str, Any]:
-    """Parts of a config with all references and simple expressions replaced by their values.
+    """Return parts of a config, with references and simple expressions replaced by their values.
 
-    References to components are followed, too, but for those that are parts themselves: they stay "@name". Expressions
-    that use components stay as they are written. Nothing is built.
+    A reference to a component is replaced by its definition, except if the component is one of the parts: then it stays
+    "@name". Expressions that use components stay as text. No component is built.
 
     Args:
-        parser: of the config, overrides included.
-        names: of the parts, such as "optimizer" or "train#dataloader". What is not there, or null, is passed over.
-        free: names whose values do not count; whatever refers to one of them is left out.
+        parser: parser of the config, overrides included.
+        names: names of the parts, such as "optimizer" or "train#dataloader". Missing and null parts are left out.
+        free: names of settings to ignore; values that refer to them are left out.
 
     Returns:
-        Nested as in the config, of values that JSON knows.
+        JSON values, nested as in the config.
     """
     wanted = [ReferenceResolver.normalize_id(name) for name in names]
     reader = _Reader(parser, set(wanted), {ReferenceResolver.normalize_id(name) for name in free})
@@ -48,7 +48,7 @@ def plain_settings(parser: ConfigParser, names: Sequence[str], free: Collection[
 class _Reader:
     def __init__(self, parser: ConfigParser, parts: set[str], free: set[str]) -> None:
         self.parser, self.parts, self.free = parser, parts, free
-        self.open: list[str] = []  # references that are being followed
+        self.open: list[str] = []  # references that are being replaced, to stop at circles
 
     def plain(self, name: str, value: Any) -> Any:
         if isinstance(value, dict):
@@ -96,7 +96,7 @@ class _Reader:
         return value if _is_json(value) else text
 
     def _is_plain(self, target: str) -> bool:
-        """Whether a reference leads to a value, through other references perhaps, and to no component."""
+        """Whether a reference leads to a value, directly or through other references, and not to a component."""
         if target in self.open or target not in self.parser:
             return False
         value = self.parser[target]

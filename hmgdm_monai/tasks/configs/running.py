@@ -1,4 +1,4 @@
-"""The config that is running, for what a config names."""
+"""The config that is running, for objects that it builds."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from hmgdm_monai.errors import InputError
 
 
 def running_config() -> ConfigParser:
-    """The parser that is just building the object, or evaluating the expression, that asks.
+    """Return the parser that is building the object, or evaluating the expression, that calls this function.
 
-    MONAI hands what a config names no reference to that config, so the parser is sought among the callers.
+    MONAI gives no reference to the config to the objects that it builds. So the parser is found among the callers.
 
     Raises:
         InputError: no config is running.
@@ -24,4 +24,4 @@ def running_config() -> ConfigParser:
         if isinstance(owner, ConfigParser) and frame.f_code.co_name == "get_parsed_content":
             return owner
         frame = frame.f_back
-    raise InputError("no config is running: name this in a config, and run that by python -m monai.bundle run")
+    raise InputError("no config is running: use this in a config, and start it by python -m monai.bundle run")

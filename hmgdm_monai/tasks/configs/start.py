@@ -1,4 +1,4 @@
-"""How each run begins."""
+"""The start of each run."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def start_run(seed: int = 0, num_threads: int | None = 1) -> None:
     """Begin a run: errors in one line, SIGTERM as Ctrl-C, unknown settings refused, random numbers and threads set.
 
     Args:
-        seed: of all random numbers.
-        num_threads: of PyTorch on the CPU. Graphs are small: more threads mostly wait for each other. None
-            leaves as many as PyTorch takes.
+        seed: seed of all random numbers.
+        num_threads: number of CPU threads of PyTorch. Graphs are small, so more threads mostly wait for each other.
+            None keeps PyTorch's default.
 
     Raises:
         InputError: the config has a setting that nothing reads.

@@ -1,4 +1,4 @@
-"""Settings that nothing reads: misspelled names on the command line or in a file of overrides."""
+"""Settings that nothing reads, such as misspelled names on the command line or in an override file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hmgdm_monai.errors import InputError
 from hmgdm_monai.tasks.configs.running import running_config
 
 _SEPARATOR = "::"
-# What MONAI looks for, and what holds programs and named parts, whether anything refers to it or not.
+# Names that need no reference: those that MONAI reads, programs, and groups of named parts.
 _ROOTS = {
     *(str(one[BundlePropertyConfig.ID]) for one in (*TrainProperties.values(), *InferProperties.values())),
     *("_meta_", "imports", "initialize", "finalize", "run", "handlers", "loss", "optimizer", "lr_scheduler"),
@@ -29,14 +29,14 @@ _OWN_KEYS = ("_target_", "_disabled_", "_requires_", "_mode_", "_desc_")
 
 
 def refuse_unknown_settings() -> None:
-    """Refuse the running config where an override names a setting that nothing reads.
+    """Refuse the running config if an override sets something that nothing reads.
 
-    A top-level name, or one within a group such as ``train``, must be referred to or be one of MONAI's. An argument of
-    a component must be one that its target takes. Settings that an override has left without effect, as
-    ``optimizer::lr`` leaves ``learning_rate``, are logged.
+    Something must refer to each top-level name and to each name in a group such as ``train``, unless MONAI reads it. An
+    argument of a component must be one that its target takes. If an override leaves another setting without effect, as
+    ``optimizer::lr`` does with ``learning_rate``, this is logged.
 
     Raises:
-        InputError: there are such settings; all of them in one line, each with the nearest real name.
+        InputError: there are such settings; one line names all, each with the nearest real name.
     """
     parser = running_config()
     faults = unknown_settings(parser)
@@ -77,25 +77,25 @@ def settings_without_effect(parser: ConfigParser) -> list[str]:
 
 
 def _settings_of(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Top-level items that something should refer to."""
+    """Yield the top-level items that something should refer to."""
     for name, value in config.items():
-        # An override sets to null what it leaves without effect; a component that nothing uses is never built; names
-        # that begin with _ are descriptions, or what a config keeps for its own expressions.
+        # Null switches a setting off. A component that nothing uses is never built. Names that begin with _ are
+        # descriptions, or values that a config keeps for its own expressions.
         if value is None or name.startswith("_") or _is_program(value) or _is_component(value):
             continue
         yield name, value
 
 
 def _added(config: dict[str, Any]) -> set[str]:
-    """Names that overrides have added: they come behind those of the first file, which ends with ``run``."""
+    """Return the names that overrides have added. They come after those of the first file, which ends with ``run``."""
     names = list(config)
     return set(names[names.index("run") + 1 :]) if "run" in names else set(names)
 
 
 def _unknown_in_group(name: str, group: dict[str, Any], used: set[str]) -> list[str]:
-    """Parts of a group that nothing refers to, where others of its parts are referred to one by one.
+    """Return a phrase for each part of a group that nothing refers to, if other parts are referred to one by one.
 
-    Overrides add parts behind the others, so one with a part behind it that is referred to is none of theirs.
+    Overrides add parts at the end of a group, so only parts after the last one that is referred to are checked.
     """
     inner = [key for key in group if f"{name}{_SEPARATOR}{key}" in used]
     if not inner:
@@ -147,7 +147,7 @@ def _is_component(value: Any) -> bool:
 
 
 def _is_program(value: Any) -> bool:
-    """Whether a top-level value is a list of steps that a run goes through."""
+    """Whether a top-level value is a list of steps of a run."""
     return isinstance(value, list) and any(
         _is_component(one) or isinstance(one, str) and one.startswith(("$", "@")) for one in value
     )
@@ -173,7 +173,7 @@ def _roots() -> set[str]:
 
 
 def _prefixes(text: str) -> Iterator[str]:
-    """All that the references in a text make use of: "@train#loader" of "train" and of "train::loader"."""
+    """Yield all names that a text refers to: "train" and "train::loader" for "@train#loader"."""
     names = list(ReferenceResolver.match_refs_pattern(text)) if text.startswith(("@", "$")) else []
     names += [text[1:]] if text.startswith("%") else []
     for name in names:
