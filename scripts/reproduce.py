@@ -96,8 +96,8 @@ def _at_least(name: str, value: int, least: int) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="glas", help=f"{', '.join(DATA_SETS)}, or a manifest with labels (glas)")
-    told = f"{', '.join(METHODS)}; or ablations: H-MGDM with one change at a time"
-    parser.add_argument("--methods", nargs="+", default=list(DEFAULT_METHODS), metavar="NAME", help=told)
+    choices = f"{', '.join(METHODS)}; or ablations: H-MGDM with one change at a time"
+    parser.add_argument("--methods", nargs="+", default=list(DEFAULT_METHODS), metavar="NAME", help=choices)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="seeds of training (0 to 4)")
     parser.add_argument("--fold-draws", type=int, default=5, help="number of draws of the folds per seed (5)")
     against = "method that each method is compared with, in addition to hmgdm (backbone_entities)"

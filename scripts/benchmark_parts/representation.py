@@ -159,9 +159,9 @@ class ScoreFile:
 
     def __call__(self, features: np.ndarray, tiles: Sequence[ProstateTile], fold_seed: int) -> dict[str, float]:
         """Return the scores, computed once."""
-        told = json.dumps([[tile.path.name, tile.biopsy, tile.label] for tile in tiles] + [fold_seed])
+        identity = json.dumps([[tile.path.name, tile.biopsy, tile.label] for tile in tiles] + [fold_seed])
         # Rounded: threads may sum in another order.
-        key = hashlib.sha256(np.round(features.astype(np.float32), 4).tobytes() + told.encode()).hexdigest()
+        key = hashlib.sha256(np.round(features.astype(np.float32), 4).tobytes() + identity.encode()).hexdigest()
         if key not in self.known:
             self.known[key] = self.score(features, tiles, fold_seed)
             write_json(self.path, self.known)

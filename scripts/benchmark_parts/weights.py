@@ -71,5 +71,5 @@ def main(data_sets: Sequence[str] = ("glas", "breast", "prostate")) -> None:
         with one_thread():
             scores = score_weights(MODEL, read_cohort(data))
         for name, row in scores.items():
-            told = (f"{metric} {values.mean():.3f} ± {values.std(ddof=1):.3f}" for metric, values in row.items())
-            print(f"{data}, {name}: {', '.join(told)}", flush=True)
+            texts = (f"{metric} {values.mean():.3f} ± {values.std(ddof=1):.3f}" for metric, values in row.items())
+            print(f"{data}, {name}: {', '.join(texts)}", flush=True)

@@ -95,6 +95,6 @@ def _view_counts(data: Any) -> list[int]:
 
 def _spent_path(stores: Path, data: Any, entities: EntityEncoder, views: int) -> Path:
     how = data.degrade.settings if views else None
-    told = [entities.digest(), [path.name for path in data.cohort.paths], views, how]
-    key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:24]
+    identity = [entities.digest(), [path.name for path in data.cohort.paths], views, how]
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
     return stores / "encoding_cpu_s" / f"{key}.json"

@@ -197,20 +197,20 @@ def _row(
             scores.setdefault(name, []).append(of_draws)
         if method.trained and not method.run:
             _add_cost(cost, cost_of(work))
-    told = {name: summarize(found, resamples) for name, found in scores.items()}
+    summaries = {name: summarize(found, resamples) for name, found in scores.items()}
     row = {
         "title": method.title,
         "features": done.num_features,
-        "scores": {name: told[name] for name in PROBES},
-        "robustness": {kind: told[kind] for kind in works[0].kinds},
-        "finetuned": {name: found for name, found in told.items() if name not in (*PROBES, *works[0].kinds)},
+        "scores": {name: summaries[name] for name in PROBES},
+        "robustness": {kind: summaries[kind] for kind in works[0].kinds},
+        "finetuned": {name: found for name, found in summaries.items() if name not in (*PROBES, *works[0].kinds)},
         "cost": cost,
     }
     return row, undefined_folds(scores[LINEAR], resamples.groups.shape[1])
 
 
 def _add_cost(cost: dict[str, list[float]], clock: Mapping[str, float]) -> None:
-    told = {
+    values = {
         "epochs": clock["epochs"],
         "cpu_min": clock["cpu_s"] / 60 + clock["encoding_cpu_min"],
         "encoding_cpu_min": clock["encoding_cpu_min"],
@@ -218,7 +218,7 @@ def _add_cost(cost: dict[str, list[float]], clock: Mapping[str, float]) -> None:
         "tiles_per_cpu_s": clock["samples"] / clock["training_cpu_s"],
         **{f"{part}_share": clock[f"{part}_cpu_s"] / clock["training_cpu_s"] for part in PARTS},
     }
-    for name, value in told.items():
+    for name, value in values.items():
         cost.setdefault(name, []).append(value)
 
 
@@ -237,7 +237,8 @@ def _compare(rows: dict[str, Any], references: Sequence[str]) -> None:
 
 def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        name: {metric: paired(told[metric], theirs[name][metric]) for metric in METRICS} for name, told in ours.items()
+        name: {metric: paired(summary[metric], theirs[name][metric]) for metric in METRICS}
+        for name, summary in ours.items()
     }
 
 

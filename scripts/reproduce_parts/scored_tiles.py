@@ -35,8 +35,8 @@ class ScoredTiles:
         self.groups = np.array([rows[place].patient for place in self._places])
         self.ids = [f"{rows[place].id} {place}" for place in self._places]
         # The name of a store file depends on everything that determines its tiles.
-        told = "\n".join([*self.ids, *(path.name for path in data.cohort.paths)])
-        self.key = hashlib.sha256(told.encode()).hexdigest()[:24]
+        identity = "\n".join([*self.ids, *(path.name for path in data.cohort.paths)])
+        self.key = hashlib.sha256(identity.encode()).hexdigest()[:24]
 
     def __len__(self) -> int:
         return len(self._places)

@@ -20,8 +20,8 @@ def markdown(results: Mapping[str, Any]) -> str:
     for stain, rows in results["stains"].items():
         lines += [f"## {'Tiles as they are' if stain == PLAIN else f'Stain normalized ({stain})'}", ""]
         sections = [_scores(rows), *(_paired(rows, name) for name in results["references"])]
-        for told in (*sections, _finetuned(rows), _corrupted(rows), _cost(rows)):
-            lines += [*told, ""] if told else []
+        for section in (*sections, _finetuned(rows), _corrupted(rows), _cost(rows)):
+            lines += [*section, ""] if section else []
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -59,13 +59,13 @@ def _scores(rows: Mapping[str, Any]) -> list[str]:
 
 def _paired(rows: Mapping[str, Any], reference: str) -> list[str]:
     """Return the differences of all rows from a reference."""
-    told = {name: row["paired"][reference] for name, row in rows.items() if reference in row["paired"]}
-    if not told:
+    differences = {name: row["paired"][reference] for name, row in rows.items() if reference in row["paired"]}
+    if not differences:
         return []
     head = ["method", *(f"{TITLES[probe]} {title}" for probe in PROBES for title in METRIC_TITLES.values())]
     body = [
         [rows[name]["title"], *(_difference(by_probe[probe][metric]) for probe in PROBES for metric in METRICS)]
-        for name, by_probe in told.items()
+        for name, by_probe in differences.items()
     ]
     return [f"Each method minus {rows[reference]['title']}:", "", *_table(head, body)]
 
@@ -73,9 +73,9 @@ def _paired(rows: Mapping[str, Any], reference: str) -> list[str]:
 def _finetuned(rows: Mapping[str, Any]) -> list[str]:
     body = []
     for row in rows.values():
-        for name, told in row["finetuned"].items():
+        for name, summary in row["finetuned"].items():
             differences = row["finetuned_paired"].get(name)
-            cells = [row["title"], name.partition(", ")[2], *(_value(told[metric]) for metric in METRICS)]
+            cells = [row["title"], name.partition(", ")[2], *(_value(summary[metric]) for metric in METRICS)]
             body.append([*cells, *(_difference(differences[metric]) if differences else "-" for metric in METRICS)])
     if not body:
         return []
@@ -91,8 +91,8 @@ def _corrupted(rows: Mapping[str, Any]) -> list[str]:
     body = []
     for row in rows.values():
         cells = [row["title"]]
-        for told in (row["scores"][LINEAR], *(row["robustness"][kind] for kind in kinds)):
-            cells.append(" / ".join(_form(told[metric]["mean"]) for metric in METRICS))
+        for summary in (row["scores"][LINEAR], *(row["robustness"][kind] for kind in kinds)):
+            cells.append(" / ".join(_form(summary[metric]["mean"]) for metric in METRICS))
         body.append(cells)
     title = "Corrupted tiles, the linear probe fitted on clean ones, balanced accuracy / AUC:"
     return [title, "", *_table(["method", "clean", *kinds], body)]
@@ -122,12 +122,12 @@ def _table(head: list[str], body: list[list[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *body)]
 
 
-def _value(told: Mapping[str, Any]) -> str:
-    return f"{_form(told['mean'])}{_sd(told['seeds'])}{_between(told['interval'], '.3f')}"
+def _value(summary: Mapping[str, Any]) -> str:
+    return f"{_form(summary['mean'])}{_sd(summary['seeds'])}{_between(summary['interval'], '.3f')}"
 
 
-def _difference(told: Mapping[str, Any]) -> str:
-    return f"{_form(told['difference'], '+.3f')}{_sd(told['seeds'])}{_between(told['interval'], '+.3f')}"
+def _difference(paired: Mapping[str, Any]) -> str:
+    return f"{_form(paired['difference'], '+.3f')}{_sd(paired['seeds'])}{_between(paired['interval'], '+.3f')}"
 
 
 def _form(value: float | None, form: str = ".3f") -> str:

@@ -42,13 +42,13 @@ def do_work(work: Work, tiles: ScoredTiles) -> Done:
     """Train or resume, embed, probe and fine-tune; stored results are read."""
     model = train(work) if work.method.family in ("images", "graphs") else None
     key, features = features_of(work, tiles, model)
-    told = [*key, *work.kinds, *tiles.labels, *tiles.groups]
+    identity = [*key, *work.kinds, *tiles.labels, *tiles.groups]
     folder = work.output / "predictions"
     found: dict[str, list[np.ndarray]] = {}
     for fold_seed in work.fold_seeds:
         predicted = kept(
             folder,
-            [*told, "probes", str(fold_seed)],
+            [*identity, "probes", str(fold_seed)],
             lambda fold_seed=fold_seed: probe_predictions(features, tiles.labels, tiles.groups, fold_seed),
         )
         for name, values in predicted.items():
@@ -57,7 +57,7 @@ def do_work(work: Work, tiles: ScoredTiles) -> Done:
         name = FINETUNED.format(100 * share)
         predicted = kept(
             folder,
-            [*told, name, str(work.finetune_epochs), str(work.fold_seeds[0])],
+            [*identity, name, str(work.finetune_epochs), str(work.fold_seeds[0])],
             lambda share=share: {"probabilities": _finetuned(work, tiles, share)},
         )
         found[name] = [predicted["probabilities"]]
@@ -92,10 +92,10 @@ def _finetuned(work: Work, tiles: ScoredTiles, share: float) -> np.ndarray:
 def _prepare(works: Sequence[Work], tiles: ScoredTiles) -> None:
     done = set()
     for work in works:
-        told = (work.method.family, tuple(work.own_settings))
-        if told not in done:
+        identity = (work.method.family, tuple(work.own_settings))
+        if identity not in done:
             prepare_entities(work, tiles)
-            done.add(told)
+            done.add(identity)
 
 
 def _do(works: Sequence[Work], tiles: ScoredTiles) -> None:

@@ -21,8 +21,8 @@ def train(work: Work) -> Path:
     method, run = work.method, work.folder
     model, done = run / "model.pt", run / "done.json"
     settings = [*work.own_settings, *_budget(work)]
-    told = {"settings": sorted(settings), "configs": list(method.configs), "manifest": work.manifest.read_text()}
-    if model.exists() and done.exists() and json.loads(done.read_text()) == told:
+    identity = {"settings": sorted(settings), "configs": list(method.configs), "manifest": work.manifest.read_text()}
+    if model.exists() and done.exists() and json.loads(done.read_text()) == identity:
         return model
     if method.trained:
         configs = (*method.configs, "baselines/clock.json")
@@ -30,7 +30,7 @@ def train(work: Work) -> Path:
     else:
         run.mkdir(parents=True, exist_ok=True)
         _save_untrained(work, model)
-    write_json(done, told)
+    write_json(done, identity)
     return model
 
 

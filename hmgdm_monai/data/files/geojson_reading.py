@@ -83,7 +83,7 @@ def read_shapes(path: Path | str) -> tuple[list[Shape], dict[str, int]]:
     return shapes, dict(skipped)
 
 
-def told_counts(counts: Mapping[str, int]) -> str:
+def format_counts(counts: Mapping[str, int]) -> str:
     """Format counts of skipped objects, the most frequent first: "Point: 12, polygon without area: 3"."""
     return ", ".join(f"{name}: {count}" for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 

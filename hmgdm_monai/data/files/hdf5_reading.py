@@ -105,8 +105,8 @@ def check_declared(found: h5py.Dataset, name: str) -> None:
     chunk = 0 if found.chunks is None else math.prod(found.chunks) * found.dtype.itemsize
     if max(declared, chunk) > limit:
         raise InputError(
-            f"{path}: {name} declare {_told(max(declared, chunk))} in a file of {_told(size)}, and at most "
-            f"{_told(limit)} are read from a file of this size; write it again"
+            f"{path}: {name} declare {_format_bytes(max(declared, chunk))} in a file of {_format_bytes(size)}, "
+            f"and at most {_format_bytes(limit)} are read from a file of this size; write it again"
         )
     if 0 in shape or found.shape is None:
         return
@@ -142,7 +142,7 @@ def _kind(dtype: np.dtype) -> str:
     )
 
 
-def _told(count: int) -> str:
+def _format_bytes(count: int) -> str:
     """Format a number of bytes with three digits."""
     for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if count >= size:

@@ -129,7 +129,9 @@ class _Raster(CellMap):
         if not found:
             return ()
         total = sum(found.values())
-        return (f"{self.path}: skipped {total} px of class ids beyond the {self.count} listed ({_told(found)})",)
+        return (
+            f"{self.path}: skipped {total} px of class ids beyond the {self.count} listed ({_most_frequent(found)})",
+        )
 
     def window(self, location_px: Sequence[float], pixel_px: float, size_px: int) -> np.ndarray:
         taken = self._sampled(location_px, pixel_px, size_px)
@@ -167,14 +169,18 @@ class _Outlines(CellMap):
             raise CellMapError(str(error)) from error
         notes = []
         if skipped:
-            notes.append(f"{path}: skipped {sum(skipped.values())} shapes that are not cells ({_told(skipped)})")
+            notes.append(
+                f"{path}: skipped {sum(skipped.values())} shapes that are not cells ({_most_frequent(skipped)})"
+            )
         if any(shape.object_type in OBJECT_TYPES for shape in shapes):
             others = Counter(
                 shape.object_type or "no type" for shape in shapes if shape.object_type not in OBJECT_TYPES
             )
             if others:
                 total = sum(others.values())
-                notes.append(f"{path}: skipped {total} shapes that are neither cells nor detections ({_told(others)})")
+                notes.append(
+                    f"{path}: skipped {total} shapes that are neither cells nor detections ({_most_frequent(others)})"
+                )
             shapes = [shape for shape in shapes if shape.object_type in OBJECT_TYPES]
         index = ShapeIndex(shapes)
         inside = np.zeros(len(shapes), bool)
@@ -196,7 +202,9 @@ class _Outlines(CellMap):
             )
             if unknown:
                 total = sum(unknown.values())
-                notes.append(f"{path}: skipped {total} cells of classes that are not listed ({_told(unknown)})")
+                notes.append(
+                    f"{path}: skipped {total} cells of classes that are not listed ({_most_frequent(unknown)})"
+                )
         self.path = path
         self.index = index
         self.notes = tuple(notes)
@@ -237,7 +245,7 @@ def _read_raster(path: Path) -> np.ndarray:
     return array
 
 
-def _told(counts: dict[str, int] | Counter) -> str:
+def _most_frequent(counts: dict[str, int] | Counter) -> str:
     """Format the most frequent names with their counts."""
     first = Counter(counts).most_common(SHOWN)
     return ", ".join(f"{name}: {count}" for name, count in first) + (", ..." if len(counts) > SHOWN else "")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hmgdm_monai.data.files.geojson import Polygon
-from hmgdm_monai.data.files.geojson_reading import Shape, read_shapes, told_counts
+from hmgdm_monai.data.files.geojson_reading import Shape, format_counts, read_shapes
 from hmgdm_monai.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def tiles_in_regions(
     shapes, passed_over = read_shapes(path)
     areas = [shape for shape in shapes if shape.object_type in AREAS]
     others = Counter(f"object of type {shape.object_type}" for shape in shapes if shape.object_type not in AREAS)
-    if counts := told_counts(passed_over | others):
+    if counts := format_counts(passed_over | others):
         logger.warning("%s: skipped objects that are not regions: %s", path, counts)
     wanted = [shape for shape in areas if (shape.class_name in classes if classes else shape.class_name != IGNORED)]
     if not wanted:
