@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hmgdm_monai.handlers.tracking_database import check_trackable
+from hmgdm_monai.tasks.configs.fold_config import TRAINING
 from hmgdm_monai.tasks.configs.plain import plain_settings
 from hmgdm_monai.tasks.configs.running import running_config
 from hmgdm_monai.tasks.run_folder import RunFolder
@@ -51,19 +52,8 @@ CROSS_VALIDATION = (
     "site_column",
     "methods",
     "graph",
-    "network_def",
-    "loss",
-    "optimizer",
-    "lr_scheduler",
-    "best",
-    "fold_side",
-    "train#dataloader",
-    "train#sampler",
-    "train#iteration",
-    "train#trainer#max_epochs",
-    "train#trainer#amp",
-    "handlers#clip",
     "num_threads",
+    *TRAINING,
 )
 # Settings that may change between runs into one folder.
 FREE = ("output_dir", "dataset_dir", "ckpt_dir", "bundle_root", "device", "num_workers")
@@ -84,7 +74,6 @@ def pretraining_run_folder(path: Path | str, identity: Sequence[str] = PRETRAINI
     Raises:
         InputError: no config is running, or MLflow would misread the path.
     """
-    check_trackable(path)
     return _run_folder(path, identity, FREE_IN_PRETRAINING)
 
 
@@ -98,7 +87,6 @@ def cross_validation_run_folder(path: Path | str, identity: Sequence[str] = CROS
     Raises:
         InputError: no config is running, or MLflow would misread the path.
     """
-    check_trackable(path)
     return _run_folder(path, identity, FREE)
 
 
@@ -117,6 +105,7 @@ def inference_run_folder(path: Path | str, task: str) -> RunFolder:
 
 
 def _run_folder(path: Path | str, identity: Sequence[str], free: Sequence[str]) -> RunFolder:
+    check_trackable(path)
     parser = running_config()
     given = plain_settings(parser, free)
     return RunFolder(path, plain_settings(parser, identity, (*free, *WATCHING)), given, _stores(given))

@@ -12,14 +12,13 @@ from monai.bundle import ConfigParser
 from hmgdm_monai.tasks.configs.plain import plain_settings
 from hmgdm_monai.tasks.configs.running import running_config
 
-# Parts that determine the result of a fold.
-IDENTITY = (
+# Parts that train a fold.
+TRAINING = (
     "network_def",
     "loss",
     "optimizer",
     "lr_scheduler",
     "best",
-    "fold_seed",
     "fold_side",
     "train#dataloader",
     "train#sampler",
@@ -28,6 +27,8 @@ IDENTITY = (
     "train#trainer#amp",
     "handlers#clip",
 )
+# Parts that determine the result of a fold.
+IDENTITY = (*TRAINING, "fold_seed")
 
 
 class FoldConfig:

@@ -18,12 +18,8 @@ from lib.limits import MEGABYTE, Limits
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
 
-class LocalOnly:
-    """Refuses requests that arrive at an address of the network: MONAI Label listens on all unless told otherwise.
-
-    Args:
-        app: what to guard.
-    """
+class _Guard:
+    """Passes a request on, unless it has a fault."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -36,18 +32,44 @@ class LocalOnly:
             receive: gives the request's body.
             send: takes the answer.
         """
-        server = scope.get("server")
-        if scope["type"] == "http" and server and not _loopback(server[0]):
-            line = (
-                f"the server answers this machine alone, but was reached at {server[0]}; start it with --conf hosts "
-                "NAME to open it to the network (docs/monailabel.md)"
-            )
+        line = self.fault(scope) if scope["type"] == "http" else None
+        if line is None:
+            await self.app(scope, receive, send)
+        else:
             await _refuse(403, line, scope, receive, send)
-            return
-        await self.app(scope, receive, send)
+
+    def fault(self, scope: Scope) -> str | None:
+        """Return why an HTTP request is refused; None if it is not.
+
+        Args:
+            scope: scope of the request.
+        """
+        raise NotImplementedError
 
 
-class KnownOrigins:
+class LocalOnly(_Guard):
+    """Refuses requests that arrive at an address of the network: MONAI Label listens on all unless told otherwise.
+
+    Args:
+        app: what to guard.
+    """
+
+    def fault(self, scope: Scope) -> str | None:
+        """Return the refusal of a request from the network; None for one from this machine.
+
+        Args:
+            scope: scope of the request.
+        """
+        server = scope.get("server")
+        if not server or _loopback(server[0]):
+            return None
+        return (
+            f"the server answers this machine alone, but was reached at {server[0]}; start it with --conf hosts "
+            "NAME to open it to the network (docs/monailabel.md)"
+        )
+
+
+class KnownOrigins(_Guard):
     """Refuses requests of pages of other sites, which a browser sends in the name of whoever looks at them.
 
     Args:
@@ -56,29 +78,23 @@ class KnownOrigins:
     """
 
     def __init__(self, app: ASGIApp, origins: tuple[str, ...]) -> None:
-        self.app = app
+        super().__init__(app)
         self.origins = origins
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on or refuse it.
+    def fault(self, scope: Scope) -> str | None:
+        """Return the refusal of a request from a page of another site; None for any other.
 
         Args:
-            scope: of ASGI, likewise the two others.
-            receive: gives the request's body.
-            send: takes the answer.
+            scope: scope of the request.
         """
-        if scope["type"] == "http":
-            headers = Headers(scope=scope)
-            origin = headers.get("origin")
-            own = origin is not None and urlsplit(origin).netloc == headers.get("host")
-            if origin is not None and not own and origin not in self.origins:
-                line = (
-                    f"pages of {ascii(origin)[:80]} may not ask this server; name the origin in "
-                    "MONAI_LABEL_CORS_ORIGINS if they should"
-                )
-                await _refuse(403, line, scope, receive, send)
-                return
-        await self.app(scope, receive, send)
+        headers = Headers(scope=scope)
+        origin = headers.get("origin")
+        if origin is None or origin in self.origins or urlsplit(origin).netloc == headers.get("host"):
+            return None
+        return (
+            f"pages of {ascii(origin)[:80]} may not ask this server; name the origin in MONAI_LABEL_CORS_ORIGINS "
+            "if they should"
+        )
 
 
 class BodyLimits:
