@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 
 from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
-from hmgdm_monai.tasks.inference.embed import Embedded, embed_slides
+from hmgdm_monai.tasks.inference.embed import embed_slides
 from hmgdm_monai.tasks.inference.embed_tile import encoder_of
+from hmgdm_monai.tasks.inference.embedded import Embedded
 
 
 def embed_cohort(

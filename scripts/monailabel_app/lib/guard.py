@@ -28,9 +28,9 @@ class _Guard:
         """Pass a request on or refuse it.
 
         Args:
-            scope: of ASGI, likewise the two others.
-            receive: gives the request's body.
-            send: takes the answer.
+            scope: ASGI scope of the request.
+            receive: ASGI callable that returns the request's body.
+            send: ASGI callable that takes the answer.
         """
         line = self.fault(scope) if scope["type"] == "http" else None
         if line is None:
@@ -114,9 +114,9 @@ class BodyLimits:
         """Pass a request on or refuse it; without a length it is counted as it comes.
 
         Args:
-            scope: of ASGI, likewise the two others.
-            receive: gives the request's body.
-            send: takes the answer.
+            scope: ASGI scope of the request.
+            receive: ASGI callable that returns the request's body.
+            send: ASGI callable that takes the answer.
         """
         headers = Headers(scope=scope) if scope["type"] == "http" else {}
         with_files = headers.get("content-type", "").lower().startswith("multipart/form-data")

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 from hmgdm_monai.data.files.safe_name import safe_name
 from hmgdm_monai.data.manifest.manifest import ManifestRow
-from hmgdm_monai.tasks.inference.embed import CohortEmbedding, Embedded
+from hmgdm_monai.tasks.inference.embed import CohortEmbedding
+from hmgdm_monai.tasks.inference.embedded import Embedded
 from hmgdm_monai.tasks.inference.report import InferenceReport
 
 

@@ -172,6 +172,7 @@ def test_a_slide_that_is_no_slide_is_named_though_another_s_name_begins_like_it(
     """t1 is a plain tile, and t10 a broken image."""
     from hmgdm_monai.saving import encoder_file as pretrained
     from hmgdm_monai.tasks.inference import embed
+    from hmgdm_monai.tasks.inference.embedded import Embedded
 
     path = write_manifest(tmp_path, features=["", "", *(f"s{n}.h5" for n in range(2, 24))])
     for name in ("t1.png", "t10.png"):
@@ -181,7 +182,7 @@ def test_a_slide_that_is_no_slide_is_named_though_another_s_name_begins_like_it(
 
     class Embedding:
         jobs = ()
-        result = embed.Embedded(skipped={"t10": "broken"})
+        result = Embedded(skipped={"t10": "broken"})
 
         def __init__(self, *_, **__): ...
 
