@@ -124,6 +124,7 @@ METHODS: dict[str, Method] = {
     "dino": _image("DINO", "dino"),
     "mae": _image("MAE", "mae"),
     "dirl": _image("DiRL"),
+    "dirl_backbone": Method("DiRL over the backbone", "images", (*DIRL, "dirl_backbone.json"), stage="dirl_backbone"),
     "color": Method("color + texture", "color", trained=False),
     "diffmae": _image("DiffMAE", "mae", "diffmae"),
     "untrained_vit": Method("untrained ViT", "images", DIRL, trained=False),
