@@ -18,6 +18,7 @@ from hmgdm_monai.data.files.hdf5_reading import (
     opened_hdf5,
     read_attributes,
     read_numbers,
+    write_attributes,
 )
 from hmgdm_monai.data.files.whole_file import whole_hdf5
 from hmgdm_monai.errors import InputError
@@ -33,7 +34,8 @@ class Features:
         features: (M, D) float32.
         coords: (M, 2) level-0 (x, y) of the tiles' top-left corners, in the stored type; None if there are none.
         scores: (M, K) float32, class probabilities; None if there are none.
-        attrs: attributes of the file and of its datasets, for example mpp and tile size.
+        attrs: attributes of the file and of its datasets, for example mpp and tile size. Texts of variable length are
+            left out; see :func:`~hmgdm_monai.data.files.hdf5_reading.read_attributes`.
     """
 
     features: np.ndarray
@@ -75,7 +77,7 @@ def write_features(
             file["coords"] = np.asarray(coords)
         if scores is not None:
             file["scores"] = np.asarray(scores, np.float32)
-        file.attrs.update(dict(attrs or {}))
+        write_attributes(file, attrs or {})
     return path
 
 

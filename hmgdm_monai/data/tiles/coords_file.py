@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from hmgdm_monai.data.files.hdf5_reading import checked_dataset, opened_hdf5, read_numbers
+from hmgdm_monai.data.files.geojson_reading import FARTHEST_PX
+from hmgdm_monai.data.files.hdf5_reading import checked_dataset, opened_hdf5, read_attributes, read_numbers
 from hmgdm_monai.errors import InputError
-
-FARTHEST_PX = 2**31  # no slide is wider
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def read_coords(path: str | os.PathLike[str]) -> TileCoords:
         if found is None:
             raise InputError(f"{path}: holds no data set `coords`; existing data sets are {', '.join(file) or 'none'}")
         values = read_numbers(found, "coords")
-        attrs = {**file.attrs, **found.attrs}
+        attrs = read_attributes(file) | read_attributes(found)
     return TileCoords(_locations(values, path), _side_px(attrs, path), _size_px(attrs))
 
 
