@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,25 +139,36 @@ def features_shape(path: str | os.PathLike[str]) -> tuple[int, int]:
     return int(shape[-2]), int(shape[-1])
 
 
-def usable_features(files: Mapping[str, Path]) -> tuple[dict[str, Path], dict[str, str]]:
+def usable_features(files: Mapping[str, Path], need_coords: bool = False) -> tuple[dict[str, Path], dict[str, str]]:
     """Read all files once, so that a bad file is found at the start of a run and not hours later.
+
+    If more than half of the files have the same number of channels, the others cannot be used.
 
     Args:
         files: row id -> features file.
+        need_coords: a file without coords cannot be used.
 
     Returns:
         The usable files, and for each unusable one: row id -> reason, one line.
     """
-    usable: dict[str, Path] = {}
+    channels: dict[str, int] = {}
     faults: dict[str, str] = {}
     for row_id, path in tqdm(files.items(), desc="features", unit="slide", leave=False):
         try:
-            read_features(path)
+            found = read_features(path)
         except InputError as error:
             faults[row_id] = str(error)
-        else:
-            usable[row_id] = path
-    return usable, faults
+            continue
+        if need_coords and found.coords is None:
+            faults[row_id] = f"{path}: has no coords, which spatial neighbors need; write them, or set spatial_k to 0"
+            continue
+        channels[row_id] = found.features.shape[1]
+    usual, count = next(iter(Counter(channels.values()).most_common(1)), (0, 0))
+    if 2 * count > len(channels):
+        for row_id, number in channels.items():
+            if number != usual:
+                faults[row_id] = f"{files[row_id]}: {number} channels, but most have {usual}; use one encoder for all"
+    return {row_id: path for row_id, path in files.items() if row_id not in faults}, faults
 
 
 def _features_of(file: h5py.File, path: str | os.PathLike[str]) -> h5py.Dataset:
