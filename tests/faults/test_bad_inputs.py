@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from bad_inputs import BAD_FEATURES, BAD_GRAPHS, BAD_IMAGES, BAD_TABLES, write_features_file, write_graphs_file
+from bad_inputs import BAD_FEATURES, BAD_GRAPHS, BAD_IMAGES, BAD_TABLES, Models, write_features_file, write_graphs_file
 from bad_inputs import write_tiff as write_slide
 
 from hmgdm_monai.errors import InputError
@@ -25,13 +25,6 @@ class Prepared(NamedTuple):
 
     lines: list[str]
     used: set[str]
-
-
-class Models(NamedTuple):
-    """Models in miniature, of tiles of 64 px at 0.5 um."""
-
-    encoder: Path
-    classifier: Path
 
 
 Prepare = Callable[[Path, Path, Models], Prepared]
@@ -118,17 +111,6 @@ def _pretraining_data(manifest: Path, folder: Path, models: Models) -> Any:
 
 def _of_cohort(cohort: Any) -> Prepared:
     return Prepared([f"{what}: {why}" for what, why in cohort.skipped], {row.id for row in cohort.tile_rows})
-
-
-@pytest.fixture(scope="module")
-def models(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Models:
-    from hmgdm_monai.saving.classifier_file import build_classifier, save_classifier
-    from hmgdm_monai.saving.encoder_file import save_encoder
-
-    folder, encoder, head = tmp_path_factory.mktemp("models"), tiny.encoder(), {"num_classes": 2}
-    save_encoder(folder / "model.pt", encoder)
-    save_classifier(folder / "c.pt", build_classifier(encoder, "finetune", head), "finetune", head, ["a", "b"], [], 0)
-    return Models(folder / "model.pt", folder / "c.pt")
 
 
 def write_cohort(folder: Path, good: list[dict[str, str]], bad: list[dict[str, str]]) -> Path:

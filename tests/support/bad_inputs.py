@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -15,6 +15,13 @@ import tifffile
 from PIL import Image
 
 Cells = dict[str, str]
+
+
+class Models(NamedTuple):
+    """Model files in miniature, of tiles of 64 px at 0.5 um and of the classes a and b."""
+
+    encoder: Path
+    classifier: Path
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,7 @@ def _bomb(path: Path, side: int = 20_000) -> Path:
     return _text(path, b"\x89PNG\r\n\x1a\n" + parts)
 
 
-def _coords(path: Path, values: Any, side: Any = 128) -> Path:
+def _coords(path: Path, values: Any, side: Any = 64) -> Path:
     with h5py.File(path, "w") as file:
         file["coords"] = values
         file["coords"].attrs["patch_size_level0"] = side
@@ -245,7 +252,7 @@ BAD_GRAPHS: tuple[tuple[str, Callable[[Path], Path], str], ...] = (
     ("no edges named", lambda f: write_graphs_file(f / "bad.npz", edge_index=None), "lacks edge_index"),
     ("NaN", lambda f: write_graphs_file(f / "bad.npz", x=np.full((3, 4), np.nan)), "NaN"),
     ("a vertex that is not there", lambda f: write_graphs_file(f / "bad.npz", edge_index=[[0], [7]]), "names vertices"),
-    ("other channels", lambda f: write_graphs_file(f / "bad.npz", 9), "9 numbers a vertex"),
+    ("other channels", lambda f: write_graphs_file(f / "bad.npz", 9), "9 numbers per vertex, but most have 4"),
     ("objects", lambda f: write_graphs_file(f / "bad.npz", x=np.array([{}, {}, {}])), "not a readable NPZ"),
     ("code", lambda f: _pickled(f / "bad.pt"), "may run code"),
     ("another format", lambda f: _text(f / "bad.gexf"), "convert it"),
@@ -259,8 +266,8 @@ BAD_TABLES: tuple[tuple[str, Callable[[bytes], bytes], str], ...] = (
     ("UTF-32", lambda table: table.decode().encode("utf-32"), "UTF-32"),
     ("Latin-1", lambda table: table + "x.tif,M\u00fcller".encode("latin-1"), "Latin-1"),
     ("workbook", lambda table: b"PK\x03\x04" + table, "a workbook"),
-    ("semicolons", lambda table: table.replace(b",", b";"), "'image', 'patient'"),
-    ("header alone", lambda table: table.splitlines()[0], "no rows"),
+    ("semicolons", lambda table: table.replace(b",", b";"), "missing; existing columns are"),
+    ("header alone", lambda table: table.splitlines()[0], "no row"),
     ("no column patient", lambda table: table.replace(b"patient", b"case"), "'patient' missing"),
     ("two columns image", lambda table: table.replace(b"label", b"image"), "occurs twice"),
     ("open quote", lambda table: table + b'"', "not a CSV"),

@@ -77,6 +77,8 @@ def _side_px(attrs: dict[str, Any], path: str | os.PathLike[str]) -> float:
         value = np.ravel(attrs[name]) if name in attrs else np.empty(0)
         if value.size == 0 or value.dtype.kind not in "iuf":
             return None
+        if not np.isfinite(value).all():
+            return None
         if not np.allclose(value, value[0], rtol=0.01):  # downsamples of x and of y
             raise InputError(f"{path}: tiles are not square, {name} is {value.tolist()}; tile the slide again")
         return float(value.mean())
