@@ -83,3 +83,11 @@ def test_tables_that_are_not_stored_are_allowed() -> None:
     check_declared_size(lambda: network, network.state_dict())
     with pytest.raises(ValueError, match="declare 400 MB"):
         check_declared_size(lambda: nn.Linear(10_000, 10_000), network.state_dict())
+
+
+def test_layers_without_end_are_refused_at_once() -> None:
+    network = nn.Sequential(nn.Linear(3, 3))
+    weights = network.state_dict()
+    with pytest.raises(ValueError, match="declare more than 1004 weights"):
+        check_declared_size(lambda: nn.Sequential(*(nn.Linear(1, 1) for _ in range(10**9))), weights)
+    check_declared_size(lambda: nn.Sequential(*(nn.Linear(1, 1) for _ in range(400))), weights)

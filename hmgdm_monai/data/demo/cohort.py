@@ -18,12 +18,13 @@ from tqdm import tqdm
 from hmgdm_monai.data.demo.layout import TissueLayout, draw_layout
 from hmgdm_monai.data.demo.nuclei import paint_nuclei
 from hmgdm_monai.data.demo.patient import TISSUES, PatientPlan, plan_patient
-from hmgdm_monai.data.demo.slide_writer import LEVELS, TILE_PX, whole_file, write_pyramid, write_tile
+from hmgdm_monai.data.demo.slide_writer import LEVELS, TILE_PX, write_pyramid, write_tile
 from hmgdm_monai.data.demo.stain import draw_optics, expose
 from hmgdm_monai.data.demo.texture import paint_texture
 from hmgdm_monai.data.demo.tiles import TILE_UM, pick_tiles
 from hmgdm_monai.data.files.csv_text import csv_text
-from hmgdm_monai.errors import InputError
+from hmgdm_monai.data.files.whole_file import write_whole
+from hmgdm_monai.errors import InputError, file_error
 
 TILE_MPP = TILE_UM / TILE_PX
 MARKER = "cohort.json"
@@ -73,7 +74,8 @@ def make_demo_cohort(
         The paths of the tables.
 
     Raises:
-        InputError: a setting is out of range, or the folder holds other files or a cohort with other settings.
+        InputError: a setting is out of range, the folder holds other files or a cohort with other settings, or it
+            cannot be written.
 
     Example:
         >>> from hmgdm_monai import make_demo_cohort
@@ -83,6 +85,13 @@ def make_demo_cohort(
     """
     folder = Path(folder).absolute()
     _check_settings(seed, n_patients, slide_px, mpp)
+    try:
+        return _draw(folder, seed, n_patients, slide_px, mpp)
+    except OSError as error:
+        raise file_error(folder, error) from error
+
+
+def _draw(folder: Path, seed: int, n_patients: int, slide_px: int, mpp: float) -> DemoCohort:
     _claim_folder(folder, {"drawing": _DRAWING, "seed": seed, "slide_px": slide_px, "mpp": mpp})
     cohort = DemoCohort(folder, folder / "slides.csv", folder / "tiles.csv", folder / "truth.csv")
     if _is_complete(cohort, n_patients):
@@ -199,8 +208,7 @@ def _write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]
 
 
 def _write_text(path: Path, text: str) -> None:
-    with whole_file(path) as partial:
-        partial.write_text(text)
+    write_whole(path, text.encode())
 
 
 def draw_if_default(manifest: str | Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from hmgdm_monai.data.files.hdf5_reading import (
     opened_hdf5,
     read_attributes,
     read_numbers,
+    write_attributes,
 )
 from hmgdm_monai.data.files.whole_file import whole_hdf5
 from hmgdm_monai.errors import InputError
@@ -33,7 +35,8 @@ class Features:
         features: (M, D) float32.
         coords: (M, 2) level-0 (x, y) of the tiles' top-left corners, in the stored type; None if there are none.
         scores: (M, K) float32, class probabilities; None if there are none.
-        attrs: attributes of the file and of its datasets, for example mpp and tile size.
+        attrs: attributes of the file and of its datasets, for example mpp and tile size. Texts of variable length are
+            left out; see :func:`~hmgdm_monai.data.files.hdf5_reading.read_attributes`.
     """
 
     features: np.ndarray
@@ -75,7 +78,7 @@ def write_features(
             file["coords"] = np.asarray(coords)
         if scores is not None:
             file["scores"] = np.asarray(scores, np.float32)
-        file.attrs.update(dict(attrs or {}))
+        write_attributes(file, attrs or {})
     return path
 
 
@@ -136,25 +139,36 @@ def features_shape(path: str | os.PathLike[str]) -> tuple[int, int]:
     return int(shape[-2]), int(shape[-1])
 
 
-def usable_features(files: Mapping[str, Path]) -> tuple[dict[str, Path], dict[str, str]]:
+def usable_features(files: Mapping[str, Path], need_coords: bool = False) -> tuple[dict[str, Path], dict[str, str]]:
     """Read all files once, so that a bad file is found at the start of a run and not hours later.
+
+    If more than half of the files have the same number of channels, the others cannot be used.
 
     Args:
         files: row id -> features file.
+        need_coords: a file without coords cannot be used.
 
     Returns:
         The usable files, and for each unusable one: row id -> reason, one line.
     """
-    usable: dict[str, Path] = {}
+    channels: dict[str, int] = {}
     faults: dict[str, str] = {}
     for row_id, path in tqdm(files.items(), desc="features", unit="slide", leave=False):
         try:
-            read_features(path)
+            found = read_features(path)
         except InputError as error:
             faults[row_id] = str(error)
-        else:
-            usable[row_id] = path
-    return usable, faults
+            continue
+        if need_coords and found.coords is None:
+            faults[row_id] = f"{path}: has no coords, which spatial neighbors need; write them, or set spatial_k to 0"
+            continue
+        channels[row_id] = found.features.shape[1]
+    usual, count = next(iter(Counter(channels.values()).most_common(1)), (0, 0))
+    if 2 * count > len(channels):
+        for row_id, number in channels.items():
+            if number != usual:
+                faults[row_id] = f"{files[row_id]}: {number} channels, but most have {usual}; use one encoder for all"
+    return {row_id: path for row_id, path in files.items() if row_id not in faults}, faults
 
 
 def _features_of(file: h5py.File, path: str | os.PathLike[str]) -> h5py.Dataset:

@@ -18,6 +18,7 @@ OPTIONAL = (*_TOLD, "features", "cells", "coords", "regions", "region_classes", 
 FILES = ("image", "features", "cells", "coords", "regions", "graphs")  # columns that name files
 PER_PATIENT = ("time", "event", "fold")  # columns in which all rows of a patient must agree
 _LONGEST_SHOWN = 100  # maximum number of characters of a cell in a message
+LONGEST_NAME = 300  # maximum number of characters of a patient or label; longer ones are text in the wrong column
 
 
 def base_name(row_id: str) -> str:
@@ -115,9 +116,9 @@ def read_manifest(path: str | os.PathLike[str], require: Sequence[str] = (), str
     NA, NaN, None, #N/A and similar texts count as empty (:data:`hmgdm_monai.data.manifest.table.MISSING`). If only some
     rows of a patient give time, event or fold, the value is copied to the patient's other rows.
 
-    A bad row is skipped and reported in `faults`: a missing file, an empty required cell, an invalid number, or an
-    image that occurs twice. All rows of a patient are skipped if they disagree in time, event or fold, or if none of
-    them gives a required one of these.
+    A bad row is skipped and reported in `faults`: a missing file, an empty required cell, an invalid number, a patient
+    or label of more than 300 characters, or an image that occurs twice. All rows of a patient are skipped if they
+    disagree in time, event or fold, or if none of them gives a required one of these.
 
     Args:
         path: path of the CSV, UTF-8, comma separated, with a header.
@@ -180,12 +181,18 @@ def _check_header(table: Table, needed: Sequence[str]) -> None:
 def _read_row(header: list[str], texts: list[str], number: int, folder: Path, needed: Sequence[str]) -> _Line:
     """Parse a row and collect its faults; if no image is given, graphs (or, as a fault, the folder) replace it."""
     cells = dict(zip(header, texts, strict=False))
+    long = [column for column in ("patient", "label") if len(cells.get(column, "")) > LONGEST_NAME]
+    long_faults = [
+        f"{column} has {len(cells[column])} characters, at most {LONGEST_NAME} are taken: {_shown(cells[column])}"
+        for column in long
+    ]
+    needed = [column for column in needed if column not in long]
+    cells |= dict.fromkeys(long, "")
     patient = cells.get("patient") or ""
     if cells.get("graphs"):
         needed = [column for column in needed if column != "image"]
-    faults = [
-        f"{column} is empty; fill it in" for column in needed if column not in PER_PATIENT and not cells.get(column)
-    ]
+    empty = [column for column in needed if column not in PER_PATIENT and not cells.get(column)]
+    faults = [*long_faults, *(f"{column} is empty; fill it in" for column in empty)]
     if "image" not in needed and not cells.get("image") and not cells.get("graphs"):
         faults.append("neither image nor graphs is filled in; name one of them")
     values: dict[str, Any] = {"label": cells.get("label") or None}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from monai.utils import set_determinism
 
-from hmgdm_monai.errors import end_on_sigterm, one_line_errors
-from hmgdm_monai.ranks import num_ranks
+from hmgdm_monai.errors import end_on_sigterm, end_together_on_sigterm, one_line_errors
+from hmgdm_monai.ranks import is_first_rank, num_ranks
 from hmgdm_monai.tasks.configs.unknown import refuse_unknown_settings
 
 
@@ -24,6 +24,8 @@ def start_run(seed: int = 0, num_threads: int | None = 1) -> None:
     one_line_errors()
     if num_ranks() == 1:
         end_on_sigterm()
+    else:
+        end_together_on_sigterm(is_first_rank())
     refuse_unknown_settings()
     set_determinism(seed)
     if num_threads is not None:

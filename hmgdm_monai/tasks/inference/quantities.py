@@ -11,8 +11,10 @@ from torch_geometric.data import Batch, Data
 
 from hmgdm_monai.data.files.features_file import Features, read_features
 from hmgdm_monai.errors import InputError
+from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
 from hmgdm_monai.saving.survival_file import SurvivalModel
 from hmgdm_monai.tasks.inference.maps import Quantity
+from hmgdm_monai.transforms.entity_cutter import NoEntitiesError
 from hmgdm_monai.transforms.tile_graph import TileGraph
 
 TILES_FOR_AXIS = 1000  # number of tiles per slide that the principal axis is fitted to
@@ -49,11 +51,7 @@ def survival_quantities(
         InputError: the model was trained on features of another size, or the file has no coordinates.
     """
     network = model.network.to(device)
-    if features.features.shape[1] != network.standardizer.mean.shape[0]:
-        raise InputError(
-            f"the survival model needs features of {network.standardizer.mean.shape[0]} channels, but the embeddings "
-            f"have {features.features.shape[1]}; give a survival model that was trained on this encoder"
-        )
+    check_channels(model, features.features.shape[1])
     bag = Data(x=torch.from_numpy(features.features))
     if network.uses_graph:
         graph = TileGraph(**(model.about.get("graph") or {}))
@@ -67,6 +65,41 @@ def survival_quantities(
         Quantity("attention", "attention (1 = even share)", weights * len(weights)),
         Quantity("risk", "log risk of a tile on its own (higher = earlier death)", risk.reshape(-1)),
     ]
+
+
+def check_channels(model: SurvivalModel, channels: int) -> None:
+    """Raise if a survival model was trained on features of another size.
+
+    Args:
+        model: survival model.
+        channels: S, size of an embedding.
+
+    Raises:
+        InputError: as above.
+    """
+    needed = model.network.standardizer.mean.shape[0]
+    if channels != needed:
+        raise InputError(
+            f"the survival model needs features of {needed} channels, but the embeddings have {channels}; give a "
+            "survival model that was trained on this encoder"
+        )
+
+
+def embedding_size(encoder: TileEncoder) -> int | None:
+    """Return the size S of the embeddings, found with a tile of noise; None if the encoder finds no entity in that.
+
+    Args:
+        encoder: tile encoder.
+    """
+    side = encoder.tile_size_px or 256
+    noise = np.random.default_rng(0).integers(0, 256, (3, side, side), np.uint8)
+    try:
+        sample = encoder.to_sample(noise)
+    except NoEntitiesError:
+        return None
+    batch = Batch.from_data_list([sample]).to(next(encoder.parameters()).device)
+    with torch.inference_mode():
+        return int(encoder.eval()(batch).shape[1])
 
 
 def present(values: np.ndarray | None, path: Path, name: str) -> np.ndarray:

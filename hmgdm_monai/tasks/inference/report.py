@@ -27,7 +27,13 @@ from hmgdm_monai.tasks.denoising_figure import denoising_figure
 from hmgdm_monai.tasks.figure_note import synthetic_note
 from hmgdm_monai.tasks.inference.embed import CohortEmbedding
 from hmgdm_monai.tasks.inference.maps import Quantity, entity_attention, read_tile, write_entity_map, write_slide_maps
-from hmgdm_monai.tasks.inference.quantities import present, principal_axis, survival_quantities
+from hmgdm_monai.tasks.inference.quantities import (
+    check_channels,
+    embedding_size,
+    present,
+    principal_axis,
+    survival_quantities,
+)
 from hmgdm_monai.tasks.run_folder import write_json
 from hmgdm_monai.visualize.heatmap import value_range
 
@@ -87,6 +93,24 @@ class InferenceReport:
     def note(self) -> str | None:
         """Note for figures if the data are the synthetic demo cohort."""
         return synthetic_note(self.embedding.manifest.path)
+
+    def check(self) -> None:
+        """Check everything that needs no embeddings, before the cohort is embedded.
+
+        Raises:
+            InputError: the manifest or the superpixel index cannot be used, the method of projection is unknown, its
+                column is missing, or the survival model was trained on embeddings of another size.
+        """
+        from hmgdm_monai.visualize.projection import check_method
+
+        check_method(self.projection_method)
+        columns = [] if self.projection_column is None else [self.projection_column]
+        read_columns(self.embedding.manifest.path, columns)
+        size = None if self.survival is None else embedding_size(self.embedding.encoder)
+        if self.survival is not None and size is not None:
+            check_channels(self.survival, size)
+        if self.superpixels is not None and self.superpixels.is_file():
+            NearestSuperpixels.load(self.superpixels)
 
     def write(self) -> None:
         """Write all files, each completely or not at all, and log their paths.

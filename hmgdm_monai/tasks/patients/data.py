@@ -93,11 +93,10 @@ class SurvivalData:
         manifest = self.cohort
         self.skipped = manifest.left_out
         features = {row.id: row.features for row in manifest.rows if row.features is not None}
-        features, faults = usable_features(features | self._embed(manifest))
+        need_coords = self.graph is not None and self.graph.spatial_k > 0
+        features, faults = usable_features(features | self._embed(manifest), need_coords)
         self.skipped |= faults
-        # Sorted, because folds and batches must not depend on the order of rows.
-        rows = sorted(manifest.rows, key=lambda row: (row.patient, base_name(row.id), row.id))
-        patients = group_patients(rows, features, self._columns)
+        patients = self._patients_with(features)
         kept = {patient.id for patient in patients}
         for name in dict.fromkeys(row.patient for row in manifest.rows):
             if name not in kept:
@@ -125,6 +124,8 @@ class SurvivalData:
     def folds(self, n_folds: int, seed: int, use_manifest_folds: bool = True) -> list[Fold]:
         """Return folds over the patients, stratified by event; with a site column, a site is never split.
 
+        What the manifest alone tells is checked before slides are embedded.
+
         Args:
             n_folds: number of folds.
             seed: seed of the draw.
@@ -133,22 +134,33 @@ class SurvivalData:
         Raises:
             InputError: a split of a fold has no events, or a patient has no site.
         """
-        ids = [patient.id for patient in self.patients]
+        if "bags" not in self.__dict__:
+            listed = self._patients_with({row.id: row.image for row in self.cohort.rows})
+            self._split(listed, n_folds, seed, use_manifest_folds)
+        return self._split(self.patients, n_folds, seed, use_manifest_folds)
+
+    def _patients_with(self, features: Mapping[str, Path]) -> list[Patient]:
+        """Return the patients of the rows with a file, sorted: the order of rows must not change folds and batches."""
+        rows = sorted(self.cohort.rows, key=lambda row: (row.patient, base_name(row.id), row.id))
+        return group_patients(rows, features, self._columns)
+
+    def _split(self, patients: Sequence[Patient], n_folds: int, seed: int, use_manifest_folds: bool) -> list[Fold]:
+        ids = [patient.id for patient in patients]
         groups = ids
         if self.site_column:
-            groups = [patient.columns[self.site_column] for patient in self.patients]
+            groups = [patient.columns[self.site_column] for patient in patients]
             if "" in groups:
                 raise InputError(
                     f"{self.manifest}: patient {ids[groups.index('')]!r} has no {self.site_column}; fill it in"
                 )
-        given = [patient.fold for patient in self.patients] if use_manifest_folds else None
+        given = [patient.fold for patient in patients] if use_manifest_folds else None
         use = given is not None and any(fold is not None for fold in given)
         if use and self.site_column:
             raise InputError(
                 f"{self.manifest}: has a column fold, but site_column {self.site_column} also defines folds; "
                 "set use_manifest_folds to false, or site_column to null"
             )
-        events = self.bags.events
+        events = np.array([patient.event for patient in patients], np.int64)
         if not use and events.sum() < n_folds:
             raise InputError(
                 f"{self.manifest}: {events.sum()} patients died, too few for {n_folds} folds; set n_folds lower"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -55,9 +56,13 @@ class SurvivalEvaluation:
     @cached_property
     def _places(self) -> np.ndarray:
         """Indices of the patients that are new to the model."""
-        bags, about = self.data.bags, self.model.about
+        about = self.model.about
         if "train_time" not in about:
             raise InputError("the survival model lacks its training outcomes; train it again with survival.json")
+        # Before slides are embedded: what the manifest alone tells.
+        new = {row.patient: row.event for row in self.data.cohort.rows if row.patient not in set(about["patients"])}
+        self._check_new(list(new.values()))
+        bags = self.data.bags
         channels = int(self.model.network.standardizer.mean.numel())
         if bags.num_features != channels:
             raise InputError(
@@ -69,12 +74,16 @@ class SurvivalEvaluation:
         for patient in bags.patients:
             if patient.id in seen:
                 self.data.skipped[f"patient {patient.id}"] = "the model was trained on it"
-        if not len(places) or not bags.events[places].any():
+        self._check_new(bags.events[places].tolist())
+        return places
+
+    def _check_new(self, events: Sequence[int | None]) -> None:
+        """Raise if no patient that is new to the model died; ``events`` are those of the new patients."""
+        if not any(events):
             raise InputError(
-                f"{self.data.manifest}: {len(places)} patients are new to the model and none of them died, so there is "
+                f"{self.data.manifest}: {len(events)} patients are new to the model and none of them died, so there is "
                 "no score; add patients"
             )
-        return places
 
     def run(self) -> dict[str, list[FoldPrediction]]:
         """Predict for all patients that the model was not trained on.

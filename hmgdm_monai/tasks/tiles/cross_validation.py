@@ -16,7 +16,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from hmgdm_monai.data.files.checkpoint_file import read_checkpoint
 from hmgdm_monai.metrics.classification import SCORES, classification_metrics
 from hmgdm_monai.saving.classifier_file import check_mode, save_classifier
-from hmgdm_monai.tasks.folds import Fold, make_folds
+from hmgdm_monai.tasks.folds import Fold, check_folds, make_folds
 from hmgdm_monai.tasks.run_folder import RunFolder, write_json
 from hmgdm_monai.tasks.tiles.data import ClassificationData, predict_probabilities
 from hmgdm_monai.tasks.tiles.fold_result import FoldResult
@@ -62,7 +62,10 @@ class CrossValidation:
 
     @cached_property
     def folds(self) -> list[Fold]:
-        """The folds; the first use prepares the data."""
+        """The folds; the first use checks the manifest, then prepares the data."""
+        rows = self.data.listed.rows
+        listed = ([str(row.label) for row in rows], [row.patient for row in rows])
+        check_folds(*listed, self.n_folds, [row.fold for row in rows], self.val_fraction)
         self.data.prepare()
         given = [tile.fold for tile in self.data.tiles]
         return make_folds(self.data.labels, self.data.patients, self.n_folds, self.seed, given, self.val_fraction)

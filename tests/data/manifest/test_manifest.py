@@ -209,11 +209,20 @@ def test_graphs_may_stand_in_place_of_an_image(write):
     assert manifest.left_out == {"cohort.csv line 3": "neither image nor graphs is filled in; name one of them"}
 
 
-def test_a_cell_of_thousands_of_characters_is_one_short_fault(write):
+def test_a_cell_of_thousands_of_characters_leaves_its_row_out_in_a_short_line(write):
     long = "x" * 5000
-    manifest = read_manifest(write(f"image,patient,mpp\n{long},P1,1\nc.jpg,{long},{long}\nd e.tif,{long},1\n"))
-    assert [row.id for row in manifest.rows] == ["d e"]
-    assert len(manifest.faults) == 2 and all(len(fault) < 1000 for fault in manifest.faults)
+    rows = [f"{long},P1,,1", f"c.jpg,{long},,{long}", f"c.jpg,P2,{long},1", f"d e.tif,{'y' * 300},{'z' * 300},1"]
+    manifest = read_manifest(write("\n".join(["image,patient,label,mpp", *rows])))
+    assert [(row.id, row.line) for row in manifest.rows] == [("d e", 5)]
+    assert ["not found", "patient has 5000 characters", "mpp must be", "label has 5000 characters"] == [
+        next(
+            part
+            for part in ("not found", "patient has 5000 characters", "mpp must be", "label has 5000 characters")
+            if part in fault
+        )
+        for fault in manifest.faults
+    ]
+    assert all(len(fault) < 1000 for fault in manifest.faults)
 
 
 def test_columns_that_a_task_needs(write):
