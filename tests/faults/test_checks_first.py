@@ -58,8 +58,8 @@ def survival_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from hmgdm_monai.saving.survival_file import SurvivalModel, save_survival_model
 
     path, loss = tmp_path_factory.mktemp("survival") / "fold_0.pt", build_loss({"name": "cox", "ties": "efron"})
-    chosen = {"name": "mean", "in_channels": 5, "settings": {"hidden_dim": 8}}
-    network = build_aggregator("mean", 5, loss.num_outputs, hidden_dim=8).eval()
+    chosen = {"name": "amil", "in_channels": 5, "settings": {"hidden_dim": 8}}
+    network = build_aggregator("amil", 5, loss.num_outputs, hidden_dim=8).eval()
     none, settings = torch.zeros(0, dtype=torch.float64), {"aggregator": chosen, "loss": loss.settings}
     about = {"fold": 0, "patients": ["p0", "p1"], "graph": None, "train_time": [1.0, 2.0], "train_event": [1, 1]}
     save_survival_model(path, SurvivalModel(network, loss, settings, 0.0, none, none, about | {"times": [1.0]}))

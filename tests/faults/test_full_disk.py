@@ -69,7 +69,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("kilobytes", [4, 40, 120])
+@pytest.mark.parametrize("kilobytes", [4, 30, 60])
 def test_demo(kilobytes: int, small_disk: Callable[[int], SmallDisk], tmp_path: Path) -> None:
     from hmgdm_monai.data.demo import make_demo_cohort
 

@@ -15,7 +15,7 @@ from hmgdm_monai.data.manifest.columns import check_kinds, read_columns
 from hmgdm_monai.data.manifest.manifest import Manifest, base_name, read_manifest
 from hmgdm_monai.data.manifest.outcomes import check_outcomes
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.tasks.folds import Fold, make_folds
+from hmgdm_monai.tasks.folds import Fold, check_folds, make_folds
 from hmgdm_monai.tasks.patients.bags import Patient, PatientBags, group_patients
 from hmgdm_monai.transforms.tile_graph import TileGraph
 
@@ -136,15 +136,28 @@ class SurvivalData:
         """
         if "bags" not in self.__dict__:
             listed = self._patients_with({row.id: row.image for row in self.cohort.rows})
-            self._split(listed, n_folds, seed, use_manifest_folds)
-        return self._split(self.patients, n_folds, seed, use_manifest_folds)
+            events, groups, given = self._sides(listed, n_folds, use_manifest_folds)
+            check_folds(events, groups, n_folds, given, every_class=False)
+        events, groups, given = self._sides(self.patients, n_folds, use_manifest_folds)
+        folds = make_folds(events, groups, n_folds, seed, given, every_class=False)
+        for fold in folds:
+            for name, side in (("test", fold.test), ("training", fold.train)):
+                if events[np.asarray(side)].sum() == 0:
+                    raise InputError(
+                        f"fold {fold.number} has no events among its {len(side)} {name} patients; use fewer folds, "
+                        "or correct the manifest's column fold"
+                    )
+        return folds
 
     def _patients_with(self, features: Mapping[str, Path]) -> list[Patient]:
         """Return the patients of the rows with a file, sorted: the order of rows must not change folds and batches."""
         rows = sorted(self.cohort.rows, key=lambda row: (row.patient, base_name(row.id), row.id))
         return group_patients(rows, features, self._columns)
 
-    def _split(self, patients: Sequence[Patient], n_folds: int, seed: int, use_manifest_folds: bool) -> list[Fold]:
+    def _sides(
+        self, patients: Sequence[Patient], n_folds: int, use_manifest_folds: bool
+    ) -> tuple[np.ndarray, list[str], list[int | None] | None]:
+        """Return event, group and given fold of each patient, checked."""
         ids = [patient.id for patient in patients]
         groups = ids
         if self.site_column:
@@ -165,15 +178,7 @@ class SurvivalData:
             raise InputError(
                 f"{self.manifest}: {events.sum()} patients died, too few for {n_folds} folds; set n_folds lower"
             )
-        folds = make_folds(events, groups, n_folds, seed, given, every_class=False)
-        for fold in folds:
-            for name, side in (("test", fold.test), ("training", fold.train)):
-                if events[np.asarray(side)].sum() == 0:
-                    raise InputError(
-                        f"fold {fold.number} has no events among its {len(side)} {name} patients; use fewer folds, "
-                        "or correct the manifest's column fold"
-                    )
-        return folds
+        return events, groups, given
 
     @cached_property
     def _columns(self) -> Mapping[int, dict[str, str]]:
