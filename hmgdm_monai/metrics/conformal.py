@@ -69,7 +69,7 @@ def conformal_sets(
 
     A class is in the set if 1 minus its probability is not among the largest such values of the calibration patients
     (for their true class). A set of one class is an answer; a set of several classes, or of none, is an abstention.
-    With fewer than ``confidence / (1 - confidence)`` calibration patients, all sets hold all classes.
+    With ``confidence / (1 - confidence)`` calibration patients or fewer, all sets hold all classes.
 
     Args:
         calibration_label: (N,) integers from 0 to K - 1.
@@ -106,7 +106,7 @@ def conformal_intervals(
 ) -> np.ndarray:
     """Predict intervals of one width that hold the true number with at least the given rate.
 
-    With fewer than ``confidence / (1 - confidence)`` calibration patients, all intervals are infinite.
+    With ``confidence / (1 - confidence)`` calibration patients or fewer, all intervals are infinite.
 
     Args:
         calibration_value: (N,) true numbers.

@@ -68,7 +68,8 @@ def test_intervals_cover_the_wanted_rate() -> None:
 
 def test_too_few_calibration_patients_give_no_answer() -> None:
     label, probability = simulated(30, 0)
-    assert conformal_sets(label[:8], probability[:8], probability, 0.9).all()
+    assert conformal_sets(label[:9], probability[:9], probability, 0.9).all()
+    assert not conformal_sets(label[:10], probability[:10], probability, 0.9).all()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert np.isinf(conformal_intervals(np.arange(8.0), np.zeros(8), np.zeros(3), 0.9)).all()

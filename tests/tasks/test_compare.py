@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,9 @@ from hmgdm_monai.metrics.class_scores import ClassOutcome, score_classes
 from hmgdm_monai.metrics.fold_scores import score_folds
 from hmgdm_monai.metrics.survival import FoldOutcome, score_survival
 from hmgdm_monai.tasks.compare import compare_runs
+from hmgdm_monai.tasks.folds import Fold
+from hmgdm_monai.tasks.tiles.fold_result import FoldResult
+from hmgdm_monai.tasks.tiles.report import ClassificationReport
 
 PATIENTS = 60
 FOLD = np.arange(PATIENTS) % 3
@@ -151,6 +155,26 @@ def test_other_tables_are_refused(tmp_path: Path) -> None:
         (survival / "predictions.csv").write_text(new)
         with pytest.raises(InputError, match=message):
             compare_runs(survival, survival)
+
+
+def test_what_a_run_of_tiles_writes_is_read(tmp_path: Path) -> None:
+    tiles = [
+        SimpleNamespace(
+            info=SimpleNamespace(row_id=f"s{n}", location_px=(256 * n, 0)), patient=f"p{n // 2}", label="ab"[n % 2]
+        )
+        for n in range(8)
+    ]
+    data = SimpleNamespace(classes=("a", "b"), tiles=tiles)
+    results = []
+    for number, test in enumerate((np.arange(4), np.arange(4, 8))):
+        probability = np.random.default_rng(number).dirichlet([1, 1], 4)
+        results.append(FoldResult(Fold(test, test, test, number), probability, {}, []))
+    (tmp_path / "predictions.csv").write_text(ClassificationReport(tmp_path, data, "linear").predictions(results))
+    found = compare_runs(tmp_path, tmp_path, num_bootstrap=5)
+    outcomes = [ClassOutcome(np.array([0, 1, 0, 1]), result.probabilities) for result in results]
+    wanted = score_folds(outcomes, score_classes, num_bootstrap=0)["auc"]["value"]
+    assert found["patients"] == 4 and found["scores"]["auc"]["first"] == pytest.approx(wanted)
+    assert found["scores"]["auc"]["difference"]["value"] == 0
 
 
 def test_the_command_prints_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
