@@ -217,3 +217,20 @@ class Target(ABC):
             folds: its predictions.
             note: note for figures; None for none.
         """
+
+    def report_run(
+        self,
+        folder: Path,
+        results: Mapping[str, Sequence[FoldPrediction]],
+        clinical: Mapping[str, Mapping[str, str]],
+        note: str | None,
+    ) -> dict[str, Any]:
+        """Return what the report says about a run beside its models, and draw its figures.
+
+        Args:
+            folder: output folder.
+            results: predictions of each model, that of the run first.
+            clinical: clinical columns by patient.
+            note: note for figures; None for none.
+        """
+        return {}
