@@ -224,24 +224,23 @@ def _read_graphs(path: Path) -> None:
 
 
 def _models(folder: Path) -> list[Path]:
-    import torch
-
     from hmgdm_monai.entities.window_autoencoder import WindowAutoencoder
-    from hmgdm_monai.losses.survival_loss import build_loss
+    from hmgdm_monai.losses.cox import CoxLoss
     from hmgdm_monai.networks.aggregators.build import build_aggregator
     from hmgdm_monai.saving.classifier_file import build_classifier, save_classifier
     from hmgdm_monai.saving.encoder_file import save_encoder
     from hmgdm_monai.saving.entities_file import save_entities
-    from hmgdm_monai.saving.survival_file import SurvivalModel, save_survival_model
+    from hmgdm_monai.saving.patient_file import PatientModel, save_patient_model
     from hmgdm_monai.saving.tile_encoders import build_tile_encoder
 
-    loss = build_loss({"name": "cox", "ties": "efron"})
+    loss = CoxLoss()
     chosen = {"name": "amil", "in_channels": 4, "settings": {"hidden_dim": 8}}
     network = build_aggregator("amil", 4, loss.num_outputs, hidden_dim=8).eval()
-    hazard = torch.arange(5, dtype=torch.float64)
     about = {"fold": 0, "patients": ["a"], "graph": None}
     settings = {"aggregator": chosen, "loss": loss.settings}
-    save_survival_model(folder / "survival.pt", SurvivalModel(network, loss, settings, 0.0, hazard, hazard - 5, about))
+    target = {"kind": "survival", "time_column": "time", "event_column": "event"}
+    model = PatientModel(network, loss, settings, target, {"median_risk": 0.0}, about)
+    save_patient_model(folder / "patients.pt", model)
     save_entities(folder / "entities.pt", WindowAutoencoder(window_px=8, widths=(8,), latent_channels=1))
     vit = {"vit": {"image_px": 32, "patch_px": 16, "hidden_dim": 8, "num_layers": 1, "heads": 2}, "readout": "mean"}
     encoder = build_tile_encoder("vit", vit, {"recipe": {"tile_spec": {"size_px": 32, "mpp": 1.0}}}).eval()
@@ -250,17 +249,17 @@ def _models(folder: Path) -> list[Path]:
     save_classifier(
         folder / "classifier.pt", build_classifier(encoder, "finetune", head), "finetune", head, "ab", [], 0
     )
-    return [folder / name for name in ("survival.pt", "entities.pt", "encoder.pt", "classifier.pt")]
+    return [folder / name for name in ("patients.pt", "entities.pt", "encoder.pt", "classifier.pt")]
 
 
 def _read_model(path: Path) -> None:
     from hmgdm_monai.saving.classifier_file import load_classifier
     from hmgdm_monai.saving.encoder_file import load_encoder
     from hmgdm_monai.saving.entities_file import load_entities
-    from hmgdm_monai.saving.survival_file import load_survival_model
+    from hmgdm_monai.saving.patient_file import load_patient_model
 
     loaders: dict[str, Callable[[Path], Any]] = {
-        "survival": load_survival_model,
+        "patients": load_patient_model,
         "entities": load_entities,
         "encoder": load_encoder,
         "classifier": load_classifier,

@@ -76,15 +76,16 @@ def evaluate(manifest: Path, folder: Path, models: Models) -> Prepared:
 
 
 def survival(manifest: Path, folder: Path, models: Models) -> Prepared:
-    from hmgdm_monai.tasks.patients.data import SurvivalData
+    from hmgdm_monai.tasks.patients.data import PatientData
+    from hmgdm_monai.tasks.patients.targets.survival import SurvivalTarget
     from hmgdm_monai.transforms.tile_graph import TileGraph
 
-    data = SurvivalData(manifest, features_dir=folder, graph=TileGraph(spatial_k=2, feature_k=0))
+    data = PatientData(manifest, [SurvivalTarget()], features_dir=folder, graph=TileGraph(spatial_k=2, feature_k=0))
     data.folds(2, seed=0)
     for bag in data.bags:  # nothing is left to fail in training
         assert np.isfinite(bag.x).all() and bag.edge_index.shape[0] == 2
     lines = [f"{what}: {why}" for what, why in data.skipped.items()]
-    return Prepared(lines, {path.stem for patient in data.patients for path in patient.features})
+    return Prepared(lines, {path.stem for patient in data.patients for (path,) in patient.features})
 
 
 def graphs(manifest: Path, folder: Path, models: Models) -> Prepared:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from bad_inputs import write_features_file, write_tiff
 
 from hmgdm_monai.errors import InputError
@@ -51,18 +50,19 @@ def slides(tmp_path: Path, stained: Callable[[int, int], np.ndarray]) -> Callabl
 
 
 @pytest.fixture(scope="module")
-def survival_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def patient_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A survival model of embeddings of 5 channels, trained on the patients p0 and p1."""
-    from hmgdm_monai.losses.survival_loss import build_loss
+    from hmgdm_monai.losses.cox import CoxLoss
     from hmgdm_monai.networks.aggregators.build import build_aggregator
-    from hmgdm_monai.saving.survival_file import SurvivalModel, save_survival_model
+    from hmgdm_monai.saving.patient_file import PatientModel, save_patient_model
+    from hmgdm_monai.tasks.patients.targets.survival import SurvivalTarget
 
-    path, loss = tmp_path_factory.mktemp("survival") / "fold_0.pt", build_loss({"name": "cox", "ties": "efron"})
+    path, loss = tmp_path_factory.mktemp("survival") / "fold_0.pt", CoxLoss()
     chosen = {"name": "amil", "in_channels": 5, "settings": {"hidden_dim": 8}}
     network = build_aggregator("amil", 5, loss.num_outputs, hidden_dim=8).eval()
-    none, settings = torch.zeros(0, dtype=torch.float64), {"aggregator": chosen, "loss": loss.settings}
-    about = {"fold": 0, "patients": ["p0", "p1"], "graph": None, "train_time": [1.0, 2.0], "train_event": [1, 1]}
-    save_survival_model(path, SurvivalModel(network, loss, settings, 0.0, none, none, about | {"times": [1.0]}))
+    settings = {"aggregator": chosen, "loss": loss.settings}
+    about = {"fold": 0, "patients": ["p0", "p1"], "graph": None}
+    save_patient_model(path, PatientModel(network, loss, settings, SurvivalTarget().settings, {}, about))
     return path
 
 
@@ -84,7 +84,7 @@ def test_configs_check_before_they_work(config: str, check: str, work: str) -> N
     [
         ({"projection_method": "pca"}, "tsne, umap"),
         ({"projection_column": "site"}, "column 'site' missing"),
-        ({"survival_model": "fold_0.pt"}, "needs features of 5 channels, but the embeddings have 80"),
+        ({"patient_model": "fold_0.pt"}, "needs features of 5 channels, but the embeddings have 80"),
         ({"superpixels": "damaged.pt"}, "damaged.pt"),
     ],
 )
@@ -93,7 +93,7 @@ def test_inference(
     told: str,
     slides: Callable[..., Path],
     tiny_pretrained: Any,
-    survival_model: Path,
+    patient_model: Path,
     tmp_path: Path,
 ) -> None:
     from hmgdm_monai.preparation.recipe import recipe_of
@@ -101,7 +101,7 @@ def test_inference(
     from hmgdm_monai.tasks.inference.report import InferenceReport
 
     (tmp_path / "damaged.pt").write_bytes(b"nothing")
-    folders = {"survival_model": survival_model.parent, "superpixels": tmp_path}
+    folders = {"patient_model": patient_model.parent, "superpixels": tmp_path}
     given = {name: str(folders[name] / value) if name in folders else value for name, value in settings.items()}
     recipe = recipe_of(tiny_pretrained.run_settings)
     embedding = CohortEmbedding(tiny_pretrained, recipe, slides(), tmp_path / "out", progress=False)
@@ -169,33 +169,37 @@ def test_survival(
     tiny_model: Path,
     tmp_path: Path,
 ) -> None:
-    from hmgdm_monai.tasks.patients.data import SurvivalData
+    from hmgdm_monai.tasks.patients.data import PatientData
+    from hmgdm_monai.tasks.patients.targets.survival import SurvivalTarget
 
-    data = SurvivalData(slides(**OUTCOMES, **columns), tiny_model, tmp_path / "features", site_column="site")
+    manifest = slides(**OUTCOMES, **columns)
+    data = PatientData(manifest, [SurvivalTarget()], tiny_model, tmp_path / "features", site_column="site")
     with pytest.raises(InputError, match=told):
         data.folds(n_folds, seed=0)
     assert not (tmp_path / "features").exists()
 
 
 def test_survival_evaluation(
-    slides: Callable[..., Path], tiny_model: Path, survival_model: Path, tmp_path: Path
+    slides: Callable[..., Path], tiny_model: Path, patient_model: Path, tmp_path: Path
 ) -> None:
-    from hmgdm_monai.saving.survival_file import load_survival_model
-    from hmgdm_monai.tasks.patients.data import SurvivalData
-    from hmgdm_monai.tasks.patients.evaluation import SurvivalEvaluation
+    from hmgdm_monai.saving.patient_file import load_patient_models
+    from hmgdm_monai.tasks.patients.data import PatientData
+    from hmgdm_monai.tasks.patients.evaluation import PatientEvaluation, targets_of
 
     outcomes = {"time": [9, 8, 9, 8, 9, 8], "event": [1, 1, 0, 0, 0, 0]}
-    data = SurvivalData(slides(**outcomes), tiny_model, tmp_path / "features")
-    with pytest.raises(InputError, match="4 patients are new to the model and none of them died"):
-        SurvivalEvaluation(data, load_survival_model(survival_model)).prepare()
+    models = load_patient_models(patient_model)
+    data = PatientData(slides(**outcomes), targets_of(models), tiny_model, tmp_path / "features")
+    with pytest.raises(InputError, match="new to the model: no events among its 4 patients"):
+        PatientEvaluation(data, models).prepare()
 
 
 def test_features_of_another_encoder_are_left_out_if_they_are_few(tmp_path: Path) -> None:
-    from hmgdm_monai.data.files.features_file import usable_features, write_features
+    from hmgdm_monai.data.files.features_file import write_features
+    from hmgdm_monai.data.files.joined_features import usable_features
 
-    files = {str(number): write_features_file(tmp_path / f"{number}.h5") for number in range(3)}
+    files = {str(number): (write_features_file(tmp_path / f"{number}.h5"),) for number in range(3)}
     for number in (3, 4, 5):
-        files[str(number)] = write_features(tmp_path / f"{number}.h5", np.ones((2, 7)))
+        files[str(number)] = (write_features(tmp_path / f"{number}.h5", np.ones((2, 7))),)
     usable, faults = usable_features(files)
     assert len(usable) == 6 and not faults  # which half is wrong is not known; the data set refuses them
     usable, faults = usable_features({name: path for name, path in files.items() if name != "5"})

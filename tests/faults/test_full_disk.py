@@ -156,7 +156,7 @@ def test_a_whole_run(
     settings: dict[str, Any] = TINY["train.json"]
     if name == "inference":
         save_encoder(tmp_path / "model.pt", tiny.encoder(run={**tiny.run, "recipe": recipe_settings(128, 1.0)}))
-        settings = {"model": tmp_path / "model.pt", "classifier": None, "survival_model": None, "device": "cpu"}
+        settings = {"model": tmp_path / "model.pt", "classifier": None, "patient_model": None, "device": "cpu"}
     disk = small_disk(kilobytes)
 
     def work() -> None:

@@ -59,7 +59,7 @@ def runs(small_cohort: Path, model: Path, outcomes: Path) -> Callable[[str], Run
         "inference": Run(
             ["inference.json"],
             small_cohort,
-            {"model": str(model), "classifier": None, "survival_model": None, "device": "cpu"},
+            {"model": str(model), "classifier": None, "patient_model": None, "device": "cpu"},
         ),
     }
     return lambda name: found[name]

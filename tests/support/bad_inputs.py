@@ -207,7 +207,7 @@ BAD_FEATURES: tuple[tuple[str, Callable[[Path], Cells], str], ...] = (
     ("too large for float32", lambda f: _features(f, [[1e300] * 4]), "not finite"),
     ("no tile", lambda f: _features(f, np.zeros((0, 4))), "at least one tile"),
     ("three axes", lambda f: _features(f, np.zeros((2, 3, 4))), "tiles x channels"),
-    ("another name", lambda f: _features(f, np.zeros((2, 4)), name="feats"), "no data set `features`"),
+    ("another name", lambda f: _features(f, np.zeros((2, 4)), name="embeddings"), "no data set `features`"),
     ("a group", _group, "no data set `features`"),
     ("other channels", lambda f: _features(f, np.zeros((2, 9)), np.zeros((2, 2))), "9 channels, but most have 4"),
     ("no coordinates", lambda f: _features(f, np.zeros((2, 4))), "has no coords"),

@@ -22,7 +22,7 @@ from hmgdm_monai.networks.classifiers.tile_classifier import GatedTileClassifier
 from hmgdm_monai.networks.encoders.graph_tile_encoder import GraphTileEncoder
 from hmgdm_monai.networks.methods.hmgdm import HMGDM
 from hmgdm_monai.preparation.recipe import noising_of
-from hmgdm_monai.saving.survival_file import SurvivalModel, load_survival_model
+from hmgdm_monai.saving.patient_file import load_patient_models
 from hmgdm_monai.tasks.denoising_figure import denoising_figure
 from hmgdm_monai.tasks.figure_note import synthetic_note
 from hmgdm_monai.tasks.inference.embed import CohortEmbedding
@@ -30,9 +30,9 @@ from hmgdm_monai.tasks.inference.maps import Quantity, entity_attention, read_ti
 from hmgdm_monai.tasks.inference.quantities import (
     check_channels,
     embedding_size,
+    patient_quantities,
     present,
     principal_axis,
-    survival_quantities,
 )
 from hmgdm_monai.tasks.run_folder import write_json
 from hmgdm_monai.visualize.heatmap import value_range
@@ -40,21 +40,22 @@ from hmgdm_monai.visualize.heatmap import value_range
 logger = logging.getLogger(__name__)
 
 # Ending of a map's name after the name of its image: a_x1_y2 could be an image, or a tile of the image a.
-_LIKE_A_MAP = re.compile(r"_(probability|x-?\d+)(_|$)")
+_LIKE_A_MAP = re.compile(r"_(probability|patient|x-?\d+)(_|$)")
 
 
 class InferenceReport:
     """Write ``maps/``, ``figures/`` and ``summary.json`` for embeddings on disk.
 
-    Each slide gets a map of the first principal component of the embeddings. With a survival model, it gets maps of
-    attention and risk of its tiles. With a classifier, it gets a map of the probability of each class. The color scales
-    span the whole cohort, so slides can be compared. Some tiles get a map of the attention of the classifier's gate to
-    their superpixels or patches.
+    Each slide gets a map of the first principal component of the embeddings. With a model of patients, it gets maps of
+    attention and prediction of its tiles. With a classifier, it gets a map of the probability of each class. The color
+    scales span the whole cohort, so slides can be compared. Some tiles get a map of the attention of the classifier's
+    gate to their superpixels or patches.
 
     Args:
         embedding: embedding whose jobs are completed.
         output_dir: output folder of the run.
-        survival_model: a ``fold_*.pt`` of survival.json, or None.
+        patient_model: a ``fold_*.pt`` of survival.json, patient_classes.json or regress.json, several, or the folder of
+            all folds: their mean is painted. None for none.
         superpixels: superpixel index of a pretraining run (superpixels.pt); its superpixels draw the denoising of a
             tile. No such figure is made if this is None or the file does not exist.
         projection_method: "tsne" or "umap".
@@ -71,7 +72,7 @@ class InferenceReport:
         self,
         embedding: CohortEmbedding,
         output_dir: Path | str,
-        survival_model: Path | str | None = None,
+        patient_model: Path | str | Sequence[Path | str] | None = None,
         superpixels: Path | str | None = None,
         projection_method: str = "tsne",
         projection_column: str | None = None,
@@ -83,7 +84,7 @@ class InferenceReport:
     ) -> None:
         self.embedding, self.output_dir = embedding, Path(output_dir)
         self.classifier = embedding.classifier
-        self.survival: SurvivalModel | None = None if survival_model is None else load_survival_model(survival_model)
+        self.patient_models = None if patient_model is None else load_patient_models(patient_model)
         self.superpixels = None if superpixels is None else Path(superpixels)
         self.projection_method, self.projection_column = projection_method, projection_column
         self.projection_tiles, self.superpixel_tiles = projection_tiles, superpixel_tiles
@@ -99,16 +100,17 @@ class InferenceReport:
 
         Raises:
             InputError: the manifest or the superpixel index cannot be used, the method of projection is unknown, its
-                column is missing, or the survival model was trained on embeddings of another size.
+                column is missing, or a model of patients was trained on embeddings of another size.
         """
         from hmgdm_monai.visualize.projection import check_method
 
         check_method(self.projection_method)
         columns = [] if self.projection_column is None else [self.projection_column]
         read_columns(self.embedding.manifest.path, columns)
-        size = None if self.survival is None else embedding_size(self.embedding.encoder)
-        if self.survival is not None and size is not None:
-            check_channels(self.survival, size)
+        size = embedding_size(self.embedding.encoder) if self.patient_models else None
+        if size is not None:
+            for model in self.patient_models or ():
+                check_channels(model, size)
         if self.superpixels is not None and self.superpixels.is_file():
             NearestSuperpixels.load(self.superpixels)
 
@@ -278,8 +280,8 @@ class InferenceReport:
         found = [
             Quantity("pc1", "first principal component of the embeddings (no unit)", (features.features - mean) @ axis)
         ]
-        if self.survival is not None:
-            found += survival_quantities(self.survival, features, path, self.device)
+        if self.patient_models is not None:
+            found += patient_quantities(self.patient_models, features, path, self.device)
         if self.classifier is not None:
             scores = present(features.scores, path, "scores")
             found += [
