@@ -63,7 +63,7 @@ def run_all(
     except BrokenProcessPool as error:
         raise InputError(
             f"one of the {num_workers} processes that prepare images died, perhaps for want of memory; run again with "
-            "fewer num_workers: what is finished is kept. With num_workers 0, the last image in the bar is the cause"
+            "fewer num_workers: what is finished is kept"
         ) from error
     finally:
         stop.set()
