@@ -91,8 +91,8 @@ def read_features(path: str | os.PathLike[str]) -> Features:
             ``torch.save`` (.pt) with a tensor (M, D), read without running code.
 
     Raises:
-        InputError: the file is neither of these or is damaged, has no `features` or no tiles, its shapes do not match, its
-            values are not finite numbers, it links to other files, or it declares more data than it can hold.
+        InputError: the file is neither of these or is damaged, has no `features` or no tiles, its shapes do not match,
+            its values are not finite numbers, it links to other files, or it declares more data than it can hold.
 
     Example:
         >>> import h5py, numpy as np
