@@ -26,7 +26,7 @@ def manifest(tmp_path: Path) -> Path:
         for encoder, channels in (("uni", 3), ("conch", 2)):
             order = rng.permutation(3)
             write_features(tmp_path / f"{encoder}/s{n}.h5", rng.normal(size=(3, channels)) + n, COORDS[order])
-        patient, score = f"p{max(n, 1)}", "" if n == 5 else n / 2
+        patient, score = f"p{max(n, 1)}", "" if n in (0, 5) else n / 2
         lines.append(f"{patient},uni/s{n}.h5;conch/s{n}.h5,{'mutant' if n % 3 else 'wild'},{score},soon")
     lines[2] = lines[2].replace("mutant", "wild")  # both slides of p1
     (tmp_path / "m.csv").write_text("\n".join(lines))
