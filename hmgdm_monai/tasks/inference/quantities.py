@@ -13,7 +13,7 @@ from hmgdm_monai.data.files.features_file import Features, read_features
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.saving.survival_file import SurvivalModel
 from hmgdm_monai.tasks.inference.maps import Quantity
-from hmgdm_monai.transforms.tile_graph import TileGraph
+from hmgdm_monai.transforms.tile_graph import TileGraph, edge_lengths
 
 TILES_FOR_AXIS = 1000  # number of tiles per slide that the principal axis is fitted to
 
@@ -58,7 +58,8 @@ def survival_quantities(
     if network.uses_graph:
         graph = TileGraph(**(model.about.get("graph") or {}))
         coords = present(features.coords, path, "coords")
-        bag.edge_index = torch.from_numpy(graph(features.features, coords))
+        edges = graph(features.features, coords)
+        bag.edge_index, bag.edge_length = torch.from_numpy(edges), torch.from_numpy(edge_lengths(edges, coords))
     batch = Batch.from_data_list([bag]).to(device)
     with torch.inference_mode():
         weights = network.attention(batch).float().cpu().numpy()

@@ -14,7 +14,7 @@ from torch_geometric.data import Data
 from hmgdm_monai.data.files.features_file import features_shape, read_features
 from hmgdm_monai.data.manifest.manifest import ManifestRow
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.transforms.tile_graph import TileGraph
+from hmgdm_monai.transforms.tile_graph import TileGraph, edge_lengths
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,9 @@ class PatientBags(Dataset):
 
     Its fields are ``x`` (M, D), the features of all tiles; ``slide`` (M,), the number of the slide within the patient;
     ``time`` (1,) and ``event`` (1,), float64; and ``place`` (1,), the index of the patient in the data set. With a tile
-    graph there is also ``edge_index`` (2, E), whose edges never join two slides. PyG's loader collates bags of
-    different size by concatenation, with a ``batch`` vector (N,), without padding.
+    graph there are also ``edge_index`` (2, E), whose edges never join two slides, and ``edge_length`` (E,), see
+    :func:`~hmgdm_monai.transforms.tile_graph.edge_lengths`. PyG's loader collates bags of different size by
+    concatenation, with a ``batch`` vector (N,), without padding.
 
     Bags and their edges stay in memory up to ``cache_bytes``. Further bags are read, and their edges computed, each
     time.
@@ -117,16 +118,18 @@ class PatientBags(Dataset):
         if place in self._cache:
             return self._cache[place]
         patient = self.patients[place]
-        features, slides, edges, start = [], [], [], 0
+        features, slides, edges, lengths, start = [], [], [], [], 0
         for number, path in enumerate(patient.features):
             found = read_features(path)
             features.append(found.features)
             slides.append(np.full(len(found.features), number))
             if self.graph is not None:
                 try:
-                    edges.append(self.graph(found.features, found.coords) + start)
+                    found_edges = self.graph(found.features, found.coords)
                 except InputError as error:
                     raise InputError(f"{path}: {error}") from error
+                edges.append(found_edges + start)
+                lengths.append(edge_lengths(found_edges, found.coords))
             start += len(found.features)
         bag = Data(
             x=torch.from_numpy(np.concatenate(features)),
@@ -137,6 +140,7 @@ class PatientBags(Dataset):
         )
         if edges:
             bag.edge_index = torch.from_numpy(np.concatenate(edges, 1))
+            bag.edge_length = torch.from_numpy(np.concatenate(lengths))
         size = sum(value.nbytes for value in bag.to_dict().values())
         if size <= self._free_bytes:
             self._free_bytes -= size
