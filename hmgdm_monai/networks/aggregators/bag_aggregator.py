@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from hmgdm_monai.entities.latent_standardizer import LatentStandardizer
+from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.layers.described import Described
 
 
@@ -85,3 +86,13 @@ class BagAggregator(Described, ABC):
         surroundings.
         """
         return self.head(self.states(bag))
+
+
+def check_heads(num_heads: int, channels: int) -> None:
+    """Check the number of attention heads.
+
+    Raises:
+        InputError: it does not divide the number of channels.
+    """
+    if num_heads < 1 or channels % num_heads:
+        raise InputError(f"num_heads must divide hidden_dim, got {num_heads} and {channels}")

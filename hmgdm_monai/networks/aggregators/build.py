@@ -9,9 +9,9 @@ from hmgdm_monai.networks.aggregators.amil import AMIL
 from hmgdm_monai.networks.aggregators.bag_aggregator import BagAggregator
 from hmgdm_monai.networks.aggregators.clam import CLAM
 from hmgdm_monai.networks.aggregators.deep_graph_conv import DeepGraphConv
-from hmgdm_monai.networks.aggregators.edge_gated_gcn import EdgeGatedGCN
 from hmgdm_monai.networks.aggregators.mean_pool import MeanPool
 from hmgdm_monai.networks.aggregators.patch_gcn import PatchGCN
+from hmgdm_monai.networks.aggregators.spatial_gat import SpatialGAT
 from hmgdm_monai.networks.aggregators.transformer import TransformerMIL
 
 AGGREGATORS: dict[str, type[BagAggregator]] = {
@@ -21,7 +21,7 @@ AGGREGATORS: dict[str, type[BagAggregator]] = {
     "transformer": TransformerMIL,
     "patch_gcn": PatchGCN,
     "deep_graph_conv": DeepGraphConv,
-    "edge_gated_gcn": EdgeGatedGCN,
+    "spatial_gat": SpatialGAT,
 }
 
 

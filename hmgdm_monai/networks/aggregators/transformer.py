@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.nn.aggr.utils import InducedSetAttentionBlock
 
-from hmgdm_monai.networks.aggregators.bag_aggregator import BagAggregator
+from hmgdm_monai.networks.aggregators.bag_aggregator import BagAggregator, check_heads
 from hmgdm_monai.networks.layers.gated_pooling import GatedAttentionPooling
 
 
@@ -20,7 +20,7 @@ class TransformerMIL(BagAggregator):
 
     Differences from TransMIL: the order of the tiles has no meaning. TransMIL averages its landmarks over consecutive
     tiles and takes positions from the order of the list, so its output depends on that order. Here tiles have no
-    positions; use :class:`~hmgdm_monai.networks.aggregators.edge_gated_gcn.EdgeGatedGCN` for neighborhoods.
+    positions; use :class:`~hmgdm_monai.networks.aggregators.spatial_gat.SpatialGAT` for neighborhoods.
 
     Args:
         in_channels: number of input features D.
@@ -31,6 +31,9 @@ class TransformerMIL(BagAggregator):
         num_induced: number of learned queries of each block.
         attention_dim: hidden size of the attention gate.
         dropout: dropout rate of the tile states and of their weighted sum.
+
+    Raises:
+        InputError: ``num_heads`` does not divide ``hidden_dim``.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class TransformerMIL(BagAggregator):
         dropout: float = 0.25,
     ) -> None:
         super().__init__(in_channels, hidden_dim, num_outputs, dropout)
+        check_heads(num_heads, hidden_dim)
         self.reduce = nn.Sequential(nn.Linear(in_channels, hidden_dim), nn.ReLU(), nn.Dropout(dropout))
         self.layers = nn.ModuleList(
             InducedSetAttentionBlock(hidden_dim, num_induced, num_heads) for _ in range(num_layers)

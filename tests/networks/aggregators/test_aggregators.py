@@ -19,7 +19,7 @@ from hmgdm_monai.networks.aggregators.build import AGGREGATORS, build_aggregator
 def bag(tiles: int, seed: int) -> Data:
     generator = torch.Generator().manual_seed(seed)
     edges = torch.randint(0, tiles, (2, 4 * tiles), generator=generator)
-    lengths = (edges[0] - edges[1]).abs().float()  # the same both ways
+    lengths = torch.rand(4 * tiles, generator=generator) * 9
     return Data(x=torch.randn(tiles, 6, generator=generator), edge_index=edges, edge_length=lengths)
 
 
@@ -122,6 +122,9 @@ def test_unknown_names_and_settings_are_refused() -> None:
         build_aggregator("max", 6)
     with pytest.raises(InputError, match="'mean' does not take these settings: .*hidden_dim"):
         build_aggregator("mean", 6, hidden_dim=3)
+    for name in ("transformer", "spatial_gat"):
+        with pytest.raises(InputError, match="num_heads must divide hidden_dim, got 5 and 64"):
+            build_aggregator(name, 6, num_heads=5)
 
 
 COST = """
