@@ -1,8 +1,7 @@
-"""Agreement of predicted risks and survival curves with outcomes: scikit-survival's measures over folds."""
+"""Agreement of predicted risks and survival curves with outcomes: scikit-survival's measures of one fold."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +34,10 @@ class FoldOutcome:
     train_event: np.ndarray
     survival: np.ndarray | None = None
     times: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        """Return the number of test patients."""
+        return len(self.time)
 
     def take(self, chosen: np.ndarray) -> FoldOutcome:
         """Select some of its test patients, with repetitions allowed."""
@@ -79,7 +82,7 @@ def follow_up_horizon(train_time: np.ndarray) -> float:
     return float(np.quantile(train_time, 0.9, method="lower"))
 
 
-def score_fold(fold: FoldOutcome) -> dict[str, tuple[float, float]]:
+def score_survival(fold: FoldOutcome) -> dict[str, tuple[float, float]]:
     """Compute the measures of one fold and their weights among folds; nan and 0 if a measure is not defined.
 
     - ``harrell_c``: weight = comparable pairs.
@@ -119,53 +122,6 @@ def score_fold(fold: FoldOutcome) -> dict[str, tuple[float, float]]:
             brier = integrated_brier_score(train, test, fold.survival[:, within], fold.times[within])
             scores["integrated_brier"] = (float(brier), float(len(test)))
     return scores
-
-
-def score_folds(
-    folds: Sequence[FoldOutcome], num_bootstrap: int = 500, seed: int = 0, confidence: float = 0.95
-) -> dict[str, Any]:
-    """Compute the measures over all folds, with bootstrap intervals over patients.
-
-    Risks of different folds come from different models and have different scales, so patients are never compared
-    across folds: each measure is the mean over folds, weighted as in :func:`score_fold`. For Harrell's C this is the
-    share of concordant pairs among all comparable pairs within folds. The interval is the percentile interval over
-    resamples of the test patients within their folds. Models are not trained again, so it does not include the
-    variation between trainings.
-
-    Args:
-        folds: predictions and outcomes of the folds.
-        num_bootstrap: number of resamples.
-        seed: seed of the resamples.
-        confidence: level of the interval.
-
-    Returns:
-        For each measure ``value``, ``low``, ``high`` (None if not defined), ``mean`` and ``sd`` over folds
-        (unweighted) and ``folds``.
-    """
-    by_fold = [score_fold(fold) for fold in folds]
-    rng = np.random.default_rng(seed)
-    draws: dict[str, list[float]] = {name: [] for name in METRICS}
-    for _ in range(num_bootstrap):
-        resampled = [score_fold(fold.take(rng.integers(len(fold.time), size=len(fold.time)))) for fold in folds]
-        for name in METRICS:
-            draws[name].append(_weighted([scores[name] for scores in resampled]))
-    result = {}
-    for name in METRICS:
-        values = np.array([scores[name][0] for scores in by_fold])
-        there = values[np.isfinite(values)]
-        drawn = np.array(draws[name])
-        drawn = drawn[np.isfinite(drawn)]
-        tail = 50 * (1 - confidence)
-        low, high = np.percentile(drawn, [tail, 100 - tail]) if len(drawn) else (np.nan, np.nan)
-        result[name] = {
-            "value": _or_none(_weighted([scores[name] for scores in by_fold])),
-            "low": _or_none(low),
-            "high": _or_none(high),
-            "mean": _or_none(there.mean() if len(there) else np.nan),
-            "sd": _or_none(there.std(ddof=1) if len(there) > 1 else np.nan),
-            "folds": [_or_none(value) for value in values],
-        }
-    return result
 
 
 class _Collected(Metric):
@@ -228,13 +184,3 @@ def _outcomes(event: np.ndarray, time: np.ndarray) -> np.ndarray:
     from sksurv.util import Surv
 
     return Surv.from_arrays(np.asarray(event).astype(bool), np.asarray(time, float))
-
-
-def _weighted(scores: Sequence[tuple[float, float]]) -> float:
-    values, weights = np.array(scores, float).T
-    there = weights > 0
-    return float(np.average(values[there], weights=weights[there])) if there.any() else float("nan")
-
-
-def _or_none(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -32,7 +32,8 @@ def measure_survival(
     from common.fold_trainings import survival_config
     from common.survival_cohort import convert_survival_cohort
 
-    from hmgdm_monai.metrics.survival import score_folds
+    from hmgdm_monai.metrics.fold_scores import score_folds
+    from hmgdm_monai.metrics.survival import score_survival
     from hmgdm_monai.tasks.patients.cross_validation import SurvivalCrossValidation
     from hmgdm_monai.tasks.patients.data import SurvivalData
     from hmgdm_monai.transforms.tile_graph import TileGraph
@@ -54,7 +55,7 @@ def measure_survival(
                     baselines=("cox_clinical", "cox_pca"),
                 )
                 for name, folds in run.run().items():
-                    scores = score_folds([fold.outcome for fold in folds], num_bootstrap=0)
+                    scores = score_folds([fold.outcome for fold in folds], score_survival, num_bootstrap=0)
                     found.setdefault(cohort, {}).setdefault(name, []).append(scores["harrell_c"]["value"])
     return found
 

@@ -10,7 +10,8 @@ import pytest
 from common.fold_trainings import survival_config
 
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.metrics.survival import score_folds
+from hmgdm_monai.metrics.fold_scores import score_folds
+from hmgdm_monai.metrics.survival import score_survival
 from hmgdm_monai.tasks.patients.cross_validation import SurvivalCrossValidation
 from hmgdm_monai.tasks.patients.data import SurvivalData
 
@@ -44,7 +45,7 @@ def test_a_linear_model_on_mean_features_beats_chance_on_lihc(manifest: Path, tm
     config = survival_config(data, tmp_path, aggregator="mean", max_epochs=15, learning_rate=1e-3)
     run = SurvivalCrossValidation(data, config, "mean", tmp_path)
     scores = {
-        name: score_folds([fold.outcome for fold in folds], num_bootstrap=0)["harrell_c"]["value"]
+        name: score_folds([fold.outcome for fold in folds], score_survival, num_bootstrap=0)["harrell_c"]["value"]
         for name, folds in run.run().items()
     }
     assert min(scores.values()) > 0.58, scores

@@ -13,7 +13,8 @@ from hmgdm_monai.data.files.csv_text import csv_text
 from hmgdm_monai.data.files.safe_name import safe_name
 from hmgdm_monai.data.files.whole_file import write_whole
 from hmgdm_monai.handlers.tracking_database import tell_untracked
-from hmgdm_monai.metrics.survival import METRICS, score_folds
+from hmgdm_monai.metrics.fold_scores import score_folds
+from hmgdm_monai.metrics.survival import METRICS, score_survival
 from hmgdm_monai.tasks.figure_note import synthetic_note
 from hmgdm_monai.tasks.patients.cross_validation import FoldPrediction, SurvivalCrossValidation
 from hmgdm_monai.tasks.patients.evaluation import SurvivalEvaluation
@@ -80,7 +81,7 @@ class SurvivalReport:
         data, seed = self.cross_validation.data, self.cross_validation.seed
         models = {}
         for name, folds in results.items():
-            scores = score_folds([fold.outcome for fold in folds], self.num_bootstrap, seed)
+            scores = score_folds([fold.outcome for fold in folds], score_survival, self.num_bootstrap, seed)
             time, event, high = _pooled(folds)
             models[name] = {
                 **scores,
