@@ -119,9 +119,15 @@ def run_all(run: Callable[[str, int, Path], None], folder: Path, seeds: Sequence
     return found
 
 
-def summarize(models: Models, score: Callable[..., Any]) -> dict[str, dict[str, Any]]:
-    """Return for each model and score: mean, deviation, values of the seeds, and the difference to the mean pool."""
-    drawn = draw_patients(check_paired(models))
+def summarize(models: Models, score: Callable[..., Any], draws: int = 500) -> dict[str, dict[str, Any]]:
+    """Return for each model and score: mean, deviation, values of the seeds, and the difference to the mean pool.
+
+    Args:
+        models: folds for each seed, by model.
+        score: scores of a fold.
+        draws: number of bootstrap samples of patients.
+    """
+    drawn = draw_patients(check_paired(models), draws)
     scores = {name: SeedScores(folds, score, drawn) for name, folds in models.items()}
     return {
         name: {

@@ -60,14 +60,14 @@ def test_scores_are_those_of_scikit_learn_averaged_over_folds_and_seeds() -> Non
 def test_differences_are_paired() -> None:
     models = {name: [class_folds(seed, skill) for seed in (0, 1)] for name, skill in (("mean", 0.0), ("good", 4.0))}
     models["same"] = models["mean"]
-    found = patients.summarize(models, class_scores)
+    found = patients.summarize(models, class_scores, draws=50)
     assert found["same"]["auc"]["minus_mean_pool"] == {"difference": 0.0, "interval": [0.0, 0.0]}
     better = found["good"]["auc"]["minus_mean_pool"]
     assert better["difference"] == pytest.approx(found["good"]["auc"]["mean"] - found["mean"]["auc"]["mean"])
     assert 0 < better["interval"][0] < better["difference"] < better["interval"][1]
     models["other"] = [class_folds(seed, 0.0) for seed in (0, 2)]
     with pytest.raises(InputError, match="other and mean have other patients in their folds"):
-        patients.summarize(models, class_scores)
+        patients.summarize(models, class_scores, draws=50)
 
 
 def test_more_seeds_of_the_same_predictions_do_not_narrow_the_interval() -> None:
@@ -99,7 +99,7 @@ def test_what_is_stored_is_not_run_again_and_the_table_names_every_model(tmp_pat
     again = patients.run_all(run, tmp_path, (0, 1))
     assert len(calls) == 2 * len(patients.AGGREGATORS)
     assert list(models) == list(again) == ["mean", "cox_pca", *list(patients.AGGREGATORS)[1:]]
-    page = patients.markdown({"KIRC": patients.summarize(models, survival_scores)})
+    page = patients.markdown({"KIRC": patients.summarize(models, survival_scores, draws=5)})
     rows = [line for line in page.splitlines() if line.startswith("| ")]
     assert len(rows) == 1 + len(models) and all(row.count("|") == 4 for row in rows)
     assert any(row.startswith("| cox_pca | 0.") and " to " in row for row in rows)

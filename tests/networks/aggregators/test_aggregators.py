@@ -143,17 +143,17 @@ side = int(np.ceil(tiles**0.5))
 coords = np.stack((np.arange(tiles) % side, np.arange(tiles) // side), 1) * 512
 network = build_aggregator(name, 1024, 4)
 bag = Data(x=torch.from_numpy(x))
-start = time.perf_counter()
+start = time.process_time()
 if network.uses_graph:
     edges = TileGraph()(x, coords)
     bag.edge_index, bag.edge_length = torch.from_numpy(edges), torch.from_numpy(edge_lengths(edges, coords))
-graph_s = time.perf_counter() - start
+graph_s = time.process_time() - start
 bag = Batch.from_data_list([bag])
 network.train()
 before = psutil.Process().memory_info().rss
-start = time.perf_counter()
+start = time.process_time()
 network(bag).sum().backward()
-step_s = time.perf_counter() - start
+step_s = time.process_time() - start
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
 print(graph_s, step_s, peak / 2**30)
 """
@@ -162,7 +162,7 @@ print(graph_s, step_s, peak / 2**30)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(AGGREGATORS))
 def test_fifty_thousand_tiles_train_under_4_gb_in_linear_time(name: str) -> None:
-    """Forward and backward of one bag of M x 1024 in a new process; the bag and its graph are not counted."""
+    """Forward and backward of one bag of M x 1024 in a new process, memory beside the bag and its graph, CPU time."""
     measured = {}
     for tiles in (12_500, 50_000):
         done = subprocess.run(
@@ -170,7 +170,7 @@ def test_fifty_thousand_tiles_train_under_4_gb_in_linear_time(name: str) -> None
         )
         measured[tiles] = tuple(map(float, done.stdout.split()))
         print(
-            f"{name} {tiles} tiles: graph {measured[tiles][0]:.1f} s, step {measured[tiles][1]:.2f} s, "
+            f"{name} {tiles} tiles: graph {measured[tiles][0]:.1f} CPU s, step {measured[tiles][1]:.2f} CPU s, "
             f"peak {measured[tiles][2]:.2f} GB"
         )
     assert measured[50_000][2] < 4
