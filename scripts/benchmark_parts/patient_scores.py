@@ -32,6 +32,9 @@ class Fold:
         return {name: column[chosen] for name, column in self.values.items()}
 
 
+Models = dict[str, list[list[Fold]]]  # folds for each seed, by model
+
+
 def read_predictions(path: Path) -> dict[str, list[Fold]]:
     """Return the folds of each model in a ``predictions.csv``."""
     with path.open(newline="") as stream:

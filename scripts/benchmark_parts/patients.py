@@ -12,8 +12,9 @@ from typing import Any
 
 from benchmark_parts.biopsy_bags import FEATURES, write_bags
 from benchmark_parts.common import ROOT, need, real_data_folder
+from benchmark_parts.patient_hazards import CLINICAL, multivariable, ratios_markdown, read_clinical
 from benchmark_parts.patient_scores import (
-    Fold,
+    Models,
     SeedScores,
     cell,
     check_paired,
@@ -33,13 +34,11 @@ REFERENCE = "mean"
 BIOPSY_SEEDS, SURVIVAL_SEEDS = (0, 1, 2, 3, 4), (0, 1, 2)
 BIOPSY_FOLDS = 4  # one class has four biopsies
 COHORTS = ("kirc", "lihc")
-CLINICAL = ("age", "is_female")
 TITLES = {
     "balanced_accuracy": "balanced accuracy",
     "auc": "AUC",
     "harrell_c": "Harrell's C",
 }
-Models = dict[str, list[list[Fold]]]  # folds for each seed, by model
 
 
 def main(
@@ -67,7 +66,7 @@ def main(
     RunFolder(output, identity).claim()
     more = setting_values(settings)
     manifests = write_bags(prostate_cohort(data, max_tiles), model, output / "bags")
-    tables = {}
+    tables, ratios = {}, {}
     for name, title in FEATURES.items():
         models = biopsy_models(manifests[name], output / "runs" / name, seeds or BIOPSY_SEEDS, more)
         tables[f"Prostate biopsies, {title}"] = summarize(models, class_scores)
@@ -75,8 +74,9 @@ def main(
         manifest = convert_survival_cohort(data, name, output / "cohorts" / name)
         models = survival_models(manifest, output / "runs" / name, seeds or SURVIVAL_SEEDS, more)
         tables[name.upper()] = summarize(models, survival_scores)
-    page = markdown(tables)
-    write_json(output / "patients.json", tables)
+        ratios[name.upper()] = multivariable(models, read_clinical(manifest))
+    page = markdown(tables) + ratios_markdown(ratios)
+    write_json(output / "patients.json", {"scores": tables, "hazard_ratios": ratios})
     write_whole(output / "patients.md", page.encode())
     print(page)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from benchmark_parts import biopsy_bags, patients
+from benchmark_parts.patient_hazards import multivariable, ratios_markdown
 from benchmark_parts.patient_scores import (
     Fold,
     SeedScores,
@@ -111,6 +112,29 @@ def test_survival_predictions_are_scored_within_folds(tmp_path: Path) -> None:
     assert [len(fold.patients) for fold in folds] == [10, 10]
     c, pairs = survival_scores(folds[0].values)["harrell_c"]
     assert c > 0.9 and pairs == sum(event * (9 - n) for n, event in enumerate(folds[0].values["event"]))
+
+
+def test_hazard_ratios_are_those_of_the_risk_beside_age_and_sex(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng, path = np.random.default_rng(0), tmp_path / "predictions.csv"
+    size, clinical = 400, {}
+    rows: list[tuple[Any, ...]] = [("model", "patient", "fold", "time", "event", "risk", "group")]
+    for n in range(size):
+        risk, age = rng.normal(), rng.normal(60, 10)
+        clinical[f"p{n}"] = {"age": age, "is_female": float(n // 2 % 2)}
+        time = rng.exponential(np.exp(-(np.log(2) * risk + np.log(1.5) * (age - 60) / 10)))
+        # Each fold has its own scale of risks, and its own baseline.
+        rows.append(("a", f"p{n}", n % 2, time * (1 + 9 * (n % 2)), 1, risk * (1 + 4 * (n % 2)) + n % 2, "high"))
+    path.write_text(csv_text(rows))
+    folds = read_predictions(path)["a"]
+    constant = [Fold(fold.patients, {**fold.values, "risk": 0 * fold.values["risk"]}) for fold in folds]
+    found = multivariable({"a": [folds, folds], "cox_clinical": [folds], "flat": [constant]}, clinical)
+    assert list(found) == ["a"] and "flat: risk does not vary" in capsys.readouterr().out
+    assert found["a"]["risk"]["ratio"] == pytest.approx(2, rel=0.15)
+    assert found["a"]["age"]["ratio"] == pytest.approx(1.5, rel=0.15)
+    assert found["a"]["is_female"]["low"] < 1 < found["a"]["is_female"]["high"]
+    assert "| a | 2.0" in ratios_markdown({"KIRC": found}) or "| a | 1.9" in ratios_markdown({"KIRC": found})
 
 
 def test_bags_hold_all_tiles_of_a_biopsy_and_are_computed_once(
