@@ -21,7 +21,7 @@ from benchmark_parts.patient_scores import (
 from benchmark_parts.representation import ProstateTile
 
 from hmgdm_monai.data.files.csv_text import csv_text
-from hmgdm_monai.data.files.features_file import read_features
+from hmgdm_monai.data.files.features_file import read_features, write_features
 from hmgdm_monai.errors import InputError
 
 
@@ -162,3 +162,24 @@ def test_bags_hold_all_tiles_of_a_biopsy_and_are_computed_once(
     biopsy_bags.write_bags(tiles, tmp_path / "model.pt", tmp_path / "bags")
     with pytest.raises(ValueError, match="biopsy x has 2 classes"):
         biopsy_bags.label_of([tiles[0], ProstateTile(tiles[1].path, "x", "b")])
+
+
+@pytest.mark.parametrize("target", ["biopsies", "survival"])
+def test_runs_are_those_of_the_public_workflow(target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two aggregators, one epoch, 16 patients; features without coordinates."""
+    rng = np.random.default_rng(0)
+    rows: list[tuple[Any, ...]] = [("image", "patient", "label", "time", "event", "age", "is_female", "features")]
+    for n in range(16):
+        write_features(tmp_path / f"s{n}.h5", rng.normal(size=(4, 3)) + n % 2)
+        outcome = ("ab"[n % 2], 20 - n, int(n % 4 > 0), 50 + n % 5, float(n // 2 % 2))
+        rows.append((f"s{n}.h5", f"p{n}", *outcome, f"s{n}.h5"))
+    (tmp_path / "manifest.csv").write_text(csv_text(rows))
+    chosen = {name: patients.AGGREGATORS[name] for name in ("mean", "spatial_gat")}
+    monkeypatch.setattr(patients, "AGGREGATORS", chosen)
+    models_of = patients.biopsy_models if target == "biopsies" else patients.survival_models
+    models = models_of(tmp_path / "manifest.csv", tmp_path / "runs", (0,), {"n_folds": 2, "max_epochs": 1})
+    baselines = ["logistic_pca"] if target == "biopsies" else ["cox_clinical", "cox_clinical_pca", "cox_pca"]
+    assert sorted(models) == sorted(["mean", "spatial_gat", *baselines])
+    assert not list(tmp_path.rglob("mlruns.db"))
+    found = patients.summarize(models, class_scores if target == "biopsies" else survival_scores, draws=5)
+    assert all(0 <= score["mean"] <= 1 for scores in found.values() for score in scores.values())
