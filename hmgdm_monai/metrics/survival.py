@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from ignite.metrics import Metric
-from torch import Tensor
+
+from hmgdm_monai.metrics.epoch_loss import EpochOutputs
 
 METRICS = ("harrell_c", "uno_c", "auc", "integrated_brier")
 
@@ -124,45 +123,7 @@ def score_survival(fold: FoldOutcome) -> dict[str, tuple[float, float]]:
     return scores
 
 
-class _Collected(Metric):
-    """Ignite metric over all patients of an epoch, from outputs {pred (B, K), label (B, 2) of time and event}."""
-
-    required_output_keys = ("pred", "label")
-
-    def reset(self) -> None:
-        """Reset to no patients."""
-        self._output: list[Tensor] = []
-        self._label: list[Tensor] = []
-
-    def update(self, output: tuple[Tensor, Tensor]) -> None:
-        """Add a batch."""
-        self._output.append(output[0].detach())
-        self._label.append(output[1].detach())
-
-    def gather(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Outputs (P, K), times (P,) and events (P,)."""
-        label = torch.cat(self._label)
-        return torch.cat(self._output), label[:, 0], label[:, 1]
-
-
-class EpochLoss(_Collected):
-    """A survival loss over all patients at once; with batches, Cox's risk sets would be those of the batches.
-
-    Args:
-        loss: survival loss of outputs (P, K), times (P,) and events (P,).
-    """
-
-    def __init__(self, loss: Any) -> None:
-        self.loss = loss
-        super().__init__()
-
-    def compute(self) -> float:
-        """Loss of all patients since the reset."""
-        output, time, event = self.gather()
-        return float(self.loss(output, time, event))
-
-
-class ConcordanceIndex(_Collected):
+class ConcordanceIndex(EpochOutputs):
     """Harrell's C-index over all patients of an epoch.
 
     Args:
@@ -175,7 +136,7 @@ class ConcordanceIndex(_Collected):
 
     def compute(self) -> float:
         """C-index since the reset; nan if no pair can be compared."""
-        output, time, event = self.gather()
+        output, (time, event) = self.gather()
         return harrell_c(*(part.double().cpu().numpy() for part in (time, event, self.loss.risk(output))))[0]
 
 

@@ -8,8 +8,9 @@ import torch
 from ignite.engine import Engine
 
 from hmgdm_monai.losses.cox import CoxLoss
+from hmgdm_monai.metrics.epoch_loss import EpochLoss
 from hmgdm_monai.metrics.fold_scores import score_folds
-from hmgdm_monai.metrics.survival import ConcordanceIndex, EpochLoss, FoldOutcome, harrell_c, score_survival
+from hmgdm_monai.metrics.survival import ConcordanceIndex, FoldOutcome, harrell_c, score_survival
 
 
 def fold(seed: int = 0, count: int = 120, noise: float = 0.0, sign: float = 1.0, curve: bool = True) -> FoldOutcome:
