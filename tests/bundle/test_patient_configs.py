@@ -19,7 +19,9 @@ from hmgdm_monai.tasks.patients.fold import predict
 from hmgdm_monai.tasks.run_lock import let_go
 
 CONFIG = Path(__file__).resolve().parents[2] / "bundle" / "configs" / "survival.json"
-CLASSES, NUMBERS = ((str(CONFIG), str(CONFIG.with_name(f"{name}.json"))) for name in ("patient_classes", "regress"))
+CLASSES, NUMBERS, CAUSES = (
+    (str(CONFIG), str(CONFIG.with_name(f"{name}.json"))) for name in ("patient_classes", "regress", "competing_risks")
+)
 EVALUATION = (str(CONFIG), str(CONFIG.with_name("evaluate_patients.json")))
 
 
@@ -219,3 +221,44 @@ def test_the_model_and_clinical_columns_are_joined_on_inner_validation_patients(
     table = pd.read_csv(tmp_path / "run/predictions.csv")
     assert table[table["model"] == "mean"]["set"].isin(["a", "b", "a;b"]).all()
     assert (tmp_path / "run/calibration.png").exists()
+
+
+def test_survival_reports_hazard_ratios_beside_clinical_columns_and_calibration(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(1)
+    lines = manifest.read_text().splitlines()
+    age = ["age", *(f"{value:.1f}" for value in rng.normal(60, 9, 24))]
+    manifest.write_text("\n".join(f"{line},{cell}" for line, cell in zip(lines, age, strict=True)))
+    settings = {"aggregator": "mean", "clinical_columns": ["age"], "targets#0#calibration_horizon": 12.0}
+    metrics = run(manifest, tmp_path / "run", **settings)
+    alone, together = (metrics["hazard_ratios"][key] for key in ("each alone", "together"))
+    assert set(alone) == set(together) and list(alone)[0] == "risk of mean, per SD" and len(alone) == 2
+    assert all(row["low"] < row["ratio"] < row["high"] for row in together.values())
+    for name in ("mean", "cox_pca"):
+        found = metrics["calibration"][name]
+        assert found["horizon"] == 12.0 and sum(found["patients"]) == 24
+    assert {"forest.png", "calibration.png", "km.png"} <= set(os.listdir(tmp_path / "run"))
+
+
+def test_one_of_several_causes_is_predicted(manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = pd.read_csv(manifest)
+    # The same events of interest, by another number; a third of the censored patients had an event of another cause.
+    other = (table.event == 0) & (np.arange(24) % 3 == 0)
+    table.assign(cause=np.where(table.event == 1, 2, np.where(other, 1, 0))).to_csv(manifest, index=False)
+    wanted = run(manifest, tmp_path / "wanted", aggregator="mean")
+    settings = {"aggregator": "mean", "event_column": "cause", "cause_names": {"2": "cancer"}}
+    found = run(manifest, tmp_path / "run", CAUSES, cause=2, **settings)
+    for name in ("mean", "cox_pca"):
+        assert found["models"][name]["harrell_c"] == wanted["models"][name]["harrell_c"]
+    assert {"incidence.png", "incidence_cox_pca.png"} <= set(os.listdir(tmp_path / "run"))
+    assert "km.png" not in os.listdir(tmp_path / "run")
+    new = manifest.with_name("new.csv")
+    new.write_text(manifest.read_text().replace(",p", ",new_p"))
+    scored = run(new, tmp_path / "new", EVALUATION, model=str(tmp_path / "run/folds"))
+    assert scored["cohort"]["died"] == int((table.event == 1).sum())
+    with pytest.raises(RuntimeError) as raised:
+        run(manifest, tmp_path / "no", CAUSES, cause=3, **settings)
+    assert "no row has event 3, the cause of interest" in str(input_error_in(raised.value))

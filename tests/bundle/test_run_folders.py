@@ -25,6 +25,7 @@ CONFIGS = {
     "survival": ["survival.json"],
     "patient_classes": ["survival.json", "patient_classes.json"],
     "regress": ["survival.json", "regress.json"],
+    "competing_risks": ["survival.json", "competing_risks.json"],
     "evaluate_patients": ["survival.json", "evaluate_patients.json"],
     "inference": ["inference.json"],
     "evaluate": ["evaluate.json"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,11 @@ _LONGEST_SHARE = 2 / 3  # ... and raise if this share of the longest-followed te
 
 
 def check_outcomes(
-    path: Path | str, check_coding: bool = True, time_column: str = "time", event_column: str = "event"
+    path: Path | str,
+    check_coding: bool = True,
+    time_column: str = "time",
+    event_column: str = "event",
+    cause: int | None = None,
 ) -> None:
     """Raise if the outcomes of a manifest would make training or scoring of a model wrong.
 
@@ -32,17 +36,23 @@ def check_outcomes(
             both directions, so it can be switched off.
         time_column: name of the column of times.
         event_column: name of the column of events.
+        cause: number of the cause of interest, if events are numbers of causes, from 1 (competing risks); None if they
+            are 0 and 1.
 
     Raises:
-        InputError: a column is missing, an event is not 0 or 1, a time is not a number, there are no outcomes or no
-            events, all of at least 20 rows are events, or the coding looks reversed. The message is one line.
+        InputError: a column is missing, an event is not 0 or 1 (or not the number of a cause), a time is not a number,
+            there are no outcomes or no events, all of at least 20 rows are events, or the coding looks reversed. The
+            message is one line.
     """
     columns = {"time": time_column, "event": event_column}
     rows = read_columns(path, ("patient", *columns.values()))
     name = Path(path).name
     _refuse(name, time_column, "a number above 0", ((n, row[time_column]) for n, row in rows.items()), allowed=None)
     events = ((n, row[event_column]) for n, row in rows.items())
-    _refuse(name, event_column, "1 (died) or 0 (censored)", events, allowed=(0, 1))
+    if cause is None:
+        _refuse(name, event_column, "1 (died) or 0 (censored)", events, allowed=(0, 1))
+    else:
+        _refuse(name, event_column, "0 (censored) or the number of a cause, from 1", events, allowed=range(100))
     known: dict[str, dict[str, float]] = {}
     for row in rows.values():
         numbers = {key: number_of(row[column]) for key, column in columns.items()}
@@ -57,7 +67,12 @@ def check_outcomes(
             f"{name}: no row has both a time above 0 and an event; fill in the columns {time_column} and {event_column}"
         )
     times = np.array([outcome["time"] for outcome in outcomes])
-    died = np.array([outcome["event"] == 1 for outcome in outcomes])
+    codes = np.array([outcome["event"] for outcome in outcomes])
+    died = codes > 0
+    if cause is not None and not (codes == cause).any():
+        raise InputError(
+            f"{name}: no row has event {cause}, the cause of interest; set cause to a number of the column"
+        )
     if not died.any():
         raise InputError(f"{name}: event is 0 in all {len(died)} rows; 1 = died is needed in some of them")
     if check_coding:
@@ -85,7 +100,7 @@ def _check_coding(name: str, times: np.ndarray, died: np.ndarray) -> None:
 
 
 def _refuse(
-    name: str, column: str, wanted: str, cells: Iterable[tuple[int, str]], allowed: tuple[float, ...] | None
+    name: str, column: str, wanted: str, cells: Iterable[tuple[int, str]], allowed: Sequence[float] | None
 ) -> None:
     """Raise if a filled cell is not a number or not one of the allowed values."""
     numbers = [(line, text, number_of(text)) for line, text in cells if text]

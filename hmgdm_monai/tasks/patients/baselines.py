@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hmgdm_monai.data.manifest.table import number_of
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.tasks.patients.bags import Patient, PatientBags
+from hmgdm_monai.tasks.patients.clinical import encode_column
 
 # Inputs of each baseline; its name in a report begins with that of the linear model: cox_pca, logistic_pca, ridge_pca.
 BASELINES = {
@@ -79,9 +79,8 @@ def clinical_inputs(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return clinical columns as standardized numbers, (Q, C) and (P, C).
 
-    If all filled cells of a column are numbers, the column is a number. Other columns are categories; the most frequent
-    category of the training split is the reference. Missing numbers become the training median; missing or unknown
-    categories become the reference. Columns that do not vary on the training split are skipped.
+    See :func:`~hmgdm_monai.tasks.patients.clinical.encode_column`. Columns that do not vary on the training split are
+    skipped.
 
     Args:
         patients: all patients.
@@ -92,7 +91,8 @@ def clinical_inputs(
     Raises:
         InputError: no column varies.
     """
-    x = np.concatenate([_encode([p.columns[c] for p in patients], train) for c in columns], 1)
+    cells = {column: [patient.columns[column] for patient in patients] for column in columns}
+    x = np.stack([values for column in columns for values in encode_column(column, cells[column], train).values()], 1)
     spread = x[train].std(0)
     if not (spread > 0).any():
         raise InputError(f"none of the clinical columns {', '.join(columns)} varies; name others in clinical_columns")
@@ -110,21 +110,3 @@ def output_inputs(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.n
     mean, spread = train.mean(0), train.std(0)
     spread = np.where(spread > 0, spread, 1.0)
     return (train - mean) / spread, (test - mean) / spread
-
-
-def _encode(cells: Sequence[str], train: np.ndarray) -> np.ndarray:
-    """Return design columns (N, C) of one manifest column."""
-    filled = {cell for cell in cells if cell}
-    if any(number_of(cell) is None for cell in filled):
-        return _one_hot(np.array(cells), train)
-    numbers = np.array([float(cell) if cell else np.nan for cell in cells])
-    known = numbers[train][np.isfinite(numbers[train])]
-    return np.where(np.isfinite(numbers), numbers, np.median(known) if len(known) else 0.0)[:, None]
-
-
-def _one_hot(cells: np.ndarray, train: np.ndarray) -> np.ndarray:
-    names, counts = np.unique(cells[train][cells[train] != ""], return_counts=True)
-    if len(names) == 0:
-        return np.zeros((len(cells), 1))
-    others = np.delete(names, np.argmax(counts))
-    return (cells[:, None] == others[None]).astype(float).reshape(len(cells), -1)

@@ -13,6 +13,7 @@ _CONFIGS = {
     "survival": ("survival.json",),
     "classes": ("survival.json", "patient_classes.json"),
     "numbers": ("survival.json", "regress.json"),
+    "competing_risks": ("survival.json", "competing_risks.json"),
 }
 
 
@@ -32,7 +33,7 @@ def predict_patients(
         manifest: CSV with the columns ``patient``, ``image`` or ``features`` (files of any encoder, as CLAM, TRIDENT
             and STAMP write them), and the column of the target; optionally ``fold``.
         output_dir: output folder of the run: ``metrics.json``, ``predictions.csv``, figures, and one model per fold.
-        target: "classes", "numbers" or "survival".
+        target: "classes", "numbers", "survival" or "competing_risks".
         config_file: one or several configs that override these.
         **settings: settings of the config, with the names of the command line: ``target_column`` (one column, or a
             list), ``classes``, ``ordered``, ``time_column``, ``event_column``, ``aggregator``, ``n_folds`` and so on.

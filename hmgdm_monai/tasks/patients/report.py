@@ -78,7 +78,9 @@ class PatientReport:
         write_whole(folder / "predictions.csv", prediction_table(target, results, self.confidence).encode())
         for number, (name, folds) in enumerate(results.items()):
             target.draw(folder, name, number == 0, folds, self.note)
-        target.draw_run(folder, results, self.note)
+        data = self.cross_validation.data
+        clinical = {one.id: {name: one.columns[name] for name in data.clinical_columns} for one in data.patients}
+        metrics |= target.report_run(folder, results, clinical, self.note)
         write_json(folder / "metrics.json", metrics)
         if self.tracking_uri is not None:
             try:

@@ -27,6 +27,7 @@ SHIPPED = [
     ("survival.json",),
     ("survival.json", "patient_classes.json"),
     ("survival.json", "regress.json"),
+    ("survival.json", "competing_risks.json"),
     ("survival.json", "evaluate_patients.json"),
     ("inference.json",),
     ("evaluate.json",),

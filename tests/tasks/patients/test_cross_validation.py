@@ -15,6 +15,7 @@ from hmgdm_monai.data.files.features_file import write_features
 from hmgdm_monai.errors import InputError, input_error_in
 from hmgdm_monai.metrics.survival import harrell_c
 from hmgdm_monai.saving.patient_file import load_patient_model
+from hmgdm_monai.tasks.compare import compare_runs
 from hmgdm_monai.tasks.patients import cross_validation as patient_cross_validation
 from hmgdm_monai.tasks.patients.cross_validation import PatientCrossValidation
 from hmgdm_monai.tasks.patients.data import PatientData
@@ -103,6 +104,14 @@ def test_a_run_leaves_scores_predictions_and_curves(manifest: Path, tmp_path: Pa
     for name in ("km.png", "km_cox_pca.png"):
         assert (tmp_path / name).stat().st_size > 10_000
     assert not list((tmp_path / "folds").glob("*.epochs.pt"))
+    # What a comparison reads is what the report has scored.
+    compared = compare_runs(tmp_path, tmp_path, "amil", "cox_pca", num_bootstrap=5)["scores"]
+    for name, row in compared.items():
+        for key, model in (("first", "amil"), ("second", "cox_pca")):
+            assert row[key] == pytest.approx(metrics["models"][model][name]["value"], abs=1e-6)
+    ratios = metrics["hazard_ratios"]["together"]
+    assert list(ratios) == ["risk of amil, per SD", "age, per SD (1.96)", "sex: m against f"]
+    assert ratios["risk of amil, per SD"]["low"] > 1
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,14 @@ from typing import Any
 
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.tasks.patients.targets.classes import ClassTarget, GradeTarget
+from hmgdm_monai.tasks.patients.targets.competing import CompetingRisksTarget
 from hmgdm_monai.tasks.patients.targets.numbers import NumberTarget
 from hmgdm_monai.tasks.patients.targets.survival import SurvivalTarget
 from hmgdm_monai.tasks.patients.targets.target import Target
 
-KINDS: dict[str, type[Target]] = {one.kind: one for one in (SurvivalTarget, ClassTarget, GradeTarget, NumberTarget)}
+KINDS: dict[str, type[Target]] = {
+    one.kind: one for one in (SurvivalTarget, CompetingRisksTarget, ClassTarget, GradeTarget, NumberTarget)
+}
 
 
 def class_targets(

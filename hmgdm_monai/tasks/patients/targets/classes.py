@@ -225,7 +225,13 @@ class ClassTarget(Target):
         path = folder / ("confusion.png" if first else f"confusion_{safe_name(name)}.png")
         save_figure(draw_confusion(counts, self.classes, title, note, unit="patient"), path)
 
-    def draw_run(self, folder: Path, results: Mapping[str, Sequence[FoldPrediction]], note: str | None) -> None:
+    def report_run(
+        self,
+        folder: Path,
+        results: Mapping[str, Sequence[FoldPrediction]],
+        clinical: Mapping[str, Mapping[str, str]],
+        note: str | None,
+    ) -> dict[str, Any]:
         """Reliability of the models: ``calibration.png``."""
         from hmgdm_monai.visualize.calibration import draw_calibration
         from hmgdm_monai.visualize.save import save_figure
@@ -238,6 +244,7 @@ class ClassTarget(Target):
             for name, folds in results.items()
         }
         save_figure(draw_calibration(curves, f"{self.column}: calibration", note), folder / "calibration.png")
+        return {}
 
 
 class GradeTarget(ClassTarget):

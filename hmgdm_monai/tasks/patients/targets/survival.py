@@ -21,6 +21,7 @@ from hmgdm_monai.metrics.survival import FoldOutcome, follow_up_horizon, score_s
 from hmgdm_monai.tasks.patients.targets.fold_prediction import FoldPrediction
 from hmgdm_monai.tasks.patients.targets.prediction import Prediction, mean_prediction
 from hmgdm_monai.tasks.patients.targets.survival_curves import breslow_baseline, survival_curves
+from hmgdm_monai.tasks.patients.targets.survival_extras import report_calibration, report_hazard_ratios
 from hmgdm_monai.tasks.patients.targets.target import Target, Values
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,8 @@ class SurvivalTarget(Target):
         event_column: column of the events; 1 = died, 0 = censored.
         check_event_coding: refuse a column whose coding looks inverted.
         time_label: label of the time axis, with unit.
+        calibration_horizon: time at which predicted survival is compared with the observed one; None for the median
+            time of death.
     """
 
     kind = "survival"
@@ -51,9 +54,11 @@ class SurvivalTarget(Target):
         event_column: str = "event",
         check_event_coding: bool = True,
         time_label: str = "months",
+        calibration_horizon: float | None = None,
     ) -> None:
         self.time_column, self.event_column = time_column, event_column
         self.check_event_coding, self.time_label = check_event_coding, time_label
+        self.calibration_horizon = calibration_horizon
 
     @property
     def name(self) -> str:
@@ -221,6 +226,20 @@ class SurvivalTarget(Target):
         )
         title = f"Survival by predicted risk: {name.replace('_', ' ')}"
         save_figure(draw_kaplan_meier(time, event, high, title, self.time_label, cut, note), path)
+
+    def report_run(
+        self,
+        folder: Path,
+        results: Mapping[str, Sequence[FoldPrediction]],
+        clinical: Mapping[str, Mapping[str, str]],
+        note: str | None,
+    ) -> dict[str, Any]:
+        """Hazard ratios of the model beside clinical columns, calibration of all models at the horizon."""
+        name, folds = next(iter(results.items()))
+        return {
+            "hazard_ratios": report_hazard_ratios(folder, name, folds, clinical, note),
+            "calibration": report_calibration(folder, results, self.calibration_horizon, self.time_label, note),
+        }
 
 
 def high_risk(prediction: Prediction) -> np.ndarray:

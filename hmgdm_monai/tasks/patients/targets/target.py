@@ -252,11 +252,19 @@ class Target(ABC):
             note: note for figures; None for none.
         """
 
-    def draw_run(self, folder: Path, results: Mapping[str, Sequence[FoldPrediction]], note: str | None) -> None:  # noqa: B027
-        """Draw the figures that show several models together.
+    def report_run(
+        self,
+        folder: Path,
+        results: Mapping[str, Sequence[FoldPrediction]],
+        clinical: Mapping[str, Mapping[str, str]],
+        note: str | None,
+    ) -> dict[str, Any]:
+        """Return what the report says about a run beside its models, and draw its figures.
 
         Args:
             folder: output folder.
-            results: predictions by model.
+            results: predictions of each model, that of the run first.
+            clinical: clinical columns by patient.
             note: note for figures; None for none.
         """
+        return {}
