@@ -71,7 +71,7 @@ def patient_quantities(
     weight, prediction = np.mean(weights, 0), np.mean(predictions, 0)
     found = [Quantity("attention", "attention (1 = even share)", weight * len(weight))]
     target = models[0].target
-    if target["kind"] == "survival":
+    if target["kind"] in ("survival", "competing_risks"):
         label = "log risk of a tile on its own (higher = earlier death)"
         return [*found, Quantity("risk", label, prediction[:, 0])]
     column = target["column"]
