@@ -68,7 +68,7 @@ class MapCanvas:
 
         Args:
             labels: (S, S) superpixel of each pixel of the tile, 0 to N - 1; -1 paints nothing.
-            values: (Q, N) value of each superpixel.
+            values: (Q, N) value of each superpixel; one with a value that is not finite paints nothing.
             origin_px: upper left corner of the tile, (x, y) in level-0 pixels.
             tile_pixel_px: side of a pixel of the tile in level-0 pixels.
         """
@@ -77,9 +77,9 @@ class MapCanvas:
         if len(columns) == 0 or len(rows) == 0:
             return
         under = labels[rows[:, None], columns[None, :]]
-        shown = under >= 0
+        shown = (under >= 0) & np.isfinite(values).all(0)[under]
         window = np.s_[y : y + len(rows), x : x + len(columns)]
-        painted = np.asarray(values, np.float32)[:, np.where(shown, under, 0)]
+        painted = np.asarray(values, np.float32)[:, under]
         self._sums[(slice(None), *window)] += np.where(shown, painted, 0)
         self._counts[window] += shown
 

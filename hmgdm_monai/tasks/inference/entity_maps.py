@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,8 +17,11 @@ import numpy as np
 import torch
 
 from hmgdm_monai.data.files.features_file import Features, read_features
+from hmgdm_monai.data.slides.slide import open_slide
 from hmgdm_monai.data.stores.map_canvas import MapCanvas
 from hmgdm_monai.data.stores.slide_map import map_key, write_slide_map
+from hmgdm_monai.data.tiles.entity_tissue import TissueMap
+from hmgdm_monai.data.tiles.tiling import slide_tissue
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.preparation.tile_recipe import TileRecipe
 from hmgdm_monai.preparation.tile_stream import stream_slide
@@ -62,6 +66,8 @@ class MapSettings:
 
 class EntityMaps:
     """Compute maps of slides whose tiles are embedded; a map that exists with the same key is kept.
+
+    Superpixels on glass are left out, unless tiles were chosen without looking for tissue.
 
     Tiles are read and encoded once more, since their entities are too many to store with the embeddings. With
     overlapping tiles this takes four times as long, and with a survival model eight times.
@@ -111,15 +117,20 @@ class EntityMaps:
         extremes = [Extremes(self.settings.extremes) for _ in measures]
         collected: list[np.ndarray] = []
         with MapCanvas(len(measures), slide_px, pixel_px, self.folder) as canvas:
+            tissue = self._tissue(row_id)
             for samples, places, values, ranked in self._batches(row_id, features, stored):
                 labels = samples.label_map.numpy()
                 side = float(about["tile_size_level0"]) / labels.shape[-1]
-                collected.append(values.entities)
                 for number, place in enumerate(places):
-                    canvas.paint(labels[number], values.entities[:, values.tile == number], place, side)
+                    own = np.flatnonzero(values.tile == number)
+                    if tissue is not None:
+                        glass = ~tissue.entities(labels[number], place, side, len(own))
+                        values.entities[:, own[glass]] = np.nan
+                    canvas.paint(labels[number], values.entities[:, own], place, side)
+                collected.append(values.entities)
+                keep = ranked[values.tile]
+                tile = np.cumsum(ranked)[values.tile[keep]] - 1
                 for one, tiles, entities in zip(extremes, values.tiles, values.entities, strict=True):
-                    keep = ranked[values.tile]
-                    tile = np.cumsum(ranked)[values.tile[keep]] - 1
                     one.add(tiles[ranked], entities[keep], tile, labels[ranked], places[ranked])
             spans = {m.name: value_range(v) for m, v in zip(measures, np.concatenate(collected, 1), strict=True)}
             arrays: dict[str, np.ndarray] = {}
@@ -151,6 +162,14 @@ class EntityMaps:
             if self.survival is not None:
                 theirs = _picked([known[tuple(place)] for place in places.tolist()])
             yield samples.cpu(), places, self.values.of_batch(samples, theirs), ranked
+
+    def _tissue(self, row_id: str) -> TissueMap | None:
+        """Return where the slide shows tissue; None where tiles were not chosen by tissue."""
+        row, spec = self.embedding.result.rows[row_id], self.embedding.recipe.tile_spec
+        if row.coords is not None or spec.min_tissue == 0:
+            return None
+        with closing(open_slide(row.image, mpp=row.mpp)) as slide:
+            return TissueMap(*slide_tissue(slide, spec))
 
     def _embedded_again(self, row_id: str, recipe: TileRecipe) -> tuple[np.ndarray, np.ndarray]:
         """Return places (M, 2) and embeddings (M, S) of tiles made by another recipe."""

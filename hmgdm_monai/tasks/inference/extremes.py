@@ -53,7 +53,7 @@ class Extremes:
 
         Args:
             tile_values: (B,) values of the tiles.
-            values: (N,) values of their entities, tile by tile.
+            values: (N,) values of their entities, tile by tile; NaN for an entity that is not ranked.
             tile: (N,) tile of each entity, 0 to B - 1, ascending.
             label_maps: (B, S, S), entity of each pixel within its tile; -1 for none.
             places: (B, 2) upper left corners in level-0 pixels.
@@ -62,9 +62,11 @@ class Extremes:
         last = np.append(first[1:], len(tile))
         for number, (start, end) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
             theirs = values[start:end]
+            if not np.isfinite(theirs).any():
+                continue
             for rank in RANKS:
                 high = rank.endswith("high")
-                entity = int(theirs.argmax() if high else theirs.argmin())
+                entity = int(np.nanargmax(theirs) if high else np.nanargmin(theirs))
                 ordered = float(tile_values[number] if rank.startswith("tile") else theirs[entity])
                 key, heap = ordered if high else -ordered, self.kept[rank]
                 if not np.isfinite(key) or (len(heap) >= self.most and key <= heap[0][0]):

@@ -198,6 +198,10 @@ class InferenceReport:
             one.name: one.span or (min(low for low, _ in ends[one.name]), max(high for _, high in ends[one.name]))
             for one in values.measures
         }
+        shares = [one.name for one in values.measures if one.span is not None]
+        if shares:  # probabilities of all classes have one scale, whose end is the highest
+            highest = max(high for name in shares for _, high in ends[name])
+            spans |= dict.fromkeys(shares, (0.0, highest))
         classes = None if self.classifier is None else self.classifier.classes
         most_bytes = round(self.geojson_mb * 1e6)
         for row_id, path in tqdm(files.items(), desc="maps", unit="slide", disable=not self.progress):
