@@ -101,3 +101,28 @@ def test_images_give_what_their_prepared_samples_give(encoder):
     assert torch.equal(classifier(images.float()), classifier(samples))
     with pytest.raises(ValueError, match=r"images \(B, 3, S, S\)"):
         classifier(images[:, :1].float())
+
+
+def test_logits_of_entities_add_up_to_those_of_the_tile(encoder, tiles):
+    classifier = TileClassifier(encoder, LinearHead(16, 3).set(torch.randn(3, 16), torch.randn(3))).eval()
+    batch = Batch.from_data_list(tiles)
+    logits, weights = classifier.entity_logits(batch)
+    _, tile, count = encoder.states(batch)
+    summed = torch.zeros(count, 3).index_add(0, tile, weights[:, None] * logits)
+    assert torch.allclose(summed, classifier(batch), atol=1e-4)
+    assert torch.allclose(torch.zeros(count).index_add(0, tile, weights), torch.ones(count))
+
+
+def test_logits_of_an_entity_alone_in_its_tile_are_those_of_the_tile(tiny):
+    encoder = tiny.encoder()
+    classifier = GatedTileClassifier(encoder, num_classes=3).eval()
+    with torch.no_grad():
+        graph = encoder.prepare(encoder.to_sample(torch.randint(256, (3, 64, 64), dtype=torch.uint8)))
+        _, tile, _ = encoder.states(graph)
+        logits, weights = classifier.entity_logits(graph)
+        assert torch.equal(weights, classifier.attention(graph)) and logits.shape == (len(tile), 3)
+        alone = encoder.prepare(encoder.to_sample(torch.full((3, 64, 64), 90, dtype=torch.uint8)))
+        logits, weights = classifier.entity_logits(alone)
+        states, _, _ = encoder.states(alone)
+        # All entities of a tile of one color have nearly one state; the head is applied to each.
+        assert torch.allclose(logits, classifier.head(states))
