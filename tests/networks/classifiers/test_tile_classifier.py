@@ -113,16 +113,13 @@ def test_logits_of_entities_add_up_to_those_of_the_tile(encoder, tiles):
     assert torch.allclose(torch.zeros(count).index_add(0, tile, weights), torch.ones(count))
 
 
-def test_logits_of_an_entity_alone_in_its_tile_are_those_of_the_tile(tiny):
-    encoder = tiny.encoder()
-    classifier = GatedTileClassifier(encoder, num_classes=3).eval()
-    with torch.no_grad():
-        graph = encoder.prepare(encoder.to_sample(torch.randint(256, (3, 64, 64), dtype=torch.uint8)))
-        _, tile, _ = encoder.states(graph)
-        logits, weights = classifier.entity_logits(graph)
-        assert torch.equal(weights, classifier.attention(graph)) and logits.shape == (len(tile), 3)
-        alone = encoder.prepare(encoder.to_sample(torch.full((3, 64, 64), 90, dtype=torch.uint8)))
-        logits, weights = classifier.entity_logits(alone)
-        states, _, _ = encoder.states(alone)
-        # All entities of a tile of one color have nearly one state; the head is applied to each.
-        assert torch.allclose(logits, classifier.head(states))
+def test_a_fine_tuned_classifier_gives_each_entity_its_own_logits_and_weight(encoder, tiles):
+    classifier = GatedTileClassifier(encoder, num_classes=3, hidden=6).eval()
+    batch = Batch.from_data_list(tiles)
+    logits, weights = classifier.entity_logits(batch)
+    assert torch.equal(weights, classifier.attention(batch))
+    states, tile, _ = encoder.states(batch)
+    for number in range(len(tiles)):  # a tile that consists of one entity has the logits of that entity
+        first = states[tile == number][:1]
+        pooled, _ = classifier.pooling(first, torch.zeros(1, dtype=torch.long), 1)
+        assert torch.allclose(classifier.head(pooled), logits[tile == number][:1], atol=1e-5)
