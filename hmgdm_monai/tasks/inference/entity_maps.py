@@ -25,11 +25,11 @@ from hmgdm_monai.data.tiles.tiling import slide_tissue
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.preparation.tile_recipe import TileRecipe
 from hmgdm_monai.preparation.tile_stream import stream_slide
-from hmgdm_monai.saving.survival_file import SurvivalModel
 from hmgdm_monai.tasks.inference.embed import CohortEmbedding
 from hmgdm_monai.tasks.inference.entity_values import EntityValues
 from hmgdm_monai.tasks.inference.extremes import Extremes, to_arrays
-from hmgdm_monai.tasks.inference.quantities import TileValues, present, survival_values
+from hmgdm_monai.tasks.inference.patient_values import PatientValues, joined, patient_values
+from hmgdm_monai.tasks.inference.quantities import present
 from hmgdm_monai.visualize.heatmap import value_range
 
 FORMAT = 1  # increase it if the same settings make other maps: stored maps are then computed again
@@ -70,27 +70,25 @@ class EntityMaps:
     Superpixels on glass are left out, unless tiles were chosen without looking for tissue.
 
     Tiles are read and encoded once more, since their entities are too many to store with the embeddings. With
-    overlapping tiles this takes four times as long, and with a survival model eight times.
+    overlapping tiles this takes four times as long, and with a model of patients eight times.
 
     Args:
         embedding: embedding whose jobs are completed.
         values: quantities of the maps.
-        survival: survival model, if ``values`` include those of one.
         settings: how slides are painted.
         folder: folder of the files ``<slide>.h5``; created if missing.
-        device: device of the survival model.
+        device: device of the models of patients.
     """
 
     def __init__(
         self,
         embedding: CohortEmbedding,
         values: EntityValues,
-        survival: SurvivalModel | None,
         settings: MapSettings,
         folder: Path | str,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.embedding, self.values, self.survival = embedding, values, survival
+        self.embedding, self.values = embedding, values
         self.settings, self.folder, self.device = settings, Path(folder), device
 
     def write(self, row_id: str) -> Path:
@@ -146,22 +144,21 @@ class EntityMaps:
         embedded = {tuple(place) for place in coords.tolist()}
         overlapping = self.settings.overlap > 0 and row.coords is None
         recipe = self._overlapping(embedding.recipe) if overlapping else embedding.recipe
-        known: dict[tuple[int, ...], tuple[int, TileValues]] = {}
-        if self.survival is not None:
+        known: dict[tuple[int, ...], tuple[int, PatientValues]] = {}
+        models = self.values.patient_models
+        if models is not None:
             where, tiles = coords, features.features
             if overlapping:
                 where, tiles = self._embedded_again(row_id, recipe)
             step = float(features.attrs["tile_size_level0"]) / 2
             for bag in self._bags(where, step) if overlapping else [np.arange(len(where))]:
-                theirs = survival_values(self.survival, tiles[bag], where[bag], self.device)
+                theirs = patient_values(models, tiles[bag], where[bag], self.device, slopes=True)
                 known |= {tuple(where[i].tolist()): (place, theirs) for place, i in enumerate(bag)}
         to_sample = partial(embedding.encoder.to_sample, keep_label_map=True)
         for samples, places, _ in stream_slide(row, recipe, to_sample, embedding.batch_tiles, embedding.num_workers):
             ranked = np.array([tuple(place) in embedded for place in places.tolist()])
-            theirs = None
-            if self.survival is not None:
-                theirs = _picked([known[tuple(place)] for place in places.tolist()])
-            yield samples.cpu(), places, self.values.of_batch(samples, theirs), ranked
+            found = None if models is None else joined([known[tuple(place)] for place in places.tolist()])
+            yield samples.cpu(), places, self.values.of_batch(samples, found), ranked
 
     def _tissue(self, row_id: str) -> TissueMap | None:
         """Return where the slide shows tissue; None where tiles were not chosen by tissue."""
@@ -198,26 +195,18 @@ class EntityMaps:
 
     def _key(self, features: Features) -> str:
         """Return a digest of everything that determines the map of a slide."""
-        survival = hashlib.sha256()
-        if self.survival is not None:
-            survival.update(repr((self.survival.settings, self.survival.about.get("graph"))).encode())
-            for name, value in sorted(self.survival.network.state_dict().items()):
-                survival.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+        patients = hashlib.sha256()
+        for model in self.values.patient_models or ():
+            patients.update(repr((model.settings, model.about.get("graph"))).encode())
+            for name, value in sorted(model.network.state_dict().items()):
+                patients.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
         content = [
             FORMAT,
             str(features.attrs["key"]),
-            survival.hexdigest(),
+            None if self.values.classifier is None else self.values.classifier.digest(),
+            patients.hexdigest(),
             [dataclasses.asdict(measure) for measure in self.values.measures],
             dataclasses.asdict(self.settings),
             hashlib.sha256(np.concatenate(self.values.axis).tobytes()).hexdigest(),
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
-
-
-def _picked(found: list[tuple[int, TileValues]]) -> TileValues:
-    """Values of single tiles, which may come from several bags, as one."""
-    return TileValues(
-        np.array([values.attention[place] for place, values in found]),
-        np.array([values.risk[place] for place, values in found]),
-        np.stack([values.slope[place] for place, values in found]),
-    )

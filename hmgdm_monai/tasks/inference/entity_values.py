@@ -6,11 +6,12 @@ docs/maps.md gives the formulas. In short, with entity v of tile t:
 - class probability: softmax of the classifier's logits for the entity.
 - gate: the fine-tuned classifier's weight of the entity times the number of entities.
 - attention: that of the entity's tile, which all its entities share equally.
-- risk: the tile's risk plus its first-order change from the tile's embedding to the entity's.
+- prediction of a model of patients: that of the tile's outputs, followed to first order to the entity's embedding.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,8 @@ from torch_geometric.data import Batch
 from hmgdm_monai.networks.classifiers.tile_classifier import GatedTileClassifier
 from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
 from hmgdm_monai.saving.classifier_file import Classifier
-from hmgdm_monai.tasks.inference.quantities import ATTENTION, RISK, TileValues
+from hmgdm_monai.saving.patient_file import PatientModel
+from hmgdm_monai.tasks.inference.patient_values import ATTENTION, PatientValues, predicted_quantities
 
 PC1 = ("pc1", "first principal component of the embeddings (no unit)")
 GATE = ("gate", "attention of the gate (1 = even share)")
@@ -68,7 +70,7 @@ class EntityValues:
         encoder: encoder of the embeddings.
         axis: mean (S,) and principal axis (S,) of the embeddings.
         classifier: classifier of tiles; None for no probabilities.
-        survival: whether values of a survival model are given.
+        patient_models: models of patients, one or the folds of an ensemble; None for no attention and prediction.
 
     Attributes:
         measures: the Q quantities.
@@ -79,12 +81,13 @@ class EntityValues:
         encoder: TileEncoder,
         axis: tuple[np.ndarray, np.ndarray],
         classifier: Classifier | None = None,
-        survival: bool = False,
+        patient_models: Sequence[PatientModel] | None = None,
     ) -> None:
-        self.encoder, self.axis, self.classifier, self.survival = encoder, axis, classifier, survival
+        self.encoder, self.axis, self.classifier, self.patient_models = encoder, axis, classifier, patient_models
         self.measures = [Measure(*PC1, ranked=False)]
-        if survival:
-            self.measures += [Measure(*ATTENTION, outlined=False), Measure(*RISK)]
+        if patient_models is not None:
+            self.measures.append(Measure(*ATTENTION, outlined=False))
+            self.measures += [Measure(*named) for named in predicted_quantities(patient_models[0])]
         if classifier is not None:
             self.measures += [
                 Measure(f"probability_{c}", f"probability of {c}", (0.0, 1.0)) for c in classifier.classes
@@ -92,12 +95,12 @@ class EntityValues:
             if isinstance(classifier.network, GatedTileClassifier):
                 self.measures.append(Measure(*GATE))
 
-    def of_batch(self, samples: Batch, known: TileValues | None = None) -> BatchValues:
+    def of_batch(self, samples: Batch, known: PatientValues | None = None) -> BatchValues:
         """Compute the values of a batch.
 
         Args:
             samples: samples of B tiles.
-            known: values of a survival model for these tiles; None without such a model.
+            known: values of the models of patients for these tiles; None without such models.
         """
         samples = samples.to(next(self.encoder.parameters()).device)
         with torch.inference_mode():
@@ -108,9 +111,8 @@ class EntityValues:
             mean, axis = self.axis
             of_tiles, of_entities = [(embeddings - mean) @ axis], [(entities - mean) @ axis]
             if known is not None:
-                change = np.einsum("ns,ns->n", entities - embeddings[tile], known.slope[tile])
-                of_tiles += [known.attention, known.risk]
-                of_entities += [known.attention[tile], known.risk[tile] + change]
+                of_tiles += [known.attention, *known.prediction.T]
+                of_entities += [known.attention[tile], *known.of_entities(tile, entities - embeddings[tile]).T]
             if self.classifier is not None:
                 network: Any = self.classifier.network
                 same = self.encoder.prepares_as(network.encoder)

@@ -94,9 +94,9 @@ def _write_pyramid(
 def _leading(
     measures: Sequence[Measure], spans: Mapping[str, tuple[float, float]], classes: Sequence[str] | None
 ) -> Leading:
-    """Risk and class decide what is alike; without either, the principal component."""
+    """Predictions of patients' models and class decide what is alike; without either, the principal component."""
     of_classes = None if classes is None else {name: f"probability_{name}" for name in classes}
-    names = [measure.name for measure in measures if measure.name == "risk"]
+    names = [one.name for one in measures if one.name == "risk" or one.name.startswith("patient_")]
     if not names and of_classes is None:
         names = [measures[0].name]
     return Leading(names, spans, of_classes)

@@ -19,11 +19,12 @@ from hmgdm_monai.networks.classifiers.embedding_heads import LinearHead
 from hmgdm_monai.networks.classifiers.tile_classifier import TileClassifier
 from hmgdm_monai.preparation.recipe import recipe_of
 from hmgdm_monai.saving.classifier_file import Classifier
-from hmgdm_monai.saving.survival_file import SurvivalModel
+from hmgdm_monai.saving.patient_file import PatientModel
 from hmgdm_monai.tasks.inference.embed import CohortEmbedding
 from hmgdm_monai.tasks.inference.entity_maps import EntityMaps, MapSettings
 from hmgdm_monai.tasks.inference.entity_values import EntityValues
-from hmgdm_monai.tasks.inference.quantities import principal_axis, survival_values
+from hmgdm_monai.tasks.inference.patient_values import patient_values
+from hmgdm_monai.tasks.inference.quantities import principal_axis
 from hmgdm_monai.transforms.tile_graph import TileGraph
 
 SIDE = 160  # px at 0.5 um: five halves of a tile of 64 px
@@ -52,13 +53,13 @@ def embedded(tmp_path_factory, tiny, stained, write_tiff):
 def survival():
     torch.manual_seed(1)
     network = build_aggregator("amil", 80).eval()
-    return SurvivalModel(network, CoxLoss(), {}, 0.0, torch.empty(0), torch.empty(0), {})
+    return PatientModel(network, CoxLoss(), {}, {"kind": "survival"})
 
 
-def made_maps(embedded, folder, survival=None, classifier=True, **settings) -> EntityMaps:
+def made_maps(embedded, folder, survival=None, **settings) -> EntityMaps:
     axis = principal_axis(list(embedded.result.slides.values()))
-    values = EntityValues(embedded.encoder, axis, embedded.classifier if classifier else None, survival is not None)
-    return EntityMaps(embedded, values, survival, MapSettings(**{"mpp": 2.0, **settings}), folder)
+    values = EntityValues(embedded.encoder, axis, embedded.classifier, None if survival is None else [survival])
+    return EntityMaps(embedded, values, MapSettings(**{"mpp": 2.0, **settings}), folder)
 
 
 def direct(embedded, places):
@@ -108,7 +109,7 @@ def test_maps_are_kept_until_something_changes(embedded, survival, tmp_path):
 def test_a_patient_model_sees_each_shifted_grid_as_a_bag(embedded, survival, tmp_path):
     """Attention is that of the tiles of the embedding; with overlap, the mean over four grids."""
     features = read_features(embedded.result.slides["s"])
-    plain = survival_values(survival, features.features, features.coords, "cpu").attention
+    plain = patient_values([survival], features.features, features.coords, "cpu").attention
     with opened_slide_map(made_maps(embedded, tmp_path / "a", survival).write("s")) as found:
         attention = found.plane("attention")
         for (x, y), value in zip(features.coords.tolist(), plain, strict=True):
@@ -141,21 +142,21 @@ def test_risks_of_entities_add_up_to_that_of_the_patient(name):
     network = build_aggregator(name, 5).eval()
     graph = TileGraph(2, 2) if network.uses_graph else None
     about = {} if graph is None else {"graph": {"spatial_k": 2, "feature_k": 2}}
-    model = SurvivalModel(network, CoxLoss(), {}, 0.0, torch.empty(0), torch.empty(0), about)
+    model = PatientModel(network, CoxLoss(), {}, {"kind": "survival"}, about=about)
     rng = np.random.default_rng(0)
     tile = np.repeat(np.arange(4), [3, 1, 5, 2])
     entities = rng.normal(size=(len(tile), 5)).astype(np.float32)
     tiles = np.stack([entities[tile == number].mean(0) for number in range(4)])
     coords = np.array([[0, 0], [64, 0], [0, 64], [64, 64]])
 
-    found = survival_values(model, tiles, coords, "cpu")
+    found = patient_values([model], tiles, coords, "cpu", slopes=True)
     encoder = SimpleNamespace(
         parameters=lambda: iter([torch.zeros(1)]),
         prepare=lambda samples: samples,
         embed_entities=lambda samples: (torch.from_numpy(entities), torch.from_numpy(tile)),
         embed=lambda samples: torch.from_numpy(tiles),
     )
-    maker = EntityValues(encoder, (np.zeros(5), np.ones(5)), survival=True)
+    maker = EntityValues(encoder, (np.zeros(5), np.ones(5)), patient_models=[model])
     values = maker.of_batch(Data(), found)
     share = found.attention[tile] / len(tiles) / np.bincount(tile)[tile]
     bag = Data(x=torch.from_numpy(tiles))
