@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from hmgdm_monai.data.files.features_file import Features
@@ -98,7 +99,7 @@ def patient_values(
     batch = Batch.from_data_list([bag]).to(device)
     attentions, predictions, outputs, derivatives = [], [], [], []
     for model in models:
-        network = model.network.to(device)
+        network = model.network.to(device).requires_grad_(False)
         if features.shape[1] != network.standardizer.mean.shape[0]:
             raise InputError(
                 f"the model of patients needs features of {network.standardizer.mean.shape[0]} channels, but the "
@@ -108,9 +109,7 @@ def patient_values(
         with torch.set_grad_enabled(slopes):
             found = network.tile_outputs(batch)
             if slopes:
-                sums = found.sum(0)
-                grads = [torch.autograd.grad(one, batch.x, retain_graph=True)[0] for one in sums]
-                derivatives.append(torch.stack(grads).float().cpu().numpy())
+                derivatives.append(np.stack([_slope(one, batch.x) for one in found.sum(0)]))
         with torch.no_grad():
             attentions.append(network.attention(batch).float().cpu().numpy() * len(features))
         outputs.append(found.detach().float().cpu().numpy())
@@ -153,6 +152,14 @@ def patient_quantities(
             for place, (name, label, span) in enumerate(predicted_quantities(models[0]))
         ),
     ]
+
+
+def _slope(output: Tensor, features: Tensor) -> np.ndarray:
+    """Derivative (M, S) of a sum of outputs; ``torch.autograd.grad`` does not work with recomputed layers."""
+    features.grad = None
+    output.backward(retain_graph=True)
+    found = torch.zeros_like(features) if features.grad is None else features.grad
+    return np.asarray(found.float().cpu())
 
 
 def _predicted(model: PatientModel, outputs: np.ndarray) -> np.ndarray:

@@ -115,8 +115,7 @@ def _slide(
     features = read_features(paths[0])
     row = given.get(paths) or by_id.get(str(features.attrs.get("id")))
     side = features.attrs.get("tile_size_level0", features.attrs.get("patch_size_level0"))
-    image = None if row is None else row.image
-    if row is None or image is None or not Path(image).is_file() or features.coords is None or side is None:
+    if row is None or row.slide is not None or not row.image.is_file() or features.coords is None or side is None:
         return None
     return row, features, float(side)
 
