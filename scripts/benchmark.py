@@ -1,7 +1,8 @@
 """Measure what the project claims: python scripts/benchmark.py [part] ...
 
 Results are ratios of alternating measurements in one run, because absolute times on a shared machine vary. Without a
-part, the quick parts run: all except representation, dirl and patients, which train for hours.
+part, the quick parts run: all except maps, which takes minutes, and representation, dirl and patients, which train
+for hours.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from hmgdm_monai.errors import InputError
 
 QUICK = ("graph", "reading", "prior", "entities", "training", "dense", "weights")
-PARTS = (*QUICK, "representation", "dirl", "patients")
+PARTS = (*QUICK, "maps", "representation", "dirl", "patients")
 SEEDS = (0, 1, 2)
 
 
@@ -86,6 +87,10 @@ def run_part(part: str, given: argparse.Namespace) -> None:
         from benchmark_parts import patients
 
         patients.main(given.output, given.seeds, given.max_tiles, given.set)
+    elif part == "maps":
+        from benchmark_parts import entity_map_auc
+
+        entity_map_auc.main()
     elif part == "dirl":
         from benchmark_parts import dirl
 

@@ -17,6 +17,7 @@ from torch_geometric.data import Batch, Data
 
 from hmgdm_monai.data.files.qupath_rules import check_feature_collection
 from hmgdm_monai.data.manifest.manifest import read_manifest
+from hmgdm_monai.data.stores.slide_map import opened_slide_map
 from hmgdm_monai.entities.nearest_superpixels import NearestSuperpixels
 from hmgdm_monai.errors import input_error_in
 from hmgdm_monai.metrics.classification import classification_metrics
@@ -80,10 +81,10 @@ def test_inference_writes_embeddings_maps_and_figures(folder, tmp_path):
         assert file["features"].shape == (4, 80)  # mean and deviation of states and latents
         assert file["coords"][:].tolist() == [[0, 0], [64, 0], [0, 64], [64, 64]]
     for quantity in ("pc1", "probability_a", "probability_b"):
-        for ending in ("png", "nii.gz"):
+        for ending in ("png", "nii.gz", "ome.tif"):
             assert (out / "maps" / f"s3_{quantity}.{ending}").stat().st_size > 0
     written = sorted((out / "maps").glob("*.geojson"))
-    assert len(written) == 4 + 2  # tiles of each slide, superpixels of two tiles
+    assert len(written) == 4 + 4 + 2  # tiles and superpixels of each slide, superpixels of two tiles
     for path in written:
         check_feature_collection(json.loads(path.read_text()))
     features = json.loads((out / "maps" / "s3.geojson").read_text())["features"]
@@ -92,7 +93,12 @@ def test_inference_writes_embeddings_maps_and_figures(folder, tmp_path):
     best = "a" if measured["probability_a"] > 0.5 else "b"
     assert features[0]["properties"]["classification"]["name"] == best
     assert len(list((out / "maps").glob("*_attention.png"))) == 2
-    assert {path.name for path in (out / "figures").iterdir()} == {"projection.png", "denoising.png"}
+    assert {path.name for path in (out / "figures").iterdir()} == {"projection.png", "denoising.png", "extremes"}
+    extremes = {path.name for path in (out / "figures" / "extremes").rglob("*.png")}
+    assert extremes == {"cohort.png", *(f"p{number}.png" for number in range(4))}
+    with opened_slide_map(out / "entity_maps" / "s3.h5") as found:
+        assert found.names == ("pc1", "probability_a", "probability_b", "gate")
+        assert found.values.shape == (4, 16, 16)  # 64 um at 4 um a pixel
     summary = json.loads((out / "summary.json").read_text())
     assert summary["embedded_slides"] == 4
     assert "none.tif" in summary["skipped"][0]["reason"]

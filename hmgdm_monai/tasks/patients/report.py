@@ -16,6 +16,7 @@ from hmgdm_monai.tasks.figure_note import synthetic_note
 from hmgdm_monai.tasks.patients.calibration import conformal_summary
 from hmgdm_monai.tasks.patients.cross_validation import PatientCrossValidation, Results
 from hmgdm_monai.tasks.patients.evaluation import PatientEvaluation
+from hmgdm_monai.tasks.patients.extremes import write_tile_extremes
 from hmgdm_monai.tasks.patients.prediction_table import joint_table, prediction_table
 from hmgdm_monai.tasks.patients.targets.target import Target
 from hmgdm_monai.tasks.run_folder import write_json
@@ -81,6 +82,7 @@ class PatientReport:
         data = self.cross_validation.data
         clinical = {one.id: {name: one.columns[name] for name in data.clinical_columns} for one in data.patients}
         metrics |= target.report_run(folder, results, clinical, self.note)
+        write_tile_extremes(self.cross_validation, target, folder / "extremes.png", self.note)
         write_json(folder / "metrics.json", metrics)
         if self.tracking_uri is not None:
             try:
