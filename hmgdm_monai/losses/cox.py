@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+TIES = ("efron", "breslow")
+
 
 class CoxLoss(nn.Module):
     """Negative log partial likelihood of Cox's model, averaged over the events.
@@ -34,8 +36,8 @@ class CoxLoss(nn.Module):
 
     def __init__(self, ties: str = "efron") -> None:
         super().__init__()
-        if ties not in ("efron", "breslow"):
-            raise ValueError(f"ties must be 'efron' or 'breslow', not {ties!r}")
+        if ties not in TIES:
+            raise ValueError(f"ties must be one of {TIES}, not {ties!r}")
         self.ties = ties
         # The arguments, as stored in a model file.
         self.settings: dict[str, Any] = {"name": "cox", "ties": ties}

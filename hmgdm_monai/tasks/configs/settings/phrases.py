@@ -1,0 +1,67 @@
+"""The values that a type permits, in words, for messages and docs."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt, MultipleOf
+
+from hmgdm_monai.tasks.configs.settings.types import Choices, Phrase, one_of
+
+
+def allowed(annotation: Any) -> str:
+    """Return the values that a type permits, such as "a whole number, at least 1".
+
+    Args:
+        annotation: the type, with its range as metadata.
+    """
+    base, metadata = split_annotated(annotation)
+    for one in metadata:
+        if isinstance(one, Phrase):
+            return one.text
+        if isinstance(one, Choices):
+            return one_of(one.names())
+    origin, arguments = get_origin(base), get_args(base)
+    if origin is Literal:
+        return one_of([str(one) for one in arguments])
+    if origin in (Union, types.UnionType):
+        return one_of(list(dict.fromkeys("null" if one is type(None) else allowed(one) for one in arguments)))
+    if origin is tuple and Ellipsis not in arguments:
+        return f"a list of {len(arguments)}: {'; '.join(dict.fromkeys(map(allowed, arguments)))}"
+    if origin in (list, tuple) or origin is not None and issubclass(origin, Sequence):
+        return f"a list of {allowed(arguments[0])}"
+    if base in _SIMPLE:
+        return _SIMPLE[base]
+    if base in (int, float):
+        return _number("a whole number" if base is int else "a number", metadata)
+    return "a mapping" if dict in (base, origin) else f"a {getattr(base, '__name__', base)}"
+
+
+_SIMPLE: dict[Any, str] = {bool: "true or false", str: "a text", Any: "any value"}
+
+
+def split_annotated(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Return a type without its metadata, and the metadata.
+
+    Args:
+        annotation: any type.
+    """
+    if get_origin(annotation) is Annotated:
+        return annotation.__origin__, annotation.__metadata__
+    return annotation, ()
+
+
+def _number(kind: str, metadata: Sequence[Any]) -> str:
+    bounds = [_bound(one) for one in metadata if isinstance(one, Ge | Gt | Le | Lt)]
+    steps = [f"a multiple of {one.multiple_of}" for one in metadata if isinstance(one, MultipleOf)]
+    return ", ".join([kind, *steps, *([" and ".join(bounds)] if bounds else [])])
+
+
+def _bound(one: Ge | Gt | Le | Lt) -> str:
+    if isinstance(one, Ge):
+        return f"at least {one.ge}"
+    if isinstance(one, Gt):
+        return f"above {one.gt}"
+    return f"at most {one.le}" if isinstance(one, Le) else f"below {one.lt}"

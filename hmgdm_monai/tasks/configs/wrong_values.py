@@ -1,0 +1,83 @@
+"""Values of settings that their types do not permit."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from hmgdm_monai.tasks.configs.components import (
+    SEPARATOR,
+    components,
+    has_reference,
+    is_component,
+    is_disabled,
+    parameters_of,
+    target_of,
+    used_names,
+)
+from hmgdm_monai.tasks.configs.settings.annotations import argument_type
+from hmgdm_monai.tasks.configs.settings.registry import full_type, part_settings, workflow_settings
+from hmgdm_monai.tasks.configs.settings.values import WrongValueError, checked
+
+# Paths of values, and their types.
+_Typed = Iterator[tuple[str, Any, Any]]
+
+
+def typed_values(parser: ConfigParser) -> tuple[dict[str, Any], dict[str, str]]:
+    """Check all values of a config that are no references, expressions or components.
+
+    Args:
+        parser: parser of the config, overrides included.
+
+    Returns:
+        Values to put in place of texts such as "false" and "3", by path; and a phrase for each wrong value, by path.
+    """
+    config: dict[str, Any] = parser.get()
+    converted: dict[str, Any] = {}
+    faults: dict[str, str] = {}
+    for path, value, wanted in (*_top_level(config), *_arguments(parser, config)):
+        try:
+            found = checked(value, wanted)
+        except WrongValueError as error:
+            faults[path] = f"{path.replace(SEPARATOR, '#')}: {error}"
+        else:
+            if repr(found) != repr(value):
+                converted[path] = found
+    return converted, faults
+
+
+def _top_level(config: Mapping[str, Any]) -> _Typed:
+    used = used_names(config)
+    for name, field in workflow_settings(config).model_fields.items():
+        if name not in config or is_component(config[name]) or has_reference(config[name]):
+            continue
+        if config[name] is not None or name in used:  # null, if nothing reads it, switches a setting off
+            yield name, config[name], full_type(field)
+
+
+def _arguments(parser: ConfigParser, config: dict[str, Any]) -> _Typed:
+    seen: list[dict[str, Any]] = []
+    for path, component in components(config):
+        # MONAI copies handlers to the engines that have them; one of the copies is enough for a message.
+        if component in seen:
+            continue
+        seen.append(component)
+        disabled = component.get("_disabled_")
+        if disabled is not None and not has_reference(disabled) and not is_component(disabled):
+            yield f"{path}{SEPARATOR}_disabled_", disabled, bool
+        if is_disabled(component) or (target := target_of(parser, component)) is None:
+            continue
+        described = part_settings(str(component["_target_"]), f"{target.__module__}.{target.__qualname__}")
+        known = described.model_fields if described else {}
+        parameters = parameters_of(target, component) or {}
+        for name, value in component.items():
+            if name not in parameters or is_component(value) or has_reference(value):
+                continue
+            wanted = full_type(known[name]) if name in known else Any
+            if wanted is Any:
+                wanted = argument_type(target, parameters[name])
+            if wanted is not Any and parameters[name].kind is not inspect.Parameter.VAR_KEYWORD:
+                yield f"{path}{SEPARATOR}{name}", value, wanted
