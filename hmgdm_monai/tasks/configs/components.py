@@ -76,10 +76,29 @@ def target_of(parser: ConfigParser, component: Mapping[str, Any]) -> Callable[..
     return located if callable(located) else None
 
 
-def parameters_of(target: Callable[..., Any], component: Mapping[str, Any]) -> dict[str, inspect.Parameter] | None:
+def followed(parser: ConfigParser, path: str, value: Any) -> tuple[str, Any]:
+    """Return the path and the value that a reference leads to, directly or through others.
+
+    Args:
+        parser: parser of the config.
+        path: path of the value.
+        value: a reference; any other value is returned as it is.
+    """
+    seen: set[str] = set()
+    while isinstance(value, str) and value.startswith("@") and path not in seen and value[1:] in parser:
+        seen.add(path)
+        path = ReferenceResolver.normalize_id(value[1:])
+        value = parser[path]
+    return path, value
+
+
+def parameters_of(
+    parser: ConfigParser, target: Callable[..., Any], component: Mapping[str, Any]
+) -> dict[str, inspect.Parameter] | None:
     """Return the parameters of a class or function, with those of the class that gets its keyword arguments.
 
     Args:
+        parser: parser of the config.
         target: class or function.
         component: content of the component.
 
@@ -91,7 +110,7 @@ def parameters_of(target: Callable[..., Any], component: Mapping[str, Any]) -> d
         found = dict(inspect.signature(target).parameters)
     except (TypeError, ValueError):  # of C code
         return None
-    passes_to = _passes_to(f"{target.__module__}.{target.__qualname__}", component)
+    passes_to = _passes_to(parser, f"{target.__module__}.{target.__qualname__}", component)
     if passes_to is None:
         return found
     found = {name: one for name, one in found.items() if one.kind is not inspect.Parameter.VAR_KEYWORD}
@@ -134,10 +153,10 @@ def _located(name: str) -> Any:
     return locate(name)
 
 
-def _passes_to(target: str, component: Mapping[str, Any]) -> Callable[..., Any] | None:
+def _passes_to(parser: ConfigParser, target: str, component: Mapping[str, Any]) -> Callable[..., Any] | None:
     if target == _AGGREGATOR:
         registry = _located("hmgdm_monai.networks.aggregators.build.AGGREGATORS")
-        chosen: Callable[..., Any] | None = registry.get(component.get("name"))
+        chosen: Callable[..., Any] | None = registry.get(followed(parser, "", component.get("name"))[1])
         return chosen
     located: Callable[..., Any] | None = _located(_PASSES_ON[target]) if target in _PASSES_ON else None
     return located

@@ -118,7 +118,7 @@ def _unknown_arguments(parser: ConfigParser, name: str, component: dict[str, Any
     if callable_ is None:
         shown = name.replace(SEPARATOR, "#")
         return [f"{shown}: there is no {target} to build; see that it is spelled right and installed"]
-    parameters = parameters_of(callable_, component)
+    parameters = parameters_of(parser, callable_, component)
     if parameters is None or any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
         return []
     what = f"{target.rpartition('.')[2]} has no such argument"

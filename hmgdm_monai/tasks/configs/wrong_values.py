@@ -11,6 +11,7 @@ from monai.bundle import ConfigParser
 from hmgdm_monai.tasks.configs.components import (
     SEPARATOR,
     components,
+    followed,
     has_reference,
     is_component,
     is_disabled,
@@ -59,6 +60,7 @@ def _top_level(config: Mapping[str, Any]) -> _Typed:
 
 
 def _arguments(parser: ConfigParser, config: dict[str, Any]) -> _Typed:
+    described_names = set(workflow_settings(config).model_fields)
     seen: list[dict[str, Any]] = []
     for path, component in components(config):
         # MONAI copies handlers to the engines that have them; one of the copies is enough for a message.
@@ -72,12 +74,15 @@ def _arguments(parser: ConfigParser, config: dict[str, Any]) -> _Typed:
             continue
         described = part_settings(str(component["_target_"]), f"{target.__module__}.{target.__qualname__}")
         known = described.model_fields if described else {}
-        parameters = parameters_of(target, component) or {}
+        parameters = parameters_of(parser, target, component) or {}
         for name, value in component.items():
-            if name not in parameters or is_component(value) or has_reference(value):
+            if name not in parameters:
+                continue
+            place, value = followed(parser, f"{path}{SEPARATOR}{name}", value)
+            if has_reference(value) or place in described_names:
                 continue
             wanted = full_type(known[name]) if name in known else Any
             if wanted is Any:
                 wanted = argument_type(target, parameters[name])
             if wanted is not Any and parameters[name].kind is not inspect.Parameter.VAR_KEYWORD:
-                yield f"{path}{SEPARATOR}{name}", value, wanted
+                yield place, value, wanted

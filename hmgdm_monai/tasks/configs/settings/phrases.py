@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 
-from hmgdm_monai.tasks.configs.settings.types import Choices, Phrase, one_of
+from hmgdm_monai.tasks.configs.settings.types import Ascending, Choices, Phrase, one_of
 
 
 def allowed(annotation: Any) -> str:
@@ -29,9 +29,10 @@ def allowed(annotation: Any) -> str:
     if origin in (Union, types.UnionType):
         return one_of(list(dict.fromkeys("null" if one is type(None) else allowed(one) for one in arguments)))
     if origin is tuple and Ellipsis not in arguments:
-        return f"a list of {len(arguments)}: {'; '.join(dict.fromkeys(map(allowed, arguments)))}"
+        order = ", in ascending order" if any(isinstance(one, Ascending) for one in metadata) else ""
+        return f"a list of {len(arguments)} values{order}, each {one_of(list(dict.fromkeys(map(allowed, arguments))))}"
     if origin in (list, tuple) or origin is not None and issubclass(origin, Sequence):
-        return f"a list of {allowed(arguments[0])}"
+        return f"a list, each value {allowed(arguments[0])}"
     if base in _SIMPLE:
         return _SIMPLE[base]
     if base in (int, float):
@@ -54,14 +55,16 @@ def split_annotated(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
 
 
 def _number(kind: str, metadata: Sequence[Any]) -> str:
-    bounds = [_bound(one) for one in metadata if isinstance(one, Ge | Gt | Le | Lt)]
-    steps = [f"a multiple of {one.multiple_of}" for one in metadata if isinstance(one, MultipleOf)]
-    return ", ".join([kind, *steps, *([" and ".join(bounds)] if bounds else [])])
+    steps = "".join(f", a multiple of {one.multiple_of}" for one in metadata if isinstance(one, MultipleOf))
+    lower = [f"at least {one.ge}" if isinstance(one, Ge) else f"above {one.gt}" for one in metadata if _is_lower(one)]
+    upper = [f"at most {one.le}" if isinstance(one, Le) else f"below {one.lt}" for one in metadata if _is_upper(one)]
+    bounds = " and ".join(lower + upper)
+    return f"{kind}{steps}" + (f", {bounds}" if bounds else "")
 
 
-def _bound(one: Ge | Gt | Le | Lt) -> str:
-    if isinstance(one, Ge):
-        return f"at least {one.ge}"
-    if isinstance(one, Gt):
-        return f"above {one.gt}"
-    return f"at most {one.le}" if isinstance(one, Le) else f"below {one.lt}"
+def _is_lower(one: Any) -> bool:
+    return isinstance(one, Ge | Gt)
+
+
+def _is_upper(one: Any) -> bool:
+    return isinstance(one, Le | Lt)
