@@ -49,7 +49,7 @@ def run_bundle(
     meta_file = bundle_file("configs/metadata.json", root)
     names = [config_file] if isinstance(config_file, str | Path) else config_file
     files = [str(name if Path(name).is_file() else bundle_file(f"configs/{name}", root)) for name in names]
-    _refuse_unknown_groups(files, given)
+    _refuse_unknown(files, given)
     hook, threads, terminated = sys.excepthook, torch.get_num_threads(), signal.getsignal(signal.SIGTERM)
     try:
         workflow = ConfigWorkflow(
@@ -77,15 +77,15 @@ def run_bundle(
     return Path(output_dir)
 
 
-def _refuse_unknown_groups(files: Sequence[str], settings: Mapping[str, Any]) -> None:
-    """Refuse arguments of parts that no config has, for which MONAI has a KeyError."""
+def _refuse_unknown(files: Sequence[str], settings: Mapping[str, Any]) -> None:
+    """Refuse arguments of parts that are not there, and unknown names set to None."""
     parser = ConfigParser()
     parser.read_config(list(files))
     faults = []
-    for name in settings:
-        group = ReferenceResolver.split_id(name, last=True)[0]
-        if group and group not in parser:
-            faults.append(no_such_setting(name, group, sorted(parser.get())))
+    for name, value in settings.items():
+        group, last = ReferenceResolver.split_id(name, last=True)
+        if group and group not in parser or not group and value is None and name not in parser:
+            faults.append(no_such_setting(name, group or last, sorted(parser.get())))
     if faults:
         raise InputError("\n".join(sorted(faults)))
 

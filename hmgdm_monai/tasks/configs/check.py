@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -20,18 +21,30 @@ logger = logging.getLogger(__name__)
 
 
 def check_running_settings() -> None:
-    """Refuse the running config if a setting is unknown or has a value that it cannot have.
+    """Check the settings of the running config; see :func:`check_settings`.
 
-    Texts that stand for a number, a truth value or null become these. ``None`` on the command line, which MONAI
-    ignores, becomes null. If an override leaves another setting without effect, as ``optimizer::lr`` does with
-    ``learning_rate``, this is logged.
+    ``None`` on the command line, which MONAI ignores, becomes null.
+
+    Raises:
+        InputError: a setting is unknown or has a value that it cannot have, or no config is running.
+    """
+    check_settings(running_config(), null_arguments())
+
+
+def check_settings(parser: ConfigParser, nulls: Collection[str] = ()) -> None:
+    """Refuse a config if a setting is unknown or has a value that it cannot have.
+
+    Texts that stand for a number, a truth value or null become these. If an override leaves another setting without
+    effect, as ``optimizer::lr`` does with ``learning_rate``, this is logged.
+
+    Args:
+        parser: parser of the config, overrides included.
+        nulls: names of settings to set to null first.
 
     Raises:
         InputError: there are such settings; each has a line, in the order of their names.
     """
-    parser = running_config()
-    given = null_arguments()
-    faults = _set_nulls(parser, given)
+    faults = _set_nulls(parser, nulls)
     converted, wrong = typed_values(parser)
     parser.update(converted)
     faults += [*unknown_settings(parser), *wrong.values(), *_missing_references(parser), *_missing_device(parser)]
@@ -40,11 +53,11 @@ def check_running_settings() -> None:
         raise InputError("\n".join(sorted(set(faults))))
     for name in settings_without_effect(parser):
         logger.warning("%s has no effect: nothing refers to it after the overrides", name)
-    if converted or given:
+    if converted or nulls:
         parser.parse(reset=True)
 
 
-def _set_nulls(parser: ConfigParser, names: list[str]) -> list[str]:
+def _set_nulls(parser: ConfigParser, names: Collection[str]) -> list[str]:
     """Set settings to null, and return a phrase for each that cannot be."""
     faults = []
     for name in map(ReferenceResolver.normalize_id, names):

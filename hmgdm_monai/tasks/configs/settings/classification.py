@@ -6,7 +6,7 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from hmgdm_monai.tasks.configs.settings.run import Precision, Processes, Run
+from hmgdm_monai.tasks.configs.settings.run import Precision, Processes, Run, Strictness, TileLimit
 from hmgdm_monai.tasks.configs.settings.types import (
     Choices,
     Count,
@@ -19,7 +19,7 @@ from hmgdm_monai.tasks.configs.settings.types import (
 )
 
 
-class Classification(Run, Processes, Precision):
+class Classification(Run, Processes, Precision, TileLimit):
     """Settings of classify.json."""
 
     manifest: PathText = setting(
@@ -45,7 +45,7 @@ class Classification(Run, Processes, Precision):
     encoder_learning_rate: Positive = setting("Learning rate of the encoder.")
 
 
-class TileEvaluation(Run):
+class TileEvaluation(Run, Strictness, TileLimit):
     """Settings of evaluate.json."""
 
     manifest: PathText = setting(

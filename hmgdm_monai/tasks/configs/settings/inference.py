@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from hmgdm_monai.tasks.configs.settings.run import Run
+from hmgdm_monai.tasks.configs.settings.run import Run, Strictness, TileLimit
 from hmgdm_monai.tasks.configs.settings.types import (
     Choices,
     Count,
@@ -16,7 +16,7 @@ from hmgdm_monai.tasks.configs.settings.types import (
 )
 
 
-class Inference(Run):
+class Inference(Run, Strictness, TileLimit):
     """Settings of inference.json."""
 
     model: PathText = setting(

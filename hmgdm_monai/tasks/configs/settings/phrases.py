@@ -27,7 +27,8 @@ def allowed(annotation: Any) -> str:
     if origin is Literal:
         return one_of([str(one) for one in arguments])
     if origin in (Union, types.UnionType):
-        return one_of(list(dict.fromkeys("null" if one is type(None) else allowed(one) for one in arguments)))
+        options = list(dict.fromkeys("null" if one is type(None) else allowed(one) for one in arguments))
+        return ", or ".join(options) if any(", " in one for one in options) else one_of(options)
     if origin is tuple and Ellipsis not in arguments:
         order = ", in ascending order" if any(isinstance(one, Ascending) for one in metadata) else ""
         return f"a list of {len(arguments)} values{order}, each {one_of(list(dict.fromkeys(map(allowed, arguments))))}"

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from annotated_types import Ge
 from pydantic import BaseModel
 
-from hmgdm_monai.tasks.configs.settings.run import Precision, Processes, Run
+from hmgdm_monai.tasks.configs.settings.run import Precision, Processes, Run, TileLimit
 from hmgdm_monai.tasks.configs.settings.types import (
     Choices,
     Count,
@@ -58,7 +58,7 @@ class Entities(BaseModel):
     )
 
 
-class Pretraining(Run, Processes, Precision, Tiles, Entities):
+class Pretraining(Run, Processes, Precision, TileLimit, Tiles, Entities):
     """Settings of train.json."""
 
     max_epochs: Count = setting("Number of epochs. *Free*: more epochs continue a finished run.", paper="250")

@@ -28,7 +28,17 @@ class Run(BaseModel):
     dataset_dir: PathText = setting("Folder of stored graphs, latents or embeddings. *Free*: runs may share one.")
     device: Device = setting("`cpu` or `cuda:0`; by default the first CUDA device if there is one. *Free*.")
     seed: Seed = setting("Seed of all random numbers, and of the division of patients.")
+
+
+class Strictness(BaseModel):
+    """What happens to bad rows of a manifest."""
+
     strict_manifest: Flag = setting("Refuse a manifest with a bad row; `false` leaves such rows out and names them.")
+
+
+class TileLimit(BaseModel):
+    """Number of tiles."""
+
     max_tiles_per_slide: OrNone[Count] = setting(
         "Draw this number of tiles, spread over the tissue, from a slide with more; `null` takes all."
     )

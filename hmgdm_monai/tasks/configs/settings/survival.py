@@ -6,7 +6,7 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from hmgdm_monai.tasks.configs.settings.run import Processes, Run
+from hmgdm_monai.tasks.configs.settings.run import Processes, Run, Strictness
 from hmgdm_monai.tasks.configs.settings.types import (
     Choices,
     Count,
@@ -22,7 +22,7 @@ from hmgdm_monai.tasks.configs.settings.types import (
 )
 
 
-class Survival(Run, Processes):
+class Survival(Run, Processes, Strictness):
     """Settings of survival.json."""
 
     manifest: PathText = setting(
