@@ -6,6 +6,7 @@ import inspect
 import sys
 from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
 from monai.bundle import ConfigParser, ConfigWorkflow, create_workflow
 
@@ -34,7 +35,7 @@ def null_arguments() -> list[str]:
     """
     code = inspect.unwrap(create_workflow).__code__
     own = inspect.signature(ConfigWorkflow.__init__).parameters
-    given = next((frame.f_locals["kwargs"] for frame in _callers() if frame.f_code is code), {})
+    given: dict[str, Any] = next((frame.f_locals["kwargs"] for frame in _callers() if frame.f_code is code), {})
     return [name for name, value in given.items() if value is None and name not in own]
 
 

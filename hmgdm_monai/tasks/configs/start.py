@@ -11,6 +11,8 @@ from hmgdm_monai.tasks.configs.check import check_running_settings
 from hmgdm_monai.tasks.configs.settings.types import OrNone, Seed, Whole
 from hmgdm_monai.tasks.configs.settings.values import checked
 
+_Threads = OrNone[Whole]
+
 
 def start_run(seed: int = 0, num_threads: int | None = 1) -> None:
     """Begin a run: errors in one line, SIGTERM as Ctrl-C, settings checked, random numbers and threads set.
@@ -28,6 +30,6 @@ def start_run(seed: int = 0, num_threads: int | None = 1) -> None:
         end_on_sigterm()
     check_running_settings()
     set_determinism(checked(seed, Seed))  # they are from before the check, which turns texts into numbers
-    threads = checked(num_threads, OrNone[Whole])
+    threads = checked(num_threads, _Threads)
     if threads is not None:
         torch.set_num_threads(threads)

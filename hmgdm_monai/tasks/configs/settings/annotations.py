@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -12,6 +14,9 @@ from pydantic import InstanceOf
 
 from hmgdm_monai.tasks.configs.settings.types import Listed, OrNone, PathText, Real, Text, Whole
 
+_LISTED: Any = Listed  # a type checker takes no variables as arguments of generic types
+_OR_NONE: Any = OrNone
+_INSTANCE_OF: Any = InstanceOf
 _LEAVES: dict[Any, Any] = {int: Whole, float: Real, str: Text, Path: PathText, bool: bool, type(None): type(None)}
 
 
@@ -27,7 +32,7 @@ def argument_type(owner: Callable[..., Any], parameter: inspect.Parameter) -> An
         annotation = _evaluated(owner, annotation)
     found = _typed(annotation)
     if found is not Any and parameter.default is None:
-        found = OrNone[found]
+        found = _OR_NONE[found]
     return found
 
 
@@ -52,9 +57,9 @@ def _typed(annotation: Any) -> Any:
         inner = [_typed(one) for one in arguments]
         return tuple[*inner]  # type: ignore[valid-type]
     if arguments and isinstance(origin, type) and issubclass(origin, Sequence) or origin is Iterable:
-        return Listed[_typed(arguments[0])]  # type: ignore[misc]
+        return _LISTED[_typed(arguments[0])]
     is_class = isinstance(annotation, type) and annotation not in (Any, object, inspect.Parameter.empty)
-    return InstanceOf[annotation] if is_class and not getattr(annotation, "_is_protocol", False) else Any
+    return _INSTANCE_OF[annotation] if is_class and not getattr(annotation, "_is_protocol", False) else Any
 
 
 def _union(options: list[Any]) -> Any:
@@ -62,5 +67,5 @@ def _union(options: list[Any]) -> Any:
         return Any
     wanted = [one for one in options if one is not type(None)]
     wanted = [PathText] if set(wanted) == {PathText, Text} else wanted
-    found = Union[*wanted]
-    return OrNone[found] if type(None) in options else found
+    found = reduce(or_, wanted)
+    return _OR_NONE[found] if type(None) in options else found
