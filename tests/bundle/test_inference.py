@@ -55,7 +55,7 @@ def folder(tmp_path_factory, tiny, small_slides):
 
 def workflow(name: str, **overrides) -> ConfigWorkflow:
     if name == "inference.json":  # its default is what a demo run left in the working directory
-        overrides = {"classifier": None, "survival_model": None, **overrides}
+        overrides = {"classifier": None, "patient_model": None, **overrides}
     made = ConfigWorkflow(
         config_file=str(CONFIGS / name),
         meta_file=str(CONFIGS / "metadata.json"),

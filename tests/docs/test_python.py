@@ -96,3 +96,4 @@ def test_a_pretrained_encoder_classifies(run: Callable) -> None:
 @pytest.mark.slow
 def test_survival_has_a_model_and_a_baseline(run: Callable) -> None:
     assert list(run("predict_survival")["metrics"]["models"]) == ["amil", "cox_pca"]
+    assert run("compare_runs")["found"]["patients"] == 24

@@ -17,13 +17,27 @@ from hmgdm_monai.tasks.configs.settings.registry import WORKFLOWS, part_settings
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "bundle" / "configs"
 OVERRIDES = {
-    "survival.json": ["evaluate_survival.json"],
+    "survival.json": ["evaluate_patients.json", "patient_classes.json", "regress.json"],
     "train.json": [
         *("dirl.json", "multi_gpu.json", "paper.json", "train_entities.json"),
         *(path.relative_to(CONFIGS).as_posix() for path in sorted((CONFIGS / "baselines").glob("*.json"))),
     ],
 }
-WIRING = {"network", "labeled", "run", "entities", "encoder", "fold", "fold_key", "fold_seed", "loaded", "network_def"}
+WIRING = {
+    "network",
+    "labeled",
+    "run",
+    "entities",
+    "encoder",
+    "fold",
+    "fold_key",
+    "fold_seed",
+    "loaded",
+    "network_def",
+    "target",
+    "values",
+    "targets",
+}
 
 
 def content(name: str) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from typing import Any
 
 import h5py
 import numpy as np
-from tqdm import tqdm
 
 from hmgdm_monai.data.files.hdf5_reading import (
     check_declared,
@@ -134,27 +133,6 @@ def features_shape(path: str | os.PathLike[str]) -> tuple[int, int]:
     with opened_hdf5(path, _WHAT, _ADVICE) as file:
         shape = _features_of(file, path).shape
     return int(shape[-2]), int(shape[-1])
-
-
-def usable_features(files: Mapping[str, Path]) -> tuple[dict[str, Path], dict[str, str]]:
-    """Read all files once, so that a bad file is found at the start of a run and not hours later.
-
-    Args:
-        files: row id -> features file.
-
-    Returns:
-        The usable files, and for each unusable one: row id -> reason, one line.
-    """
-    usable: dict[str, Path] = {}
-    faults: dict[str, str] = {}
-    for row_id, path in tqdm(files.items(), desc="features", unit="slide", leave=False):
-        try:
-            read_features(path)
-        except InputError as error:
-            faults[row_id] = str(error)
-        else:
-            usable[row_id] = path
-    return usable, faults
 
 
 def _features_of(file: h5py.File, path: str | os.PathLike[str]) -> h5py.Dataset:

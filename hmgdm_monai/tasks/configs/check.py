@@ -15,7 +15,7 @@ from hmgdm_monai.tasks.configs.combinations import wrong_combinations
 from hmgdm_monai.tasks.configs.components import SEPARATOR, is_component, references, texts
 from hmgdm_monai.tasks.configs.running import null_arguments, running_config
 from hmgdm_monai.tasks.configs.unknown import no_such_setting, settings_without_effect, unknown_settings
-from hmgdm_monai.tasks.configs.wrong_values import typed_values
+from hmgdm_monai.tasks.configs.wrong_values import convert_values
 
 logger = logging.getLogger(__name__)
 
@@ -45,15 +45,14 @@ def check_settings(parser: ConfigParser, nulls: Collection[str] = ()) -> None:
         InputError: there are such settings; each has a line, in the order of their names.
     """
     faults = _set_nulls(parser, nulls)
-    converted, wrong = typed_values(parser)
-    parser.update(converted)
+    replaced, wrong = convert_values(parser)
     faults += [*unknown_settings(parser), *wrong.values(), *_missing_references(parser), *_missing_device(parser)]
     faults += wrong_combinations(parser, set(wrong))
     if faults:
         raise InputError("\n".join(sorted(set(faults))))
     for name in settings_without_effect(parser):
         logger.warning("%s has no effect: nothing refers to it after the overrides", name)
-    if converted or nulls:
+    if replaced or nulls:
         parser.parse(reset=True)
 
 

@@ -56,8 +56,11 @@ def _by_rules(parser: ConfigParser) -> list[str]:
     mode, methods = parser.get("mode"), parser.get("methods")
     if isinstance(mode, str) and isinstance(methods, dict) and not has_reference(mode) and mode not in methods:
         faults.append(f"mode: must be {one_of(list(methods))}, not {mode}")
-    if "cox_clinical" in (parser.get("baselines") or []) and not parser.get("clinical_columns"):
-        faults.append("clinical_columns: the baseline cox_clinical needs columns of the manifest; name some")
+    for name in parser.get("baselines") or []:
+        if "_clinical" in str(name) and not parser.get("clinical_columns"):
+            faults.append(f"clinical_columns: the baseline {name} needs columns of the manifest; name some")
+        if str(name).endswith("_model") and parser.get("epoch_selection") == "fixed":
+            faults.append(f"epoch_selection: the baseline {name} needs validation, not fixed")
     dim, heads = (_size(parser, f"network_def{SEPARATOR}{name}") for name in ("hidden_dim", "heads"))
     if dim and heads and dim % heads:
         faults.append(f"network_def#heads: must divide hidden_dim {dim}, not {heads}")

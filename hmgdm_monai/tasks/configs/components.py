@@ -156,7 +156,8 @@ def _located(name: str) -> Any:
 def _passes_to(parser: ConfigParser, target: str, component: Mapping[str, Any]) -> Callable[..., Any] | None:
     if target == _AGGREGATOR:
         registry = _located("hmgdm_monai.networks.aggregators.build.AGGREGATORS")
-        chosen: Callable[..., Any] | None = registry.get(followed(parser, "", component.get("name"))[1])
+        name = followed(parser, "", component.get("name"))[1]
+        chosen: Callable[..., Any] | None = registry.get(name) if isinstance(name, str) else None
         return chosen
     located: Callable[..., Any] | None = _located(_PASSES_ON[target]) if target in _PASSES_ON else None
     return located

@@ -27,27 +27,31 @@ from hmgdm_monai.tasks.configs.settings.values import WrongValueError, checked
 _Typed = Iterator[tuple[str, Any, Any]]
 
 
-def typed_values(parser: ConfigParser) -> tuple[dict[str, Any], dict[str, str]]:
+def convert_values(parser: ConfigParser) -> tuple[list[str], dict[str, str]]:
     """Check all values of a config that are no references, expressions or components.
+
+    In the config, texts such as "false" and "3" are replaced by the values that they stand for.
 
     Args:
         parser: parser of the config, overrides included.
 
     Returns:
-        Values to put in place of texts such as "false" and "3", by path; and a phrase for each wrong value, by path.
+        Paths of the values that were replaced; and a phrase for each wrong value, by path.
     """
     config: dict[str, Any] = parser.get()
-    converted: dict[str, Any] = {}
+    replaced: list[str] = []
     faults: dict[str, str] = {}
-    for path, value, wanted in (*_top_level(config), *_arguments(parser, config)):
-        try:
-            found = checked(value, wanted)
-        except WrongValueError as error:
-            faults[path] = f"{path.replace(SEPARATOR, '#')}: {error}"
-        else:
-            if repr(found) != repr(value):
-                converted[path] = found
-    return converted, faults
+    for values in (_top_level(config), _arguments(parser, config)):
+        for path, value, wanted in list(values):
+            try:
+                found = checked(value, wanted)
+            except WrongValueError as error:
+                faults.setdefault(path, f"{path.replace(SEPARATOR, '#')}: {error}")
+            else:
+                if repr(found) != repr(value):
+                    parser[path] = found
+                    replaced.append(path)
+    return replaced, faults
 
 
 def _top_level(config: Mapping[str, Any]) -> _Typed:
@@ -79,7 +83,7 @@ def _arguments(parser: ConfigParser, config: dict[str, Any]) -> _Typed:
             if name not in parameters:
                 continue
             place, value = followed(parser, f"{path}{SEPARATOR}{name}", value)
-            if has_reference(value) or place in described_names:
+            if has_reference(value) or place in described_names and value is not None:
                 continue
             wanted = full_type(known[name]) if name in known else Any
             if wanted is Any:

@@ -22,33 +22,34 @@ from hmgdm_monai.networks.classifiers.tile_classifier import GatedTileClassifier
 from hmgdm_monai.networks.encoders.graph_tile_encoder import GraphTileEncoder
 from hmgdm_monai.networks.methods.hmgdm import HMGDM
 from hmgdm_monai.preparation.recipe import noising_of
-from hmgdm_monai.saving.survival_file import SurvivalModel, load_survival_model
+from hmgdm_monai.saving.patient_file import load_patient_models
 from hmgdm_monai.tasks.denoising_figure import denoising_figure
 from hmgdm_monai.tasks.figure_note import synthetic_note
 from hmgdm_monai.tasks.inference.embed import CohortEmbedding
 from hmgdm_monai.tasks.inference.maps import Quantity, entity_attention, read_tile, write_entity_map, write_slide_maps
-from hmgdm_monai.tasks.inference.quantities import present, principal_axis, survival_quantities
+from hmgdm_monai.tasks.inference.quantities import patient_quantities, present, principal_axis
 from hmgdm_monai.tasks.run_folder import write_json
 from hmgdm_monai.visualize.heatmap import value_range
 
 logger = logging.getLogger(__name__)
 
 # Ending of a map's name after the name of its image: a_x1_y2 could be an image, or a tile of the image a.
-_LIKE_A_MAP = re.compile(r"_(probability|x-?\d+)(_|$)")
+_LIKE_A_MAP = re.compile(r"_(probability|patient|x-?\d+)(_|$)")
 
 
 class InferenceReport:
     """Write ``maps/``, ``figures/`` and ``summary.json`` for embeddings on disk.
 
-    Each slide gets a map of the first principal component of the embeddings. With a survival model, it gets maps of
-    attention and risk of its tiles. With a classifier, it gets a map of the probability of each class. The color scales
-    span the whole cohort, so slides can be compared. Some tiles get a map of the attention of the classifier's gate to
-    their superpixels or patches.
+    Each slide gets a map of the first principal component of the embeddings. With a model of patients, it gets maps of
+    attention and prediction of its tiles. With a classifier, it gets a map of the probability of each class. The color
+    scales span the whole cohort, so slides can be compared. Some tiles get a map of the attention of the classifier's
+    gate to their superpixels or patches.
 
     Args:
         embedding: embedding whose jobs are completed.
         output_dir: output folder of the run.
-        survival_model: a ``fold_*.pt`` of survival.json, or None.
+        patient_model: a ``fold_*.pt`` of survival.json, patient_classes.json or regress.json, several, or the folder of
+            all folds: their mean is painted. None for none.
         superpixels: superpixel index of a pretraining run (superpixels.pt); its superpixels draw the denoising of a
             tile. No such figure is made if this is None or the file does not exist.
         projection_method: "tsne" or "umap".
@@ -65,7 +66,7 @@ class InferenceReport:
         self,
         embedding: CohortEmbedding,
         output_dir: Path | str,
-        survival_model: Path | str | None = None,
+        patient_model: Path | str | Sequence[Path | str] | None = None,
         superpixels: Path | str | None = None,
         projection_method: str = "tsne",
         projection_column: str | None = None,
@@ -77,7 +78,7 @@ class InferenceReport:
     ) -> None:
         self.embedding, self.output_dir = embedding, Path(output_dir)
         self.classifier = embedding.classifier
-        self.survival: SurvivalModel | None = None if survival_model is None else load_survival_model(survival_model)
+        self.patient_models = None if patient_model is None else load_patient_models(patient_model)
         self.superpixels = None if superpixels is None else Path(superpixels)
         self.projection_method, self.projection_column = projection_method, projection_column
         self.projection_tiles, self.superpixel_tiles = projection_tiles, superpixel_tiles
@@ -254,8 +255,8 @@ class InferenceReport:
         found = [
             Quantity("pc1", "first principal component of the embeddings (no unit)", (features.features - mean) @ axis)
         ]
-        if self.survival is not None:
-            found += survival_quantities(self.survival, features, path, self.device)
+        if self.patient_models is not None:
+            found += patient_quantities(self.patient_models, features, path, self.device)
         if self.classifier is not None:
             scores = present(features.scores, path, "scores")
             found += [

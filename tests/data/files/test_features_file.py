@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from hmgdm_monai.data.files.features_file import features_shape, read_features, usable_features, write_features
+from hmgdm_monai.data.files.features_file import features_shape, read_features, write_features
 from hmgdm_monai.errors import InputError
 
 
@@ -68,15 +68,6 @@ def test_missing_and_damaged_files_are_refused(tmp_path: Path) -> None:
         read_features(tmp_path / "a.h5")
     with pytest.raises(InputError, match="no such features file"):
         features_shape(tmp_path / "b.h5")
-
-
-def test_files_that_cannot_be_used_are_told_apart_at_once(tmp_path: Path) -> None:
-    good = write_features(tmp_path / "good.h5", np.ones((3, 2)))
-    bad = write_features(tmp_path / "bad.h5", np.full((3, 2), np.nan))
-    usable, faults = usable_features({"a": good, "b": bad, "c": tmp_path / "none.h5"})
-    assert usable == {"a": good}
-    assert list(faults) == ["b", "c"]
-    assert "not finite" in faults["b"] and "no such features file" in faults["c"]
 
 
 def test_what_does_not_fit_is_not_written(tmp_path: Path) -> None:

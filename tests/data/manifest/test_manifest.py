@@ -34,7 +34,7 @@ def test_full_row_is_read_as_typed(write):
     manifest = read_manifest(path)
     assert manifest.faults == ()
     first, second = manifest.rows
-    assert (first.image, first.features) == (path.parent / "slides/a.svs", path.parent / "slides/a.h5")
+    assert (first.image, first.features) == (path.parent / "slides/a.svs", (path.parent / "slides/a.h5",))
     assert (first.id, first.patient, first.label, first.line) == ("slides/a", "P1", "tumor", 2)
     assert (first.time, first.event, first.fold, first.mpp) == (12.5, 1, 3, 0.25)
     assert (second.label, second.time, second.event, second.fold, second.mpp) == (None, 7.0, 0, 2, None)

@@ -87,7 +87,7 @@ WRONG = {
     },
     SURVIVAL: {
         "batch_size": ("1", "must be a whole number, at least 2, not 1"),
-        "baselines": ("cox", "cox_clinical or cox_pca, not cox; did you mean cox_pca?"),
+        "baselines": ("cox", "not cox; did you mean cox_pca?"),
         "loss#ties": ("efro", "must be efron or breslow, not efro; did you mean efron?"),
         "network_def#hiden_dim": ("8", "build_aggregator has no such argument; did you mean hidden_dim?"),
         "network_def#attention_dim": ("0", "must be a whole number, at least 1, not 0"),
@@ -124,6 +124,8 @@ def test_all_faults_are_told_at_once_in_the_order_of_their_names(names: tuple[st
         (BASE, ["--noising", "none"], "noising: must be a Noising"),
         (BASE, ["--output_dir", "1.5"], "output_dir: must be a path, not 1.5"),
         (SURVIVAL, ["--baselines", "cox_clinical"], "clinical_columns: the baseline cox_clinical needs columns"),
+        (SURVIVAL, ["--baselines", "cox_clinical_model", "--clinical_columns", "age"], "epoch_selection: the baseline"),
+        (SURVIVAL, ["--time_column", "none"], "time_column: must be a text, not null"),
         (SURVIVAL, ["--aggregator", "mean", "--network_def#hidden_dim", "8"], "has no such argument"),
     ],
 )

@@ -28,9 +28,9 @@ class Inference(Run, Strictness, TileLimit):
         "probabilities and, of a fine-tuned one, attention. `null` for none: the network gives embeddings. By default "
         "that of the demo run, if there is one."
     )
-    survival_model: OrNone[PathText] = setting(
-        "A model of survival.json: maps show its attention and risk. `null` for none. By default that of the demo run, "
-        "if there is one."
+    patient_model: OrNone[PathText] = setting(
+        "A model of survival.json, patient_classes.json or regress.json, or the folder of its folds: maps show its "
+        "attention and prediction. `null` for none. By default that of the demo run, if there is one."
     )
     num_workers: NaturalNumber = setting("Processes that build graphs; 0 does this in the main process. *Free*.")
     batch_tiles: Count = setting("Number of tiles that the network takes at once.")

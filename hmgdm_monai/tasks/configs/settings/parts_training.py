@@ -19,6 +19,7 @@ from hmgdm_monai.tasks.configs.settings.types import (
     Seed,
     Share,
     ShareBelowOne,
+    Text,
     Whole,
     setting,
 )
@@ -160,6 +161,31 @@ class SurvivalLossPart(Part):
     num_intervals: Annotated[Whole, Ge(2)] = setting("Discrete: number of intervals.")
 
 
+class ClassLossPart(Part):
+    """Loss of classes or grades."""
+
+    targets = ("hmgdm_monai.losses.class_loss.class_loss",)
+    name: Annotated[str, Choices("hmgdm_monai.losses.class_loss.LOSSES")] = setting(
+        "`cross_entropy`, or `ordinal` for grades."
+    )
+
+
+class NumberLossPart(Part):
+    """Loss of numbers, which are standardized by the training side."""
+
+    targets = ("hmgdm_monai.losses.number_loss.number_loss",)
+    name: Annotated[str, Choices("hmgdm_monai.losses.number_loss.LOSSES")] = setting("`mse`, or `huber`.")
+    delta: Positive = setting("Huber: distance, in standard deviations, from which the loss is linear.")
+
+
+class SurvivalTargetPart(Part):
+    """Time and event of a patient."""
+
+    targets = ("hmgdm_monai.tasks.patients.targets.survival.SurvivalTarget",)
+    time_column: Text = setting("Column with the time.")
+    event_column: Text = setting("Column with the event (1 = died, 0 = censored).")
+
+
 class AggregatorPart(Part):
     """Aggregates the tiles of a patient."""
 
@@ -170,12 +196,12 @@ class AggregatorPart(Part):
     dropout: ShareBelowOne = setting("Share of the values that are set to 0 in training.")
 
 
-class SurvivalBaselines(Part):
+class PatientBaselines(Part):
     """The cross-validation."""
 
-    targets = ("hmgdm_monai.tasks.patients.cross_validation.SurvivalCrossValidation",)
-    pca_components: Count = setting("Maximum number of components of the baseline `cox_pca`.")
-    cox_ridge: NotNegative = setting("Penalty of the baselines.")
+    targets = ("hmgdm_monai.tasks.patients.cross_validation.PatientCrossValidation",)
+    pca_components: Count = setting("Maximum number of principal components of the baselines.")
+    ridge: NotNegative = setting("Penalty of the baselines.")
 
 
 class ReportPart(Part):

@@ -13,15 +13,15 @@ from hmgdm_monai.tasks.configs.settings import parts_networks, parts_tiles, part
 from hmgdm_monai.tasks.configs.settings.classification import Classification, TileEvaluation
 from hmgdm_monai.tasks.configs.settings.inference import Inference
 from hmgdm_monai.tasks.configs.settings.part import Part
+from hmgdm_monai.tasks.configs.settings.patients import Patients
 from hmgdm_monai.tasks.configs.settings.pretraining import Pretraining
 from hmgdm_monai.tasks.configs.settings.run import Processes, Run
-from hmgdm_monai.tasks.configs.settings.survival import Survival
 
 # By the name of the program of a config, the list of steps that its "run" stands for.
 WORKFLOWS: dict[str, type[BaseModel]] = {
     "training": Pretraining,
     "classification": Classification,
-    "survival": Survival,
+    "survival": Patients,
     "inference": Inference,
     "evaluating": TileEvaluation,
 }

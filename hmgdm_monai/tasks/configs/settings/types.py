@@ -42,7 +42,8 @@ class Choices:
     """The names that a text may be, as the package lists them.
 
     Args:
-        where: dotted name of the list, tuple or dictionary of the names. It is imported when a value is checked.
+        where: dotted name of the list, tuple or dictionary of the names, or of a function that returns them. It is
+            imported when a value is checked.
     """
 
     where: str
@@ -50,6 +51,7 @@ class Choices:
     def names(self) -> tuple[str, ...]:
         """Return the names."""
         found = locate(self.where)
+        found = found() if callable(found) else found
         if not isinstance(found, Collection):
             raise TypeError(f"{self.where} is no list of names")
         return tuple(found)

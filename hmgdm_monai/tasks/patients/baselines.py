@@ -1,9 +1,8 @@
-"""Baselines of a survival run: Cox models of clinical columns and of mean features."""
+"""Baselines of a run of patients: linear models of clinical columns, of mean features, and of the model's output."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,20 +10,39 @@ from hmgdm_monai.data.manifest.table import number_of
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.tasks.patients.bags import Patient, PatientBags
 
+# Inputs of each baseline; its name in a report begins with that of the linear model: cox_pca, logistic_pca, ridge_pca.
+BASELINES = {
+    "clinical": ("clinical",),
+    "pca": ("pca",),
+    "clinical_pca": ("clinical", "pca"),
+    "clinical_model": ("clinical", "model"),
+}
 
-@dataclass(frozen=True)
-class CoxPrediction:
-    """Log hazard ratios of training and test split, and survival curves of the test split.
 
-    Attributes:
-        train_risk: (Q,) log hazard ratios of the training patients.
-        risk: (P,) log hazard ratios of the test patients.
-        survival: (P, T) survival probabilities of the test patients at the given times.
+def check_baselines(names: Sequence[str], prefix: str, clinical_columns: Sequence[str], has_validation: bool) -> None:
+    """Check the names of baselines before work starts.
+
+    Args:
+        names: names such as "cox_pca".
+        prefix: name of the linear model of the target, such as "cox".
+        clinical_columns: columns for the clinical baselines.
+        has_validation: whether inner validation patients are held out.
+
+    Raises:
+        InputError: a baseline is unknown, its columns are not named, or it needs inner validation patients.
     """
-
-    train_risk: np.ndarray
-    risk: np.ndarray
-    survival: np.ndarray
+    known = [f"{prefix}_{name}" for name in BASELINES]
+    if unknown := sorted(set(names) - set(known)):
+        raise InputError(f"no baseline is called {', '.join(map(repr, unknown))}; choose from {', '.join(known)}")
+    for name in names:
+        inputs = BASELINES[name.removeprefix(f"{prefix}_")]
+        if "clinical" in inputs and not clinical_columns:
+            raise InputError(f"baseline {name!r} needs columns of the manifest; name them in clinical_columns")
+        if "model" in inputs and not has_validation:
+            raise InputError(
+                f"baseline {name!r} is fitted to inner validation patients, which the model has not been trained on; "
+                "set epoch_selection to 'validation'"
+            )
 
 
 def mean_features(bags: PatientBags) -> np.ndarray:
@@ -32,53 +50,34 @@ def mean_features(bags: PatientBags) -> np.ndarray:
     return np.stack([bags[place].x.double().mean(0).numpy() for place in range(len(bags))])
 
 
-def cox_on_pca(
-    features: np.ndarray,
-    time: np.ndarray,
-    event: np.ndarray,
-    train: np.ndarray,
-    test: np.ndarray,
-    times: np.ndarray,
-    components: int = 16,
-    ridge: float = 1.0,
-) -> CoxPrediction:
-    """Fit Cox's model (Efron ties) to the first principal components of standardized mean features.
+def principal_components(
+    features: np.ndarray, train: np.ndarray, test: np.ndarray, count: int = 16
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first principal components of standardized mean features, themselves standardized, (Q, C) and (P, C).
 
     Scaling and components are fitted on the training split. The number of components is at most the number of training
     patients minus one.
 
     Args:
         features: (N, D) of all patients, from :func:`mean_features`.
-        time: (N,) times.
-        event: (N,) 1 = died, 0 = censored.
         train: indices of the training split.
         test: indices of the test split.
-        times: (T,) times at which survival is predicted.
-        components: maximum number of components.
-        ridge: penalty ridge / 2 * sum of squared coefficients of standardized components, subtracted from the sum of
-            the log likelihood.
+        count: maximum number of components.
     """
     from sklearn.decomposition import PCA
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    count = min(components, features.shape[1], len(train) - 1)
+    count = min(count, features.shape[1], len(train) - 1)
     pipeline = make_pipeline(StandardScaler(), PCA(count, svd_solver="full"), StandardScaler())
     x_train = pipeline.fit_transform(features[train])
-    return _cox(x_train, pipeline.transform(features[test]), time[train], event[train], times, ridge)
+    return x_train, pipeline.transform(features[test])
 
 
-def cox_on_columns(
-    patients: Sequence[Patient],
-    columns: Sequence[str],
-    time: np.ndarray,
-    event: np.ndarray,
-    train: np.ndarray,
-    test: np.ndarray,
-    times: np.ndarray,
-    ridge: float = 1.0,
-) -> CoxPrediction:
-    """Fit Cox's model (Efron ties) to clinical columns.
+def clinical_inputs(
+    patients: Sequence[Patient], columns: Sequence[str], train: np.ndarray, test: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return clinical columns as standardized numbers, (Q, C) and (P, C).
 
     If all filled cells of a column are numbers, the column is a number. Other columns are categories; the most frequent
     category of the training split is the reference. Missing numbers become the training median; missing or unknown
@@ -87,12 +86,8 @@ def cox_on_columns(
     Args:
         patients: all patients.
         columns: names of the clinical columns.
-        time: (N,) times.
-        event: (N,) 1 = died, 0 = censored.
         train: indices of the training split.
         test: indices of the test split.
-        times: (T,) times at which survival is predicted.
-        ridge: penalty; see :func:`cox_on_pca`.
 
     Raises:
         InputError: no column varies.
@@ -102,7 +97,19 @@ def cox_on_columns(
     if not (spread > 0).any():
         raise InputError(f"none of the clinical columns {', '.join(columns)} varies; name others in clinical_columns")
     x = ((x - x[train].mean(0)) / np.where(spread > 0, spread, 1))[:, spread > 0]
-    return _cox(x[train], x[test], time[train], event[train], times, ridge)
+    return x[train], x[test]
+
+
+def output_inputs(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a model's outputs as standardized numbers, (Q, K) and (P, K).
+
+    Args:
+        train: (Q, K) outputs for patients that the model was not trained on.
+        test: (P, K) outputs for the test patients.
+    """
+    mean, spread = train.mean(0), train.std(0)
+    spread = np.where(spread > 0, spread, 1.0)
+    return (train - mean) / spread, (test - mean) / spread
 
 
 def _encode(cells: Sequence[str], train: np.ndarray) -> np.ndarray:
@@ -121,21 +128,3 @@ def _one_hot(cells: np.ndarray, train: np.ndarray) -> np.ndarray:
         return np.zeros((len(cells), 1))
     others = np.delete(names, np.argmax(counts))
     return (cells[:, None] == others[None]).astype(float).reshape(len(cells), -1)
-
-
-def _cox(
-    x_train: np.ndarray, x_test: np.ndarray, time: np.ndarray, event: np.ndarray, times: np.ndarray, ridge: float
-) -> CoxPrediction:
-    from sksurv.linear_model import CoxPHSurvivalAnalysis
-    from sksurv.util import Surv
-
-    model = CoxPHSurvivalAnalysis(alpha=ridge, ties="efron")
-    try:
-        model.fit(x_train, Surv.from_arrays(event.astype(bool), time))
-    except (np.linalg.LinAlgError, ValueError) as error:
-        raise InputError(f"the Cox baseline cannot be fitted ({error}); raise cox_ridge above {ridge:g}") from error
-    curves = model.predict_survival_function(x_test)
-    first, last = curves[0].domain
-    survival = np.stack([np.atleast_1d(curve(np.clip(times, first, last))) for curve in curves])
-    survival[:, times < first] = 1.0
-    return CoxPrediction(model.predict(x_train), model.predict(x_test), survival)
