@@ -27,7 +27,7 @@ class Patients(Run, Processes, Strictness):
 
     manifest: PathText = setting(
         "CSV with the columns `patient`, `image` or `features` (HDF5 of any encoder), those of the target, and "
-        "optionally `fold`, a site and clinical columns. The default, a synthetic demo cohort, is drawn if it is missing."
+        "optionally `fold`, a site and clinical columns. The default, a synthetic demo cohort, is drawn if missing."
     )
     pretrained: PathText = setting(
         "Encoder of the slides without features: `model.pt` of a run of train.json or dirl.json; by default the one of "
