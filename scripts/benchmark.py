@@ -1,7 +1,7 @@
 """Measure what the project claims: python scripts/benchmark.py [part] ...
 
 Results are ratios of alternating measurements in one run, because absolute times on a shared machine vary. Without a
-part, the quick parts run: all except representation and dirl, which train for hours.
+part, the quick parts run: all except maps, which takes minutes, and representation and dirl, which train for hours.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from hmgdm_monai.errors import InputError
 
 QUICK = ("graph", "reading", "prior", "entities", "training", "dense", "weights")
-PARTS = (*QUICK, "representation", "dirl")
+PARTS = (*QUICK, "maps", "representation", "dirl")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -79,6 +79,10 @@ def run_part(part: str, given: argparse.Namespace) -> None:
         from benchmark_parts import weights
 
         weights.main()
+    elif part == "maps":
+        from benchmark_parts import entity_map_auc
+
+        entity_map_auc.main()
     elif part == "dirl":
         from benchmark_parts import dirl
 

@@ -207,5 +207,12 @@ def test_the_model_and_clinical_columns_are_joined_on_inner_validation_patients(
     assert "set epoch_selection to 'validation'" in str(input_error_in(raised.value))
     let_go(tmp_path / "run")
     found = run(manifest, tmp_path / "run", CLASSES, baselines=names, epoch_selection="validation", **settings)
-    assert list(found["models"]) == ["mean", *names[::-1]]
+    assert list(found["models"]) == ["mean", "mean_calibrated", *names[::-1]]
     assert found["models"]["logistic_clinical"]["auc"]["value"] > 0.95  # the score tells the grade
+    # Calibration and conformal sets are fitted to the same patients.
+    raw, calibrated = (found["models"][name] for name in ("mean", "mean_calibrated"))
+    assert raw["auc"] == calibrated["auc"] and raw["brier"] != calibrated["brier"]
+    assert 0 <= raw["conformal"]["coverage"]["value"] <= 1 and "conformal" not in calibrated
+    table = pd.read_csv(tmp_path / "run/predictions.csv")
+    assert table[table["model"] == "mean"]["set"].isin(["a", "b", "a;b"]).all()
+    assert (tmp_path / "run/calibration.png").exists()

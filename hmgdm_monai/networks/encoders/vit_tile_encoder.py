@@ -74,6 +74,19 @@ class ViTTileEncoder(TileEncoder):
         class_token, tokens = self.vit(pixels(prepared))
         return read_out(class_token, tokens, self.readout)
 
+    def embed_entities(self, prepared: Data) -> tuple[Tensor, Tensor]:
+        """Embeddings (N, S) of patches: mean over patch tokens replaced by the patch's own token; see the base class.
+
+        The class token describes the tile as a whole; all its patches share it equally.
+        """
+        class_token, tokens = self.vit(pixels(prepared))
+        tiles, count, _ = tokens.shape
+        tile = torch.arange(tiles, device=tokens.device).repeat_interleave(count)
+        own = tokens.flatten(0, 1)
+        shared = class_token[tile]
+        parts = {"mean": (own,), "cls": (shared,), "both": (shared, own)}[self.readout]
+        return torch.cat(parts, 1), tile
+
     def attention(self, prepared: Data) -> Tensor:
         """Attention (B, H, N) of the class token to the patches, by head; see :meth:`TileViT.attention`."""
         return self.vit.attention(pixels(prepared))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -17,7 +17,9 @@ from hmgdm_monai.data.files.features_file import read_features
 from hmgdm_monai.data.files.tile_embeddings_file import read_tile_embeddings
 from hmgdm_monai.data.manifest.columns import read_columns
 from hmgdm_monai.data.manifest.manifest import ManifestRow
+from hmgdm_monai.data.stores.slide_map import opened_slide_map
 from hmgdm_monai.entities.nearest_superpixels import NearestSuperpixels
+from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.classifiers.tile_classifier import GatedTileClassifier
 from hmgdm_monai.networks.encoders.graph_tile_encoder import GraphTileEncoder
 from hmgdm_monai.networks.methods.hmgdm import HMGDM
@@ -26,15 +28,28 @@ from hmgdm_monai.saving.patient_file import load_patient_models
 from hmgdm_monai.tasks.denoising_figure import denoising_figure
 from hmgdm_monai.tasks.figure_note import synthetic_note
 from hmgdm_monai.tasks.inference.embed import CohortEmbedding
-from hmgdm_monai.tasks.inference.maps import Quantity, entity_attention, read_tile, write_entity_map, write_slide_maps
-from hmgdm_monai.tasks.inference.quantities import patient_quantities, present, principal_axis
+from hmgdm_monai.tasks.inference.entity_maps import EntityMaps, MapSettings
+from hmgdm_monai.tasks.inference.entity_values import EntityValues
+from hmgdm_monai.tasks.inference.extremes_figure import write_extremes
+from hmgdm_monai.tasks.inference.maps import (
+    Quantity,
+    entity_attention,
+    read_tile,
+    write_entity_map,
+    write_slide_maps,
+    write_tile_geojson,
+)
+from hmgdm_monai.tasks.inference.patient_values import patient_quantities
+from hmgdm_monai.tasks.inference.quantities import present, principal_axis
+from hmgdm_monai.tasks.inference.slide_map_files import write_entity_map_files
 from hmgdm_monai.tasks.run_folder import write_json
 from hmgdm_monai.visualize.heatmap import value_range
 
 logger = logging.getLogger(__name__)
+MAP_RESOLUTIONS = ("tile", "superpixel")
 
 # Ending of a map's name after the name of its image: a_x1_y2 could be an image, or a tile of the image a.
-_LIKE_A_MAP = re.compile(r"_(probability|patient|x-?\d+)(_|$)")
+_LIKE_A_MAP = re.compile(r"_(probability|patient|superpixels|x-?\d+)(_|$)")
 
 
 class InferenceReport:
@@ -57,6 +72,10 @@ class InferenceReport:
             and the patient otherwise.
         projection_tiles: maximum number of tiles in the projection, drawn evenly from the slides.
         superpixel_tiles: number of tiles that get a map of their superpixels, each from another slide.
+        map_resolution: "tile" paints slides in tiles; "superpixel" paints them in superpixels or patches, which reads
+            and encodes the slides once more, and draws the highest and lowest tiles and superpixels.
+        map_overlap, map_mpp, map_extremes: see :class:`~hmgdm_monai.tasks.inference.entity_maps.MapSettings`.
+        geojson_mb: limit of the size of a slide's GeoJSON of superpixels in MB; superpixels are merged until it fits.
         device: device of the networks.
         seed: seed of projection, draw and denoising.
         progress: show a progress bar over slides on stderr.
@@ -72,6 +91,11 @@ class InferenceReport:
         projection_column: str | None = None,
         projection_tiles: int = 3000,
         superpixel_tiles: int = 4,
+        map_resolution: str = "tile",
+        map_overlap: float = 0.0,
+        map_mpp: float = 4.0,
+        map_extremes: int = 3,
+        geojson_mb: float = 50.0,
         device: torch.device | str = "cpu",
         seed: int = 0,
         progress: bool = True,
@@ -82,6 +106,12 @@ class InferenceReport:
         self.superpixels = None if superpixels is None else Path(superpixels)
         self.projection_method, self.projection_column = projection_method, projection_column
         self.projection_tiles, self.superpixel_tiles = projection_tiles, superpixel_tiles
+        if map_resolution not in MAP_RESOLUTIONS:
+            raise InputError(f"map_resolution must be one of {', '.join(MAP_RESOLUTIONS)}, not {map_resolution!r}")
+        if not geojson_mb > 0:
+            raise InputError(f"geojson_mb must be positive, not {geojson_mb}")
+        self.map_resolution, self.geojson_mb = map_resolution, geojson_mb
+        self.map_settings = MapSettings(map_overlap, map_mpp, map_extremes)
         self.device, self.seed, self.progress = torch.device(device), seed, progress
 
     @property
@@ -99,6 +129,8 @@ class InferenceReport:
         logger.info("%s", result.summary())
         figures, maps = self.output_dir / "figures", self.output_dir / "maps"
         self.write_slide_maps(maps)
+        if self.map_resolution == "superpixel":
+            self.write_superpixel_maps(maps, figures / "extremes")
         self.write_entity_maps(maps)
         self.write_projection(figures / "projection.png")
         self.write_denoising(figures / "denoising.png")
@@ -141,7 +173,46 @@ class InferenceReport:
             row = result.rows[row_id]
             stem = self._map_stem(row_id)
             coords = present(features.coords, path, "coords")
-            write_slide_maps(row, coords, features.attrs, spanned, folder, stem, classes, self.note)
+            if self.map_resolution == "superpixel":  # pictures show superpixels
+                write_tile_geojson(row, coords, features.attrs, spanned, folder, stem, classes)
+            else:
+                write_slide_maps(row, coords, features.attrs, spanned, folder, stem, classes, self.note)
+
+    def write_superpixel_maps(self, folder: Path, figures: Path) -> None:
+        """Write the maps of all slides in superpixels, and the figures of the highest and lowest."""
+        result, encoder = self.embedding.result, self.embedding.encoder
+        if not result.slides:
+            return
+        values = EntityValues(encoder.eval(), self._axis, self.classifier, self.patient_models)
+        store = self.output_dir / "entity_maps"
+        maps = EntityMaps(self.embedding, values, self.map_settings, store, self.device)
+        files = {
+            row_id: maps.write(row_id)
+            for row_id in tqdm(result.slides, desc="superpixels", unit="slide", disable=not self.progress)
+        }
+        found: dict[str, Mapping[str, np.ndarray]] = {}
+        ends: dict[str, list[tuple[float, float]]] = {measure.name: [] for measure in values.measures}
+        for row_id, path in files.items():
+            with opened_slide_map(path) as stored:
+                found[row_id] = stored.arrays
+                for name, span in stored.spans.items():
+                    ends[name].append(span)
+        spans = {
+            one.name: one.span or (min(low for low, _ in ends[one.name]), max(high for _, high in ends[one.name]))
+            for one in values.measures
+        }
+        shares = [one.name for one in values.measures if one.span is not None]
+        if shares:  # probabilities of all classes have one scale, whose end is the highest
+            highest = max(high for name in shares for _, high in ends[name])
+            spans |= dict.fromkeys(shares, (0.0, highest))
+        classes = None if self.classifier is None else self.classifier.classes
+        most_bytes = round(self.geojson_mb * 1e6)
+        for row_id, path in tqdm(files.items(), desc="maps", unit="slide", disable=not self.progress):
+            stem = self._map_stem(row_id)
+            about = (values.measures, spans, folder, stem, classes, most_bytes, self.note)
+            write_entity_map_files(result.rows[row_id], path, *about)
+        spec, kind = self.embedding.recipe.tile_spec, self.embedding.recipe.entity_kind
+        write_extremes(found, result.rows, values.measures, spec, self.map_settings.extremes, figures, kind, self.note)
 
     def write_entity_maps(self, folder: Path) -> None:
         """Write the gate's attention to the superpixels or patches of a few tiles, each from another image."""

@@ -27,6 +27,7 @@ from hmgdm_monai.tasks.patients.baselines import (
     output_inputs,
     principal_components,
 )
+from hmgdm_monai.tasks.patients.calibration import calibrated_folds
 from hmgdm_monai.tasks.patients.data import PatientData
 from hmgdm_monai.tasks.patients.fold import predict, train_fold
 from hmgdm_monai.tasks.patients.targets.fold_prediction import FoldPrediction
@@ -40,6 +41,8 @@ Results = dict[str, list[FoldPrediction]]  # by model
 
 class PatientCrossValidation:
     """Train and test an aggregator and the baselines on the same folds, for each target.
+
+    With inner validation patients, the probabilities of classes are also given as calibrated by them.
 
     Several targets have one model each: so the result of a target does not depend on which others are in the list, no
     weights of losses must be chosen, and a patient without one outcome still serves the others.
@@ -136,6 +139,8 @@ class PatientCrossValidation:
                 for fold, found in zip(folds, stored, strict=True)
             ]
         }
+        if (scaled := calibrated_folds(target, results[self.name])) is not None:
+            results[f"{self.name}_calibrated"] = scaled
         for inputs_name, inputs in BASELINES.items():
             name = f"{target.baseline}_{inputs_name}"
             if name not in self.baselines:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -104,11 +105,14 @@ class PatientEvaluation:
         patients = [model.about["patients"] for model in self.models]
         common = target.common_training([model.fitted for model in self.models], patients)
         predictions: list[Prediction] = []
+        calibrated: list[Prediction] = []
         for model in self.models:
             model.network.to(self.device)
             model.loss.to(self.device)
             output = predict(model, bags, places)
             predictions.append(target.predict(model.loss, output, model.fitted | common))
+            if (scaled := target.calibrated(predictions[-1])) is not None:
+                calibrated.append(scaled)
         found = FoldPrediction(
             int(self.models[0].about["fold"]) if len(self.models) == 1 else 0,
             tuple(bags.patients[place].id for place in places),
@@ -116,4 +120,8 @@ class PatientEvaluation:
             target.merge(predictions),
             len({patient for theirs in patients for patient in theirs}),
         )
-        return {target.name: {str(self.models[0].settings["aggregator"]["name"]): [found]}}
+        name = str(self.models[0].settings["aggregator"]["name"])
+        results = {name: [found]}
+        if len(calibrated) == len(self.models):
+            results[f"{name}_calibrated"] = [replace(found, prediction=target.merge(calibrated))]
+        return {target.name: results}

@@ -89,6 +89,10 @@ def train_fold(parts: ConfigParser, bags: PatientBags) -> PatientModel:
     )
     development = fold.development
     model.fitted = target.fit(loss, predict(model, bags, development), values[development])
+    if by_validation:
+        val = np.asarray(fold.val, int)
+        found = target.predict(loss, predict(model, bags, val), model.fitted)
+        model.fitted |= target.fit_validation(found, values[val])
     return model
 
 

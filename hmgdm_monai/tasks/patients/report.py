@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hmgdm_monai.data.files.csv_text import csv_text
 from hmgdm_monai.data.files.safe_name import safe_name
 from hmgdm_monai.data.files.whole_file import write_whole
 from hmgdm_monai.handlers.tracking_database import tell_untracked
 from hmgdm_monai.metrics.fold_scores import score_folds
 from hmgdm_monai.tasks.figure_note import synthetic_note
+from hmgdm_monai.tasks.patients.calibration import conformal_summary
 from hmgdm_monai.tasks.patients.cross_validation import PatientCrossValidation, Results
 from hmgdm_monai.tasks.patients.evaluation import PatientEvaluation
+from hmgdm_monai.tasks.patients.extremes import write_tile_extremes
+from hmgdm_monai.tasks.patients.prediction_table import joint_table, prediction_table
 from hmgdm_monai.tasks.patients.targets.target import Target
 from hmgdm_monai.tasks.run_folder import write_json
 
@@ -34,6 +35,7 @@ class PatientReport:
         cross_validation: cross-validation to run, or the evaluation of a trained model.
         num_bootstrap: number of bootstrap samples of patients for the intervals.
         tracking_uri: tracking URI of MLflow; None for no tracking.
+        confidence: wanted coverage of conformal sets and intervals, which need inner validation patients.
     """
 
     def __init__(
@@ -42,9 +44,10 @@ class PatientReport:
         cross_validation: PatientCrossValidation | PatientEvaluation,
         num_bootstrap: int = 500,
         tracking_uri: str | None = None,
+        confidence: float = 0.9,
     ) -> None:
         self.output_dir, self.cross_validation = Path(output_dir), cross_validation
-        self.num_bootstrap, self.tracking_uri = num_bootstrap, tracking_uri
+        self.num_bootstrap, self.tracking_uri, self.confidence = num_bootstrap, tracking_uri, confidence
 
     @property
     def note(self) -> str | None:
@@ -73,9 +76,11 @@ class PatientReport:
     def _write(self, folder: Path, target: Target, results: Results) -> dict[str, Any]:
         """Write the files of one target, and return its metrics."""
         metrics = self._metrics(target, results)
-        write_whole(folder / "predictions.csv", _table(target, results).encode())
+        write_whole(folder / "predictions.csv", prediction_table(target, results, self.confidence).encode())
         for number, (name, folds) in enumerate(results.items()):
             target.draw(folder, name, number == 0, folds, self.note)
+        target.draw_run(folder, results, self.note)
+        write_tile_extremes(self.cross_validation, target, folder / "extremes.png", self.note)
         write_json(folder / "metrics.json", metrics)
         if self.tracking_uri is not None:
             try:
@@ -97,6 +102,9 @@ class PatientReport:
                 **score_folds(outcomes, target.score, self.num_bootstrap, seed),
                 **target.summarize(folds),
             }
+            conformal = conformal_summary(target, folds, self.confidence, self.num_bootstrap, seed)
+            if conformal is not None:
+                models[name]["conformal"] = conformal
         first = next(iter(results.values()))
         values = data.values(target)
         known = np.isfinite(values).all(1)
@@ -161,52 +169,3 @@ def _cell(score: dict[str, Any]) -> str:
         return "-"
     interval = "" if score["low"] is None else f" ({score['low']:.3f} to {score['high']:.3f})"
     return f"{score['value']:.3f}{interval}"
-
-
-def _table(target: Target, results: Results) -> str:
-    """Return predictions.csv of one target: one row per model and patient."""
-    spread = any(fold.prediction.spread is not None for folds in results.values() for fold in folds)
-    header = ["model", "patient", "fold", *target.outcome_columns, *target.prediction_columns]
-    rows: list[Sequence[Any]] = [header + (list(target.spread_columns) if spread else [])]
-    rows += [
-        (name, patient, number, *cells)
-        for name, folds in results.items()
-        for patient, (number, cells) in _cells(target, folds).items()
-    ]
-    return csv_text(rows)
-
-
-def joint_table(targets: Sequence[Target], results: dict[str, Results]) -> str:
-    """Return predictions.csv of several targets: one row per model and patient, columns with the target's name.
-
-    Baselines of different kinds have different names, so each has rows of its own.
-
-    Args:
-        targets: the targets.
-        results: predictions by target and model.
-    """
-    header, widths = ["model", "patient", "fold"], []
-    rows: dict[tuple[str, str], tuple[int, list[tuple[Any, ...]]]] = {}
-    for target in targets:
-        columns = (*target.outcome_columns, *target.prediction_columns)
-        header += [f"{target.name}_{column}" for column in columns]
-        widths.append(len(columns))
-    for place, target in enumerate(targets):
-        for model, folds in results[target.name].items():
-            for patient, (number, cells) in _cells(target, folds).items():
-                row = rows.setdefault((model, patient), (number, [("",) * width for width in widths]))
-                row[1][place] = cells[: widths[place]]
-    lines = [(*key, number, *(cell for cells in groups for cell in cells)) for key, (number, groups) in rows.items()]
-    return csv_text([header, *lines])
-
-
-def _cells(target: Target, folds: Sequence[Any]) -> dict[str, tuple[int, tuple[Any, ...]]]:
-    """Return fold and cells of outcome, prediction and spread by patient."""
-    found = {}
-    for fold in folds:
-        spread = fold.prediction.spread
-        spreads = [()] * len(fold.patients) if spread is None else [tuple(f"{x:.6g}" for x in row) for row in spread]
-        outcomes, predictions = target.outcome_cells(fold.values), target.prediction_cells(fold.prediction)
-        for patient, one, two, three in zip(fold.patients, outcomes, predictions, spreads, strict=True):
-            found[patient] = (fold.fold, (*one, *two, *three))
-    return found

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
 import pytest
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 from fire.parser import DefaultParseValue
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -70,6 +70,9 @@ def right(annotation: Any) -> st.SearchStrategy[str]:
     least, most, above, below = bounds(metadata)
     if base is bool:
         return st.sampled_from(["true", "false", "True", "False", "yes", "no", "1", "0"])
+    step = next((one.multiple_of for one in metadata if isinstance(one, MultipleOf)), None)
+    if step is not None and least is not None and most is not None:
+        return st.integers(int(least / step), int(most / step)).map(lambda count: repr(count * step))
     if base is int:
         return st.integers(None if least is None else int(least), None if most is None else int(most)).map(str)
     if base is float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from annotated_types import Ge, Le, MultipleOf
+
 from hmgdm_monai.tasks.configs.settings.run import Run, Strictness, TileLimit
 from hmgdm_monai.tasks.configs.settings.types import (
     Choices,
@@ -11,9 +13,14 @@ from hmgdm_monai.tasks.configs.settings.types import (
     NaturalNumber,
     OrNone,
     PathText,
+    Phrase,
+    Positive,
+    Real,
     Text,
     setting,
 )
+
+Overlap = Annotated[Real, Ge(0), Le(0.5), MultipleOf(0.5), Phrase("0 or 0.5")]
 
 
 class Inference(Run, Strictness, TileLimit):
@@ -42,3 +49,15 @@ class Inference(Run, Strictness, TileLimit):
     )
     projection_tiles: NaturalNumber = setting("Maximum number of tiles in the projection; 0 for no projection.")
     superpixel_tiles: NaturalNumber = setting("Number of tiles, each from another slide, whose superpixels are drawn.")
+    map_resolution: Annotated[str, Choices("hmgdm_monai.tasks.inference.report.MAP_RESOLUTIONS")] = setting(
+        "`superpixel`: maps of slides in superpixels, and figures of the highest and lowest ones; slides are read once "
+        "more. `tile`: maps in tiles. By default `superpixel` for a model of train.json."
+    )
+    map_overlap: Overlap = setting(
+        "0.5: tiles overlap by half and are averaged, so that borders follow the tissue; takes four times as long."
+    )
+    map_mpp: Positive = setting("Scale of the maps of superpixels, in um per px.")
+    map_extremes: Count = setting("Number of the highest, and of the lowest, tiles in the figures.")
+    geojson_mb: Positive = setting(
+        "Maximum size of the GeoJSON of a slide's superpixels, in MB; superpixels are merged until it fits."
+    )

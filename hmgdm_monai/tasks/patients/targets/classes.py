@@ -15,7 +15,9 @@ from hmgdm_monai.data.manifest.manifest import ManifestRow
 from hmgdm_monai.data.manifest.patient_cells import patient_cells
 from hmgdm_monai.data.manifest.table import number_of
 from hmgdm_monai.errors import InputError
+from hmgdm_monai.metrics.calibration import fit_temperature, reliability_curve, scaled_probabilities
 from hmgdm_monai.metrics.class_scores import ClassOutcome, score_classes, score_grades
+from hmgdm_monai.metrics.conformal import SetOutcome, conformal_sets, score_sets
 from hmgdm_monai.tasks.patients.targets.fold_prediction import FoldPrediction
 from hmgdm_monai.tasks.patients.targets.prediction import Prediction
 from hmgdm_monai.tasks.patients.targets.target import Target, Values
@@ -123,6 +125,46 @@ class ClassTarget(Target):
         probability[:, model.classes_] = model.predict_proba(test)
         return Prediction(probability, fitted)
 
+    def fit_validation(self, prediction: Prediction, values: np.ndarray) -> dict[str, Any]:
+        """Temperature, and classes and probabilities for conformal sets."""
+        label = self.strata(values)
+        return {
+            "temperature": fit_temperature(_logits(prediction.values), label),
+            "val_label": label.tolist(),
+            "val_probability": prediction.values.tolist(),
+        }
+
+    def calibrated(self, prediction: Prediction) -> Prediction | None:
+        """Probabilities by temperature scaling."""
+        if "temperature" not in prediction.fitted:
+            return None
+        return Prediction(scaled_probabilities(_logits(prediction.values), prediction.fitted["temperature"]))
+
+    def conformal(self, prediction: Prediction, confidence: float) -> np.ndarray | None:
+        """Sets of classes (P, K), of the probabilities before temperature scaling."""
+        known = prediction.fitted
+        if not known.get("val_label"):
+            return None
+        label, probability = np.array(known["val_label"]), np.array(known["val_probability"])
+        return conformal_sets(label, probability, prediction.values, confidence)
+
+    @property
+    def conformal_columns(self) -> tuple[str, ...]:
+        """Classes of the set."""
+        return ("set",)
+
+    def conformal_cells(self, found: np.ndarray) -> list[tuple[Any, ...]]:
+        """Names of the classes, separated by semicolons."""
+        return [(";".join(name for name, there in zip(self.classes, row, strict=True) if there),) for row in found]
+
+    def conformal_outcome(self, values: np.ndarray, found: np.ndarray) -> SetOutcome:
+        """Classes and sets."""
+        return SetOutcome(self.strata(values), found)
+
+    def score_conformal(self, outcome: SetOutcome) -> Mapping[str, tuple[float, float]]:
+        """Coverage, size of the sets, share and accuracy of sets of one class."""
+        return score_sets(outcome)
+
     def outcome(self, values: np.ndarray, prediction: Prediction) -> ClassOutcome:
         """Classes and probabilities."""
         return ClassOutcome(self.strata(values), prediction.values)
@@ -178,6 +220,20 @@ class ClassTarget(Target):
         path = folder / ("confusion.png" if first else f"confusion_{safe_name(name)}.png")
         save_figure(draw_confusion(counts, self.classes, title, note, unit="patient"), path)
 
+    def draw_run(self, folder: Path, results: Mapping[str, Sequence[FoldPrediction]], note: str | None) -> None:
+        """Reliability of the models: ``calibration.png``."""
+        from hmgdm_monai.visualize.calibration import draw_calibration
+        from hmgdm_monai.visualize.save import save_figure
+
+        curves = {
+            name.replace("_", " "): reliability_curve(
+                np.concatenate([self.strata(fold.values) for fold in folds]),
+                np.concatenate([fold.prediction.values for fold in folds]),
+            )
+            for name, folds in results.items()
+        }
+        save_figure(draw_calibration(curves, f"{self.column}: calibration", note), folder / "calibration.png")
+
 
 class GradeTarget(ClassTarget):
     """One of K classes in order. Outcomes are (index of the grade,).
@@ -204,6 +260,11 @@ class GradeTarget(ClassTarget):
     def score(self, outcome: ClassOutcome) -> Mapping[str, tuple[float, float]]:
         """Those of classes, and the quadratic weighted kappa."""
         return score_grades(outcome)
+
+
+def _logits(probability: np.ndarray) -> np.ndarray:
+    """Return logits (P, K) of probabilities: their logarithms, also for grades, whose outputs are none."""
+    return np.log(np.clip(probability, 1e-12, None))
 
 
 def _class_name(text: str) -> str:

@@ -14,6 +14,7 @@ from hmgdm_monai.data.manifest.manifest import ManifestRow
 from hmgdm_monai.data.manifest.patient_cells import patient_cells
 from hmgdm_monai.data.manifest.table import number_of
 from hmgdm_monai.errors import InputError
+from hmgdm_monai.metrics.conformal import IntervalOutcome, conformal_intervals, score_intervals
 from hmgdm_monai.metrics.number_scores import NumberOutcome, score_numbers
 from hmgdm_monai.tasks.patients.targets.fold_prediction import FoldPrediction
 from hmgdm_monai.tasks.patients.targets.prediction import Prediction
@@ -79,6 +80,35 @@ class NumberTarget(Target):
 
         model = Ridge(alpha=ridge).fit(train, values[:, 0])
         return Prediction(model.predict(test)[:, None], fitted)
+
+    def fit_validation(self, prediction: Prediction, values: np.ndarray) -> dict[str, Any]:
+        """Numbers and predictions, for conformal intervals."""
+        return {"val_value": values[:, 0].tolist(), "val_prediction": prediction.values[:, 0].tolist()}
+
+    def conformal(self, prediction: Prediction, confidence: float) -> np.ndarray | None:
+        """Lower and upper ends (P, 2)."""
+        known = prediction.fitted
+        if not known.get("val_value"):
+            return None
+        value, predicted = np.array(known["val_value"]), np.array(known["val_prediction"])
+        return conformal_intervals(value, predicted, prediction.values[:, 0], confidence)
+
+    @property
+    def conformal_columns(self) -> tuple[str, ...]:
+        """Ends of the interval."""
+        return ("low", "high")
+
+    def conformal_cells(self, found: np.ndarray) -> list[tuple[Any, ...]]:
+        """Ends of the interval."""
+        return [(f"{low:.6g}", f"{high:.6g}") for low, high in found]
+
+    def conformal_outcome(self, values: np.ndarray, found: np.ndarray) -> IntervalOutcome:
+        """Numbers and intervals."""
+        return IntervalOutcome(values[:, 0], found)
+
+    def score_conformal(self, outcome: IntervalOutcome) -> Mapping[str, tuple[float, float]]:
+        """Coverage and width."""
+        return score_intervals(outcome)
 
     def outcome(self, values: np.ndarray, prediction: Prediction) -> NumberOutcome:
         """Numbers and predictions."""

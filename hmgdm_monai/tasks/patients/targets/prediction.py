@@ -39,7 +39,7 @@ class Prediction:
 def mean_prediction(predictions: list[Prediction]) -> Prediction:
     """Return the mean over models, with the sample standard deviation between them.
 
-    The caller sets ``fitted``, because its content differs between targets.
+    What one model's training side gave does not hold for an ensemble, so ``fitted`` is empty; the target fills it.
 
     Args:
         predictions: of each model, for the same patients.
@@ -48,7 +48,7 @@ def mean_prediction(predictions: list[Prediction]) -> Prediction:
     curves = [one.curves for one in predictions if one.curves is not None]
     return Prediction(
         values.mean(0),
-        predictions[0].fitted,
+        predictions[0].fitted if len(predictions) == 1 else {},
         np.mean(curves, 0) if curves else None,
         values.std(0, ddof=1) if len(predictions) > 1 else None,
     )

@@ -147,7 +147,8 @@ class SurvivalTarget(Target):
         """Mean risk, with the mean of the models' medians as cut: high means above the cut on average."""
         mean = mean_prediction(predictions)
         median = float(np.mean([one.fitted["median_risk"] for one in predictions]))
-        return Prediction(mean.values, {**mean.fitted, "median_risk": median}, mean.curves, mean.spread)
+        fitted = {**predictions[0].fitted, "median_risk": median}
+        return Prediction(mean.values, fitted, mean.curves, mean.spread)
 
     def outcome(self, values: np.ndarray, prediction: Prediction) -> FoldOutcome:
         """Risks and curves, with the outcomes that censoring is estimated from."""

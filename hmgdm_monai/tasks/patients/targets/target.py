@@ -120,6 +120,15 @@ class Target(ABC):
         """
         return self.describe_training(values)
 
+    def fit_validation(self, prediction: Prediction, values: np.ndarray) -> dict[str, Any]:
+        """Return what calibration needs of inner validation patients, as JSON values.
+
+        Args:
+            prediction: predictions for patients that the network was not trained on.
+            values: (P, V) their outcomes.
+        """
+        return {}
+
     def predict(self, loss: PatientLoss, output: Tensor, fitted: Mapping[str, Any]) -> Prediction:
         """Convert outputs (P, K) to predictions.
 
@@ -129,6 +138,14 @@ class Target(ABC):
             fitted: result of :meth:`fit`.
         """
         return Prediction(loss.predict(output).double().cpu().numpy(), fitted)
+
+    def calibrated(self, prediction: Prediction) -> Prediction | None:
+        """Return calibrated predictions; None if the target has no calibration, or nothing to fit it to."""
+        return None
+
+    def conformal(self, prediction: Prediction, confidence: float) -> np.ndarray | None:
+        """Return conformal sets (P, K) or intervals (P, 2) by inner validation patients; None if there are none."""
+        return None
 
     @abstractmethod
     def predict_linear(
@@ -198,6 +215,23 @@ class Target(ABC):
         """Return the cells of ``prediction_columns`` for each patient."""
 
     @property
+    def conformal_columns(self) -> tuple[str, ...]:
+        """Columns of predictions.csv with conformal sets or intervals."""
+        return ()
+
+    def conformal_cells(self, found: np.ndarray) -> list[tuple[Any, ...]]:
+        """Return the cells of ``conformal_columns`` for a result of :meth:`conformal`."""
+        return []
+
+    def conformal_outcome(self, values: np.ndarray, found: np.ndarray) -> Any:
+        """Return a result of :meth:`conformal` with the outcomes (P, V), in the form that is scored."""
+        raise NotImplementedError(f"{self.kind} has no conformal prediction")
+
+    def score_conformal(self, outcome: Any) -> Mapping[str, tuple[float, float]]:
+        """Return value and weight of each score of conformal sets or intervals of one fold."""
+        raise NotImplementedError(f"{self.kind} has no conformal prediction")
+
+    @property
     def spread_columns(self) -> tuple[str, ...]:
         """Columns of predictions.csv with the standard deviation between the models of an ensemble."""
         return ("spread",)
@@ -215,5 +249,14 @@ class Target(ABC):
             name: name of the model.
             first: whether it is the model of the run, and no baseline.
             folds: its predictions.
+            note: note for figures; None for none.
+        """
+
+    def draw_run(self, folder: Path, results: Mapping[str, Sequence[FoldPrediction]], note: str | None) -> None:  # noqa: B027
+        """Draw the figures that show several models together.
+
+        Args:
+            folder: output folder.
+            results: predictions by model.
             note: note for figures; None for none.
         """
