@@ -9,6 +9,8 @@ from torch import Tensor
 
 from hmgdm_monai.losses.patient_loss import PatientLoss
 
+TIES = ("efron", "breslow")
+
 
 class CoxLoss(PatientLoss):
     """Negative log partial likelihood of Cox's model, averaged over the events.
@@ -34,8 +36,8 @@ class CoxLoss(PatientLoss):
 
     def __init__(self, ties: str = "efron") -> None:
         super().__init__()
-        if ties not in ("efron", "breslow"):
-            raise ValueError(f"ties must be 'efron' or 'breslow', not {ties!r}")
+        if ties not in TIES:
+            raise ValueError(f"ties must be one of {TIES}, not {ties!r}")
         self.ties = ties
 
     @property

@@ -77,7 +77,7 @@ def test_a_run_by_config(manifest: Path, tmp_path: Path, monkeypatch: pytest.Mon
         ({"manifest": "typo.csv"}, "no such manifest"),
         ({"n_folds": 30}, "too few for 30 folds"),
         ({"clinical_columns": ["age"], "baselines": ["cox_clinical"]}, "column 'age' missing"),
-        ({"batch_size": 1}, "batch_size must be at least 2"),
+        ({"batch_size": 1}, "batch_size: must be a whole number, at least 2, not 1"),
     ],
 )
 def test_a_run_that_can_not_be_leaves_its_folder_to_the_corrected_one(

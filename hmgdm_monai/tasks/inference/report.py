@@ -46,6 +46,7 @@ from hmgdm_monai.tasks.run_folder import write_json
 from hmgdm_monai.visualize.heatmap import value_range
 
 logger = logging.getLogger(__name__)
+MAP_RESOLUTIONS = ("tile", "superpixel")
 
 # Ending of a map's name after the name of its image: a_x1_y2 could be an image, or a tile of the image a.
 _LIKE_A_MAP = re.compile(r"_(probability|patient|superpixels|x-?\d+)(_|$)")
@@ -105,8 +106,8 @@ class InferenceReport:
         self.superpixels = None if superpixels is None else Path(superpixels)
         self.projection_method, self.projection_column = projection_method, projection_column
         self.projection_tiles, self.superpixel_tiles = projection_tiles, superpixel_tiles
-        if map_resolution not in ("tile", "superpixel"):
-            raise InputError(f"map_resolution must be tile or superpixel, not {map_resolution!r}")
+        if map_resolution not in MAP_RESOLUTIONS:
+            raise InputError(f"map_resolution must be one of {', '.join(MAP_RESOLUTIONS)}, not {map_resolution!r}")
         if not geojson_mb > 0:
             raise InputError(f"geojson_mb must be positive, not {geojson_mb}")
         self.map_resolution, self.geojson_mb = map_resolution, geojson_mb

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hmgdm_monai.errors import InputError
+from hmgdm_monai.tasks.patients.baselines import BASELINES
 from hmgdm_monai.tasks.patients.targets.classes import ClassTarget, GradeTarget
 from hmgdm_monai.tasks.patients.targets.competing import CompetingRisksTarget
 from hmgdm_monai.tasks.patients.targets.numbers import NumberTarget
@@ -15,6 +16,12 @@ from hmgdm_monai.tasks.patients.targets.target import Target
 KINDS: dict[str, type[Target]] = {
     one.kind: one for one in (SurvivalTarget, CompetingRisksTarget, ClassTarget, GradeTarget, NumberTarget)
 }
+
+
+def baseline_names() -> list[str]:
+    """Return the names of all baselines of all targets."""
+    prefixes = dict.fromkeys(kind.baseline for kind in KINDS.values())
+    return [f"{prefix}_{name}" for prefix in prefixes for name in BASELINES]
 
 
 def class_targets(
