@@ -31,6 +31,7 @@ from common.survival_cohort import convert_survival_cohort
 from hmgdm_monai.networks.aggregators.build import AGGREGATORS
 
 REFERENCE = "mean"
+ALL_AGGREGATORS, TWO = tuple(AGGREGATORS), ("mean", "amil")  # all on H-MGDM's features, two on the others
 BIOPSY_SEEDS, SURVIVAL_SEEDS = (0, 1, 2, 3, 4), (0, 1, 2)
 BIOPSY_FOLDS = 4  # one class has four biopsies
 COHORTS = ("kirc", "lihc")
@@ -68,11 +69,12 @@ def main(
     manifests = write_bags(prostate_cohort(data, max_tiles), model, output / "bags")
     tables, ratios = {}, {}
     for name, title in FEATURES.items():
-        models = biopsy_models(manifests[name], output / "runs" / name, seeds or BIOPSY_SEEDS, more)
+        aggregators = ALL_AGGREGATORS if name == "hmgdm" else TWO
+        models = biopsy_models(manifests[name], output / "runs" / name, seeds or BIOPSY_SEEDS, more, aggregators)
         tables[f"Prostate biopsies, {title}"] = summarize(models, class_scores)
     for name in COHORTS:
         manifest = convert_survival_cohort(data, name, output / "cohorts" / name)
-        models = survival_models(manifest, output / "runs" / name, seeds or SURVIVAL_SEEDS, more)
+        models = survival_models(manifest, output / "runs" / name, seeds or SURVIVAL_SEEDS, more, ALL_AGGREGATORS)
         tables[name.upper()] = summarize(models, survival_scores)
         ratios[name.upper()] = multivariable(models, read_clinical(manifest))
     page = markdown(tables) + ratios_markdown(ratios)
@@ -81,8 +83,10 @@ def main(
     print(page)
 
 
-def biopsy_models(manifest: Path, folder: Path, seeds: Sequence[int], settings: Mapping[str, Any]) -> Models:
-    """Return the folds of every aggregator and of the baseline, for the grade of the biopsy."""
+def biopsy_models(
+    manifest: Path, folder: Path, seeds: Sequence[int], settings: Mapping[str, Any], aggregators: Sequence[str]
+) -> Models:
+    """Return the folds of aggregators and of the baseline, for the grade of the biopsy."""
     from hmgdm_monai import predict_patients
 
     def run(aggregator: str, seed: int, output: Path) -> None:
@@ -90,11 +94,13 @@ def biopsy_models(manifest: Path, folder: Path, seeds: Sequence[int], settings: 
         own = _settings(aggregator, seed, baselines) | {"n_folds": BIOPSY_FOLDS}
         predict_patients(manifest, output, **(own | settings))
 
-    return run_all(run, folder, seeds)
+    return run_all(run, folder, seeds, aggregators)
 
 
-def survival_models(manifest: Path, folder: Path, seeds: Sequence[int], settings: Mapping[str, Any]) -> Models:
-    """Return the folds of every aggregator and of the baselines, for survival."""
+def survival_models(
+    manifest: Path, folder: Path, seeds: Sequence[int], settings: Mapping[str, Any], aggregators: Sequence[str]
+) -> Models:
+    """Return the folds of aggregators and of the baselines, for survival."""
     from hmgdm_monai import predict_survival
 
     def run(aggregator: str, seed: int, output: Path) -> None:
@@ -102,13 +108,15 @@ def survival_models(manifest: Path, folder: Path, seeds: Sequence[int], settings
         own = _settings(aggregator, seed, baselines) | {"clinical_columns": list(CLINICAL)}
         predict_survival(manifest, output, **(own | settings))
 
-    return run_all(run, folder, seeds)
+    return run_all(run, folder, seeds, aggregators)
 
 
-def run_all(run: Callable[[str, int, Path], None], folder: Path, seeds: Sequence[int]) -> Models:
+def run_all(
+    run: Callable[[str, int, Path], None], folder: Path, seeds: Sequence[int], aggregators: Sequence[str]
+) -> Models:
     """Call ``run(aggregator, seed, output_dir)`` for what is not stored, and return the predictions of all runs."""
     found: Models = {}
-    for aggregator in AGGREGATORS:
+    for aggregator in aggregators:
         for seed in seeds:
             output = folder / aggregator / f"seed_{seed}"
             if not (output / "metrics.json").exists():  # the last file of a run

@@ -95,9 +95,9 @@ def test_what_is_stored_is_not_run_again_and_the_table_names_every_model(tmp_pat
         predictions(output, aggregator, seed)
         (output / "metrics.json").write_text("{}")
 
-    models = patients.run_all(run, tmp_path, (0, 1))
+    models = patients.run_all(run, tmp_path, (0, 1), patients.ALL_AGGREGATORS)
     assert len(calls) == 2 * len(patients.AGGREGATORS)
-    again = patients.run_all(run, tmp_path, (0, 1))
+    again = patients.run_all(run, tmp_path, (0, 1), patients.ALL_AGGREGATORS)
     assert len(calls) == 2 * len(patients.AGGREGATORS)
     assert list(models) == list(again) == ["mean", "cox_pca", *list(patients.AGGREGATORS)[1:]]
     page = patients.markdown({"KIRC": patients.summarize(models, survival_scores, draws=5)})
@@ -174,10 +174,9 @@ def test_runs_are_those_of_the_public_workflow(target: str, tmp_path: Path, monk
         outcome = ("ab"[n % 2], 20 - n, int(n % 4 > 0), 50 + n % 5, float(n // 2 % 2))
         rows.append((f"s{n}.h5", f"p{n}", *outcome, f"s{n}.h5"))
     (tmp_path / "manifest.csv").write_text(csv_text(rows))
-    chosen = {name: patients.AGGREGATORS[name] for name in ("mean", "spatial_gat")}
-    monkeypatch.setattr(patients, "AGGREGATORS", chosen)
     models_of = patients.biopsy_models if target == "biopsies" else patients.survival_models
-    models = models_of(tmp_path / "manifest.csv", tmp_path / "runs", (0,), {"n_folds": 2, "max_epochs": 1})
+    settings = {"n_folds": 2, "max_epochs": 1}
+    models = models_of(tmp_path / "manifest.csv", tmp_path / "runs", (0,), settings, ("mean", "spatial_gat"))
     baselines = ["logistic_pca"] if target == "biopsies" else ["cox_clinical", "cox_clinical_pca", "cox_pca"]
     assert sorted(models) == sorted(["mean", "spatial_gat", *baselines])
     assert not list(tmp_path.rglob("mlruns.db"))
