@@ -42,7 +42,7 @@ def cumulative_incidence(time: np.ndarray, event: np.ndarray, cause: int = 1) ->
         >>> found.incidence.tolist()
         [0.25, 0.25, 0.5, 0.5]
     """
-    from sksurv.nonparametric import cumulative_incidence_competing_risks
+    from sksurv.nonparametric import cumulative_incidence_competing_risks, kaplan_meier_estimator
 
     event = np.asarray(event).astype(np.int64)
     there = np.unique(event[event > 0])
@@ -50,6 +50,9 @@ def cumulative_incidence(time: np.ndarray, event: np.ndarray, cause: int = 1) ->
         times = np.unique(time)
         nothing = np.full(len(times), np.nan)
         return CumulativeIncidence(times, np.zeros(len(times)), nothing, nothing)
+    if len(there) == 1:  # scikit-survival fails; without competing events the incidence is 1 - Kaplan-Meier
+        times, alive, (low, high) = kaplan_meier_estimator(event > 0, np.asarray(time, float), conf_type="log-log")
+        return CumulativeIncidence(times, 1 - alive, 1 - high, 1 - low)
     # scikit-survival wants the causes to be 1, 2, ... without gaps.
     codes = np.where(event > 0, np.searchsorted(there, event) + 1, 0)
     with np.errstate(divide="ignore", invalid="ignore"):  # the interval is not defined before the first event
