@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigWorkflow
+from torch_geometric.data import Batch, Data
 
 from hmgdm_monai.data.files.qupath_rules import check_feature_collection
 from hmgdm_monai.data.manifest.manifest import read_manifest
@@ -164,3 +165,32 @@ def test_no_model_is_one_clear_line(folder, tmp_path):
     with pytest.raises(RuntimeError) as caught:
         run.run()
     assert "none.pt" in str(input_error_in(caught.value))
+
+
+def test_all_folds_of_a_run_predict_and_paint_new_patients(folder, tmp_path):
+    from hmgdm_monai.losses.class_loss import ClassLoss
+    from hmgdm_monai.networks.aggregators.build import build_aggregator
+    from hmgdm_monai.saving.patient_file import PatientModel, save_patient_model
+
+    singles, loss = [], ClassLoss([1.0, 1.0])
+    target = {"kind": "classes", "column": "label", "classes": ["a", "b"]}
+    for fold in (0, 1):
+        network = build_aggregator("amil", 80, 2, hidden_dim=4).eval()
+        settings = {"aggregator": network.settings, "loss": loss.settings}
+        about = {"fold": fold, "patients": [f"p{fold}"], "graph": None}
+        save_patient_model(tmp_path / f"folds/fold_{fold}.pt", PatientModel(network, loss, settings, target, {}, about))
+        singles.append(network)
+    files = {"manifest": folder / "cohort.csv", "model": folder / "model.pt", "patient_model": tmp_path / "folds"}
+    workflow("inference.json", **files, output_dir=tmp_path / "run", superpixel_tiles=0).run()
+    with (tmp_path / "run/patient_predictions.csv").open(newline="") as file:
+        rows = {row["patient"]: row for row in csv.DictReader(file)}
+    assert [row["in_training"] for row in rows.values()] == ["yes", "yes", "no", "no"] and set(rows["p3"]) == {
+        *("model", "patient", "in_training", "predicted", "probability_a", "probability_b", "spread_a", "spread_b")
+    }
+    with h5py.File(tmp_path / "run/embeddings/s3.h5") as file:
+        bag = Batch.from_data_list([Data(x=torch.from_numpy(file["features"][:]))])
+    expected = [float(network(bag).softmax(1)[0, 0]) for network in singles]
+    assert float(rows["p3"]["probability_a"]) == pytest.approx(np.mean(expected), abs=1e-5)
+    assert float(rows["p3"]["spread_a"]) == pytest.approx(np.std(expected, ddof=1), rel=1e-3)
+    features = json.loads((tmp_path / "run/maps/s3.geojson").read_text())["features"]
+    assert {"attention", "patient_a", "patient_b"} <= set(features[0]["properties"]["measurements"])

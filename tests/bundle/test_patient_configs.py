@@ -12,7 +12,10 @@ import pytest
 
 from hmgdm_monai.data.files.features_file import write_features
 from hmgdm_monai.errors import input_error_in
-from hmgdm_monai.saving.patient_file import load_patient_model, save_patient_model
+from hmgdm_monai.saving.patient_file import load_patient_model, load_patient_models, save_patient_model
+from hmgdm_monai.tasks.patients.data import PatientData
+from hmgdm_monai.tasks.patients.evaluation import targets_of
+from hmgdm_monai.tasks.patients.fold import predict
 from hmgdm_monai.tasks.run_lock import let_go
 
 CONFIG = Path(__file__).resolve().parents[2] / "bundle" / "configs" / "survival.json"
@@ -168,16 +171,16 @@ def test_all_folds_of_a_run_are_an_ensemble_on_new_patients(
     assert found["folds"][0]["test_patients"] == 24 and found["cohort"]["skipped"] == []
     assert found["models"]["mean"][score]["value"] is not None
     # The mean over models, with the spread between them.
-    tables = [pd.read_csv(tmp_path / name / "predictions.csv") for name in ("new", "run")]
-    (spread, *_) = [name for name in tables[0].columns if name.startswith("spread")]
+    table = pd.read_csv(tmp_path / "new/predictions.csv")
+    (spread, *_) = [name for name in table.columns if name.startswith("spread")]
     column = {"survival": "risk", "numbers": "prediction"}.get(kind, "probability_a")
-    singles = []
-    for fold in (0, 1):
-        one = tmp_path / f"fold_{fold}"
-        run(new, one, EVALUATION, model=str(tmp_path / f"run/folds/fold_{fold}.pt"), **columns)
-        singles.append(pd.read_csv(one / "predictions.csv")[column])
-    np.testing.assert_allclose(tables[0][column], np.mean(singles, 0), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(tables[0][spread], np.std(singles, 0, ddof=1), rtol=1e-2, atol=2e-5)
+    models = load_patient_models(tmp_path / "run/folds")
+    bags = PatientData(new, targets_of(models, **columns)).bags
+    order = {patient.id: place for place, patient in enumerate(bags.patients)}
+    places = [order[patient] for patient in table["patient"]]
+    singles = [model.loss.predict(predict(model, bags, np.array(places)))[:, 0].numpy() for model in models]
+    np.testing.assert_allclose(table[column], np.mean(singles, 0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(table[spread], np.std(singles, 0, ddof=1), rtol=1e-2, atol=2e-5)
 
 
 def test_several_targets_are_one_run_with_the_results_of_each_alone(

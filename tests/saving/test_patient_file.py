@@ -12,7 +12,7 @@ from torch_geometric.data import Batch, Data
 from hmgdm_monai.data.files.checkpoint_file import write_checkpoint
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.losses.build import build_patient_loss
-from hmgdm_monai.networks.aggregators.build import build_aggregator
+from hmgdm_monai.networks.aggregators.build import AGGREGATORS, build_aggregator
 from hmgdm_monai.saving.patient_file import (
     PatientModel,
     load_patient_model,
@@ -49,6 +49,21 @@ def test_round_trip(kind: str, tmp_path: Path) -> None:
     torch.testing.assert_close(after.loss.predict(output), before.loss.predict(output))
     assert (after.fitted, after.about) == ({"median_risk": 0.3}, {"fold": 1})
     assert after.settings == before.settings and after.target == {"kind": kind, "column": "x"}
+
+
+@pytest.mark.parametrize("name", AGGREGATORS)
+def test_every_aggregator_comes_back_by_its_name_and_settings(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    loss = build_patient_loss(LOSSES["classes"])
+    network = build_aggregator(name, 4, loss.num_outputs, dropout=0.1).eval()
+    network.standardizer.fit(torch.randn(9, 4) * 3)
+    settings = {"aggregator": network.settings, "loss": loss.settings}
+    save_patient_model(tmp_path / "m.pt", PatientModel(network, loss, settings, {"kind": "classes"}, {}, {}))
+    after = load_patient_model(tmp_path / "m.pt").network
+    edges, lengths = torch.tensor([[0, 1, 2], [2, 2, 0]]), torch.tensor([1.0, 2.0, 5.0])
+    bag = Batch.from_data_list([Data(x=torch.randn(3, 4), edge_index=edges, edge_length=lengths)])
+    assert type(after) is type(network) and after.dropout.p == 0.1
+    torch.testing.assert_close(after(bag), network(bag))
 
 
 def test_the_file_is_the_state_of_the_network(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hmgdm_monai.data.files.features_file import Features, read_features
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.saving.patient_file import PatientModel
 from hmgdm_monai.tasks.inference.maps import Quantity
-from hmgdm_monai.transforms.tile_graph import TileGraph
+from hmgdm_monai.transforms.tile_graph import TileGraph, edge_lengths
 
 TILES_FOR_AXIS = 1000  # number of tiles per slide that the principal axis is fitted to
 
@@ -54,7 +54,8 @@ def patient_quantities(
     if models[0].network.uses_graph:
         graph = TileGraph(**(models[0].about.get("graph") or {}))
         coords = present(features.coords, path, "coords")
-        bag.edge_index = torch.from_numpy(graph(features.features, coords))
+        edges = graph(features.features, coords)
+        bag.edge_index, bag.edge_length = torch.from_numpy(edges), torch.from_numpy(edge_lengths(edges, coords))
     batch = Batch.from_data_list([bag]).to(device)
     weights, predictions = [], []
     for model in models:
@@ -70,7 +71,7 @@ def patient_quantities(
     weight, prediction = np.mean(weights, 0), np.mean(predictions, 0)
     found = [Quantity("attention", "attention (1 = even share)", weight * len(weight))]
     target = models[0].target
-    if target["kind"] == "survival":
+    if target["kind"] in ("survival", "competing_risks"):
         label = "log risk of a tile on its own (higher = earlier death)"
         return [*found, Quantity("risk", label, prediction[:, 0])]
     column = target["column"]

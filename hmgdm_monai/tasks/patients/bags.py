@@ -14,7 +14,7 @@ from torch_geometric.data import Data
 from hmgdm_monai.data.files.joined_features import joined_channels, read_joined_features
 from hmgdm_monai.data.manifest.manifest import ManifestRow
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.transforms.tile_graph import TileGraph
+from hmgdm_monai.transforms.tile_graph import TileGraph, edge_lengths
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,9 @@ class PatientBags(Dataset):
 
     Its fields are ``x`` (M, D), the features of all tiles; ``slide`` (M,), the number of the slide within the patient;
     and ``place`` (1,), the index of the patient in the data set, by which outcomes are looked up. With a tile graph
-    there is also ``edge_index`` (2, E), whose edges never join two slides. PyG's loader collates bags of different size
-    by concatenation, with a ``batch`` vector (N,), without padding.
+    there are also ``edge_index`` (2, E), whose edges never join two slides, and ``edge_length`` (E,), see
+    :func:`~hmgdm_monai.transforms.tile_graph.edge_lengths`. PyG's loader collates bags of different size by
+    concatenation, with a ``batch`` vector (N,), without padding.
 
     Bags and their edges stay in memory up to ``cache_bytes``. Further bags are read, and their edges computed, each
     time.
@@ -115,16 +116,18 @@ class PatientBags(Dataset):
         if place in self._cache:
             return self._cache[place]
         patient = self.patients[place]
-        features, slides, edges, start = [], [], [], 0
+        features, slides, edges, lengths, start = [], [], [], [], 0
         for number, paths in enumerate(patient.features):
             found = read_joined_features(paths)
             features.append(found.features)
             slides.append(np.full(len(found.features), number))
             if self.graph is not None:
                 try:
-                    edges.append(self.graph(found.features, found.coords) + start)
+                    found_edges = self.graph(found.features, found.coords)
                 except InputError as error:
                     raise InputError(f"{paths[0]}: {error}") from error
+                edges.append(found_edges + start)
+                lengths.append(edge_lengths(found_edges, found.coords))
             start += len(found.features)
         bag = Data(
             x=torch.from_numpy(np.concatenate(features)),
@@ -133,6 +136,7 @@ class PatientBags(Dataset):
         )
         if edges:
             bag.edge_index = torch.from_numpy(np.concatenate(edges, 1))
+            bag.edge_length = torch.from_numpy(np.concatenate(lengths))
         size = sum(value.nbytes for value in bag.to_dict().values())
         if size <= self._free_bytes:
             self._free_bytes -= size

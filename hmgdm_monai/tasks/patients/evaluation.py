@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -12,10 +11,9 @@ import torch
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.saving.patient_file import PatientModel
 from hmgdm_monai.tasks.patients.data import PatientData
-from hmgdm_monai.tasks.patients.fold import predict
+from hmgdm_monai.tasks.patients.ensemble import predict_by_ensemble, training_patients
 from hmgdm_monai.tasks.patients.targets.build import target_of
 from hmgdm_monai.tasks.patients.targets.fold_prediction import FoldPrediction
-from hmgdm_monai.tasks.patients.targets.prediction import Prediction
 from hmgdm_monai.tasks.patients.targets.target import Target
 from hmgdm_monai.transforms.tile_graph import TileGraph
 
@@ -79,14 +77,7 @@ class PatientEvaluation:
     def _places(self) -> np.ndarray:
         """Indices of the patients that are new to all models."""
         bags, (target,) = self.data.bags, self.data.targets
-        for model in self.models:
-            channels = int(model.network.standardizer.mean.numel())
-            if bags.num_features != channels:
-                raise InputError(
-                    f"{self.data.manifest}: features have {bags.num_features} channels, but the model needs "
-                    f"{channels}; give features of the same encoder"
-                )
-        seen = {patient for model in self.models for patient in model.about["patients"]}
+        seen = training_patients(self.models)
         places = np.array([place for place, patient in enumerate(bags.patients) if patient.id not in seen], int)
         for patient in bags.patients:
             if patient.id in seen:
@@ -102,26 +93,13 @@ class PatientEvaluation:
             InputError: there is no such patient, none of them can be scored, or the features come from another encoder.
         """
         bags, places, (target,) = self.data.bags, self._places, self.data.targets
-        patients = [model.about["patients"] for model in self.models]
-        common = target.common_training([model.fitted for model in self.models], patients)
-        predictions: list[Prediction] = []
-        calibrated: list[Prediction] = []
-        for model in self.models:
-            model.network.to(self.device)
-            model.loss.to(self.device)
-            output = predict(model, bags, places)
-            predictions.append(target.predict(model.loss, output, model.fitted | common))
-            if (scaled := target.calibrated(predictions[-1])) is not None:
-                calibrated.append(scaled)
-        found = FoldPrediction(
-            int(self.models[0].about["fold"]) if len(self.models) == 1 else 0,
-            tuple(bags.patients[place].id for place in places),
-            bags.values(target.name, target.size)[places],
-            target.merge(predictions),
-            len({patient for theirs in patients for patient in theirs}),
-        )
-        name = str(self.models[0].settings["aggregator"]["name"])
-        results = {name: [found]}
-        if len(calibrated) == len(self.models):
-            results[f"{name}_calibrated"] = [replace(found, prediction=target.merge(calibrated))]
-        return {target.name: results}
+        try:
+            predictions = predict_by_ensemble(self.models, target, bags, places, self.device)
+        except InputError as error:
+            raise InputError(f"{self.data.manifest}: {error}") from error
+        number = int(self.models[0].about["fold"]) if len(self.models) == 1 else 0
+        ids, values = tuple(bags.patients[place].id for place in places), bags.values(target.name, target.size)[places]
+        count = len(training_patients(self.models))
+        return {
+            target.name: {name: [FoldPrediction(number, ids, values, one, count)] for name, one in predictions.items()}
+        }

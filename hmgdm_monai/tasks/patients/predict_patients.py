@@ -81,9 +81,10 @@ def predict_survival(
         output_dir: output folder of the run: ``metrics.json``, ``predictions.csv``, Kaplan-Meier curves, and one model
             per fold.
         config_file: one or several configs.
-        **settings: settings of the config, with the names of the command line: ``aggregator`` ("mean", "amil",
-            "patch_gcn" or "deep_graph_conv"), ``loss`` ("cox" or "discrete"), ``pretrained`` (path of the encoder for
-            slides without features; by default the encoder of the bundle), ``n_folds`` and so on.
+        **settings: settings of the config, with the names of the command line: ``aggregator`` (a key of
+            :data:`~hmgdm_monai.networks.aggregators.build.AGGREGATORS`), ``loss`` ("cox" or "discrete"),
+            ``pretrained`` (path of the encoder for slides without features; by default the encoder of the bundle),
+            ``n_folds`` and so on.
 
     Returns:
         The content of ``metrics.json``: ``models`` with their C-indices, ``folds``, ``cohort`` and more.

@@ -37,7 +37,7 @@ def test_half_precision_a_leading_axis_and_attributes_of_data_sets_are_understoo
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"feats": np.ones((2, 2))}, "no data set `features`.* feats"),
+        ({"embedding": np.ones((2, 2))}, "no data set `features`.* embedding"),
         ({"features": np.ones((0, 2))}, "at least|one tile"),
         ({"features": np.ones(3)}, "tiles x channels"),
         ({"features": np.ones((2, 2)), "coords": np.ones((3, 2))}, "do not fit 2 features"),

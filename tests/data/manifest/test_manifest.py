@@ -265,3 +265,29 @@ def test_any_text_gives_rows_or_a_manifest_error(write, text):
     except ManifestError:
         return
     assert all(row.image.is_file() and row.patient for row in manifest.rows)
+
+
+def test_features_may_stand_in_place_of_an_image(write):
+    text = "image,patient,features,slide\nc.jpg,P1,,\n,P2,slides/a.h5;d e.tif,\n,P2,slides/a.h5,second\n,P3,,x\n"
+    manifest = read_manifest(write(text), without_image=("features",))
+    assert [row.id for row in manifest.rows] == ["c", "a", "second"]
+    assert [path.name for path in manifest.rows[1].features] == ["a.h5", "d e.tif"]
+    assert manifest.left_out == {"cohort.csv line 5": "image is empty; fill it in"}
+    manifest = read_manifest(write("patient,features\nP1,slides/a.h5\nP2,slides/a.h5\n"), without_image=("features",))
+    assert len(manifest.rows) == 1 and "'a' was already named in line 2" in manifest.faults[0]
+    with pytest.raises(ManifestError, match="image is empty"):
+        read_manifest(write("image,patient,features\n,P1,slides/a.h5\n"))
+    manifest = read_manifest(
+        write("patient,features\nP1,slides/a.h5;gone.h5\nP2,slides/a.h5\n"), (), False, None, ["features"]
+    )
+    assert [row.patient for row in manifest.rows] == ["P2"] and "features 'gone.h5' not found" in manifest.faults[0]
+
+
+def test_columns_may_have_other_names(write):
+    text = "image,patient,os,dead,time,event\nslides/a.svs,P1,5,1,soon,9\nc.jpg,P2,0,1,,\nd e.tif,P2,4,1,,\n"
+    manifest = read_manifest(write(text), ("time", "event"), names={"time": "os", "event": "dead"})
+    assert [(row.time, row.event) for row in manifest.rows] == [(5, 1), (4, 1)]
+    assert manifest.left_out == {"cohort.csv line 3": "patient 'P2': os must be a number above 0, not '0'"}
+    with pytest.raises(ManifestError, match="column 'months' missing"):
+        read_manifest(write(text), ("time", "event"), names={"time": "months"})
+    assert all(row.time is None for row in read_manifest(write(text), names={"time": "", "event": ""}).rows)

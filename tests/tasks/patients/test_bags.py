@@ -54,6 +54,7 @@ def test_batches_are_concatenations_and_edges_stay_within_slides(patients: list[
     assert bags.values("event", 2).tolist() == [[3, 1], [5, 0], [1, 1]]
     np.testing.assert_array_equal(bags.values("age", 1), [[np.nan], [61], [np.nan]])
     start, end = batch.edge_index
+    assert batch.edge_length.shape == start.shape and batch.edge_length.isfinite().all()
     assert (batch.batch[start] == batch.batch[end]).all() and (batch.slide[start] == batch.slide[end]).all()
     assert set(end.tolist()) == set(range(13))  # each tile has neighbors, but for the lone one
 

@@ -120,6 +120,9 @@ def test_a_run_leaves_scores_predictions_and_curves(manifest: Path, tmp_path: Pa
         {"aggregator": "mean"},
         {"aggregator": "patch_gcn", "loss::ties": "breslow"},
         {"aggregator": "deep_graph_conv", "epoch_selection": "validation"},
+        {"aggregator": "clam"},
+        {"aggregator": "transformer"},
+        {"aggregator": "spatial_gat"},
         {"loss::name": "discrete", "epoch_selection": "validation"},
     ],
 )

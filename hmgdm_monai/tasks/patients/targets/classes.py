@@ -119,8 +119,13 @@ class ClassTarget(Target):
         """Logistic regression, all classes with equal weight."""
         from sklearn.linear_model import LogisticRegression
 
-        model = LogisticRegression(C=1 / ridge, class_weight="balanced", max_iter=1000)
-        model.fit(train, self.strata(values))
+        label = self.strata(values)
+        if len(np.unique(label)) < 2:
+            raise InputError(
+                f"the logistic baseline cannot be fitted: its {len(label)} training patients have one class in column "
+                f"{self.column!r}; leave it out of baselines"
+            )
+        model = LogisticRegression(C=1 / ridge, class_weight="balanced", max_iter=1000).fit(train, label)
         probability = np.zeros((len(test), len(self.classes)))
         probability[:, model.classes_] = model.predict_proba(test)
         return Prediction(probability, fitted)
