@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.metrics.class_scores import score_classes
+from hmgdm_monai.metrics.class_scores import score_classes, score_grades
 from hmgdm_monai.metrics.fold_scores import Scores, score_differences, score_folds
 from hmgdm_monai.metrics.number_scores import score_numbers
 from hmgdm_monai.metrics.survival import FoldOutcome, harrell_c, score_survival
@@ -147,7 +147,9 @@ def _score(run: RunPredictions) -> Callable[[Any], Scores]:
     if run.kind == "survival":
         # With one fold there are no training patients, whom the other scores need for the weights of censoring.
         return score_survival if len(run.folds) > 1 else _harrell_alone
-    return score_classes if run.kind == "classes" else score_numbers
+    if run.kind == "numbers":
+        return score_numbers
+    return score_grades if run.ordered else score_classes
 
 
 def _harrell_alone(fold: FoldOutcome) -> Scores:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ class RunPredictions:
         kind: "survival", "classes" or "numbers".
         columns: (N,) cells by column; ``fold`` is "0" everywhere if the table has no folds.
         lines: (N,) line numbers of the CSV.
+        ordered: whether the classes are grades, in the order of their columns.
     """
 
     path: Path
@@ -38,6 +40,7 @@ class RunPredictions:
     kind: str
     columns: dict[str, np.ndarray]
     lines: np.ndarray
+    ordered: bool = False
 
     @property
     def keys(self) -> list[tuple[str, ...]]:
@@ -128,7 +131,7 @@ def read_predictions(run: Path | str, model: str | None = None) -> RunPrediction
     found = RunPredictions(path, model or "", _kind(path, header), cells, lines)
     order = sorted(range(len(lines)), key=found.keys.__getitem__)
     ordered = {name: column[order] for name, column in cells.items()}
-    found = RunPredictions(path, found.model, found.kind, ordered, lines[order])
+    found = RunPredictions(path, found.model, found.kind, ordered, lines[order], _has_grades(path))
     for one, other, line in zip(found.keys, found.keys[1:], found.lines[1:], strict=False):
         if one == other:
             raise InputError(f"{path} line {line}: {describe(one)} occurs twice")
@@ -144,6 +147,15 @@ def describe(key: Sequence[str]) -> str:
     if len(key) == 1:
         return f"patient {key[0]}"
     return f"the tile of {key[0]} at ({', '.join(key[1:-1])}) px of patient {key[-1]}"
+
+
+def _has_grades(path: Path) -> bool:
+    """Whether the report beside a table scores grades."""
+    try:
+        models = json.loads((path.parent / "metrics.json").read_text())["models"]
+        return any("quadratic_kappa" in scores for scores in models.values())
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return False  # a run of tiles, or a table alone: classes without order
 
 
 def _kind(path: Path, header: Sequence[str]) -> str:

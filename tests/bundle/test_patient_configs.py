@@ -256,7 +256,8 @@ def test_one_of_several_causes_is_predicted(manifest: Path, tmp_path: Path, monk
     assert {"incidence.png", "incidence_cox_pca.png"} <= set(os.listdir(tmp_path / "run"))
     assert "km.png" not in os.listdir(tmp_path / "run")
     new = manifest.with_name("new.csv")
-    new.write_text(manifest.read_text().replace(",p", ",new_p"))
+    new_table = pd.read_csv(manifest)
+    new_table.assign(patient="new_" + new_table.patient).to_csv(new, index=False)
     scored = run(new, tmp_path / "new", EVALUATION, model=str(tmp_path / "run/folds"))
     assert scored["cohort"]["died"] == int((table.event == 1).sum())
     with pytest.raises(RuntimeError) as raised:

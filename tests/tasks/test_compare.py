@@ -13,7 +13,7 @@ import pytest
 from hmgdm_monai.__main__ import main
 from hmgdm_monai.data.files.csv_text import csv_text
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.metrics.class_scores import ClassOutcome, score_classes
+from hmgdm_monai.metrics.class_scores import ClassOutcome, score_classes, score_grades
 from hmgdm_monai.metrics.fold_scores import score_folds
 from hmgdm_monai.metrics.survival import FoldOutcome, score_survival
 from hmgdm_monai.tasks.compare import compare_runs
@@ -69,7 +69,10 @@ def test_each_run_has_its_scores_and_the_better_one_wins(tmp_path: Path) -> None
     assert found["scores"]["auc"]["difference"]["low"] > 0 > found["scores"]["brier"]["difference"]["high"]
     assert json.loads((tmp_path / "compare.json").read_text()) == found
     assert (found["patients"], found["folds"], found["kind"]) == (PATIENTS, 3, "classes")
-    assert found["first"]["model"] == "amil"
+    assert found["first"]["model"] == "amil" and "quadratic_kappa" not in found["scores"]
+    (good / "metrics.json").write_text(json.dumps({"models": {"amil": {"quadratic_kappa": {}}}}))  # a run of grades
+    kappa = compare_runs(good, bad, num_bootstrap=0)["scores"]["quadratic_kappa"]["first"]
+    assert kappa == pytest.approx(score_folds(folds, score_grades, num_bootstrap=0)["quadratic_kappa"]["value"])
 
 
 def test_two_models_of_one_run(tmp_path: Path) -> None:
