@@ -74,31 +74,21 @@ def map_aucs(
         theirs = labels[name]
         classifier = _logistic_regression(embedding, [features[i].features for i in train], [theirs[i] for i in train])
         axis = np.zeros(features[train[0]].features.shape[1]), np.ones(features[train[0]].features.shape[1])
-        with_classifier = CohortEmbedding(
-            encoder, embedding.recipe, cohort.slides, folder / name, classifier=classifier
-        )
-        for job in with_classifier.jobs:
-            if job[0].name in test:
-                with_classifier.embed(job)
         values = EntityValues(encoder, axis, classifier)
         found[name] = {}
         for kind, overlap in (("superpixel", 0.0), ("superpixel, overlap", 0.5)):
-            maps = EntityMaps(with_classifier, values, None, MapSettings(overlap), folder / name / kind)
-            scores: list[np.ndarray] = []
-            truths: list[np.ndarray] = []
-            tiles: list[np.ndarray] = []
+            maps = EntityMaps(embedding, values, MapSettings(overlap), folder / name / kind)
+            painted: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
             for row_id in test:
-                with opened_slide_map(maps.write(row_id)) as painted:
-                    plane = painted.plane("probability_yes")
+                with opened_slide_map(maps.write(row_id)) as stored:
+                    plane = stored.plane("probability_yes")
+                of_tile = _tile_plane(features[row_id], classifier, plane.shape, mpp)
                 truth = tissues[row_id][1::2, 1::2]
-                of_tile = _tile_plane(read_features(with_classifier.result.slides[row_id]), plane.shape, mpp)
                 shown = np.isfinite(plane) & np.isfinite(of_tile) & (truth >= 0)
-                scores.append(plane[shown])
-                tiles.append(of_tile[shown])
-                truths.append(np.isin(truth[shown], tumor))
-            truth = np.concatenate(truths)
-            found[name].setdefault("tile", float(roc_auc_score(truth, np.concatenate(tiles))))
-            found[name][kind] = float(roc_auc_score(truth, np.concatenate(scores)))
+                painted.append((np.isin(truth[shown], tumor), of_tile[shown], plane[shown]))
+            truths, tiles, superpixels = (np.concatenate(parts) for parts in zip(*painted, strict=True))
+            found[name].setdefault("tile", float(roc_auc_score(truths, tiles)))
+            found[name][kind] = float(roc_auc_score(truths, superpixels))
     return found
 
 
@@ -122,12 +112,14 @@ def _logistic_regression(embedding, features: Sequence[np.ndarray], labels: Sequ
     return Classifier(network, ("no", "yes"), "linear", {}, embedding.encoder.run_settings, (), 0)
 
 
-def _tile_plane(features, shape: tuple[int, ...], mpp: float) -> np.ndarray:
+def _tile_plane(features, classifier, shape: tuple[int, ...], mpp: float) -> np.ndarray:
     """Probabilities of tiles, painted like the map, at 4 um a pixel."""
+    import torch
+
+    scores = classifier.network.head(torch.from_numpy(features.features)).softmax(1)[:, 1].numpy()
     plane, side = np.full(shape, np.nan), round(float(features.attrs["tile_size_level0"]) * mpp / 4)
-    for (x, y), score in zip(
-        (features.coords * mpp / 4).round().astype(int).tolist(), features.scores[:, 1], strict=True
-    ):
+    places = (features.coords * mpp / 4).round().astype(int).tolist()
+    for (x, y), score in zip(places, scores, strict=True):
         plane[y : y + side, x : x + side] = score
     return plane
 

@@ -26,8 +26,8 @@ def write_heatmap_pyramid(
     """Write a pyramid whose first level is the map, and each further level half the size, down to one tile.
 
     The file is an RGB image with the pixel size in um, so viewers that know the slide's pixel size can lay one over the
-    other: both start at the same corner. QuPath, Bio-Formats and tifffile read all levels (SubIFDs); cuCIM and
-    OpenSlide read the first. Compression is lossless.
+    other: both start at the same corner. Readers of OME-TIFF (QuPath, Bio-Formats, tifffile) find all levels, which are
+    SubIFDs; cuCIM finds the first. Compression is lossless.
 
     Args:
         path: file to write, ending in ``.ome.tif``.
@@ -61,8 +61,8 @@ def write_heatmap_pyramid(
                 dtype=np.uint8,
                 photometric="rgb",
                 tile=(TILE_PX, TILE_PX),
-                # cuCIM dies of deflate with a predictor; without one it reads it.
-                compression="adobe_deflate",
+                # cuCIM reads LZW without a predictor.
+                compression="lzw",
                 predictor=False,
                 resolution=(px_per_cm, px_per_cm),
                 resolutionunit="CENTIMETER",
