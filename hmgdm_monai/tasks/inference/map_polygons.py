@@ -65,20 +65,23 @@ def write_map_polygons(
     Raises:
         InputError: the disk is full.
     """
+    features: list[dict[str, Any]] = []
     for number, (steps, shrink) in enumerate(PLANS):
         last = number == len(PLANS) - 1
-        features = _features(found, leading, steps, shrink, class_colors, image_id, most_bytes, last)
-        if features is not None:
-            break
-    if number > 0:
-        logger.warning(
-            "%s: superpixels merged to %d polygons (values in %d steps, pixels of %g um) to stay below %g MB",
-            path.name,
-            len(features),
-            steps,
-            shrink * found.pixel_px * found.mpp,
-            most_bytes / 1e6,
-        )
+        tried = _features(found, leading, steps, shrink, class_colors, image_id, most_bytes, last)
+        if tried is None:
+            continue
+        features = tried
+        if number > 0:
+            logger.warning(
+                "%s: superpixels merged to %d polygons (values in %d steps, pixels of %g um) to stay below %g MB",
+                path.name,
+                len(features),
+                steps,
+                shrink * found.pixel_px * found.mpp,
+                most_bytes / 1e6,
+            )
+        break
     return write_geojson(path, {"type": "FeatureCollection", "features": features})
 
 
