@@ -143,7 +143,6 @@ ABLATIONS: dict[str, Method] = {
     "timesteps_100": _changed("100 timesteps", "noising::scheduler::num_train_timesteps=100"),
     "one_layer": _changed("1 layer", "network_def::num_layers=1"),
     "four_layers": _changed("4 layers", "network_def::num_layers=4"),
-    "differences": _changed("layers pass differences", "network_def::layer_differences=True"),
     "no_views": _changed("no degraded views", "degraded_views=0"),
     "window_view": _changed("backbone on windows", *_as_settings(window_view())),
     "segresnet": _changed("SegResNet H&E", SEGRESNET),

@@ -95,15 +95,3 @@ def test_what_does_not_go_together_is_one_line(
         workflow(tmp_path / "run", manifest=str(graph_manifest), **settings).run()
     error = input_error_in(told.value)
     assert error is not None and match in str(error) and "\n" not in str(error)
-
-
-def test_layer_differences_is_a_switch_of_the_network(workflow: Callable[..., Any], tmp_path: Path) -> None:
-    from hmgdm_monai.saving.tile_encoders import build_tile_encoder
-
-    get = workflow(tmp_path, **{"network_def::layer_differences": True}).parser.get_parsed_content
-    network, entities = get("network_def"), get("entities")
-    new = [name for name in network.state_dict() if "difference" in name]
-    assert len(new) == 4
-    parts = {"entities": {"kind": entities.kind, "settings": entities.settings}, "hmgdm": network.settings}
-    again = build_tile_encoder("hmgdm", parts, get("run_folder").settings)  # as a model.pt is read
-    again.hmgdm.load_state_dict(network.state_dict())

@@ -44,7 +44,7 @@ def recorded(settings: Any, path: str) -> Any:
     ("given", "path", "value"),
     [
         ({"network_def::hidden_dim": 24}, "network_def::hidden_dim", 24),
-        ({"network_def::layer_differences": True}, "network_def::layer_differences", True),
+        ({"network_def::use_positions": False}, "network_def::use_positions", False),
         ({"optimizer::_target_": "torch.optim.AdamW"}, "optimizer::_target_", "torch.optim.AdamW"),
         ({"optimizer::lr": "$1 / 100"}, "optimizer::lr", 0.01),
         ({"lr_scheduler": STEP}, "lr_scheduler::gamma", 0.5),

@@ -46,7 +46,6 @@ class GraphEncoder(nn.Module):
         use_positions: whether to add an embedding of ``pos``.
         bottleneck: whether the last layer has a Gaussian bottleneck, with separate heads for mean and log-variance. In
             training it samples with PyTorch's default generator; in evaluation it returns the mean.
-        layer_differences: whether vertices also receive the differences to their neighbors.
 
     Raises:
         ValueError: there are no layers, or ``hidden_entities`` is unknown.
@@ -61,7 +60,6 @@ class GraphEncoder(nn.Module):
         hidden_entities: str = "token",
         use_positions: bool = True,
         bottleneck: bool = False,
-        layer_differences: bool = False,
     ) -> None:
         super().__init__()
         if num_layers < 1:
@@ -78,7 +76,6 @@ class GraphEncoder(nn.Module):
             "hidden_entities": hidden_entities,
             "use_positions": bool(use_positions),
             "bottleneck": bool(bottleneck),
-            "layer_differences": bool(layer_differences),
         }
         self.hidden_entities = hidden_entities
         self.edge_latents = edge_latents
@@ -87,7 +84,7 @@ class GraphEncoder(nn.Module):
         self.edge_in = nn.Linear(latent_dim, hidden_dim) if edge_latents else None
         self.edge_token = nn.Parameter(0.02 * torch.randn(hidden_dim)) if edge_latents else None
         self.position = PositionEmbedding(hidden_dim) if use_positions else None
-        self.layers = nn.ModuleList(GraphLayer(hidden_dim, edge_latents, layer_differences) for _ in range(num_layers))
+        self.layers = nn.ModuleList(GraphLayer(hidden_dim, edge_latents) for _ in range(num_layers))
         self.vertex_moments = nn.Linear(hidden_dim, 2 * hidden_dim) if bottleneck else None
         self.edge_moments = nn.Linear(hidden_dim, 2 * hidden_dim) if bottleneck and edge_latents else None
 

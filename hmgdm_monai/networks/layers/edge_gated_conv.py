@@ -21,24 +21,18 @@ class EdgeGatedConv(nn.Module):
     The sums run over the edges that pass messages; without any, the second term is 0. Without edge states, the terms
     with h_e are omitted.
 
-    With ``differences`` each message has an additional term, SiLU(W_diff (h_j - h_i)): how a neighbor differs. Averages
-    of neighbors hide this where different tissues meet (heterophily). The term must not be linear: the mean of
-    h_j - h_i is the mean of h_j minus h_i, which W_near and W_self already cover.
-
     Args:
         channels: size D of the states, input and output.
         edge_states: whether edges have states.
-        differences: whether messages contain the difference to the neighbor.
     """
 
-    def __init__(self, channels: int, edge_states: bool = True, differences: bool = False) -> None:
+    def __init__(self, channels: int, edge_states: bool = True) -> None:
         super().__init__()
         self.own = nn.Linear(channels, channels)
         self.near = nn.Linear(channels, channels, bias=False)
         self.edge = nn.Linear(channels, channels, bias=False) if edge_states else None
         gate_in = channels * (3 if edge_states else 2)
         self.gate = nn.Sequential(nn.Linear(gate_in, channels), nn.SiLU(), nn.Linear(channels, channels))
-        self.difference = nn.Linear(channels, channels, bias=False) if differences else None
 
     def forward(
         self,
@@ -75,9 +69,6 @@ class EdgeGatedConv(nn.Module):
             own = own if edge_passes is None else own[edge_passes]
             opening = self.gate(torch.cat((own, *ends), dim=-1))
             message = message + self.edge(own).repeat(2, 1)
-        if self.difference is not None:
-            projected = self.difference(vertices)
-            message = message + F.silu(projected[there] - projected[here])
         size, log_gate = vertices.shape[0], -F.softplus(-opening).repeat(2, 1)  # softplus stays accurate in exports
         sends = None if vertex_sends is None else vertex_sends[there].unsqueeze(-1)
         if sends is not None:

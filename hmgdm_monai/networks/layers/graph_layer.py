@@ -82,13 +82,12 @@ class GraphLayer(nn.Module):
     Args:
         channels: size D of the states.
         edge_states: whether edges have states (the setting ``edge_latents``).
-        differences: whether vertices also receive the differences to their neighbors.
     """
 
-    def __init__(self, channels: int, edge_states: bool = True, differences: bool = False) -> None:
+    def __init__(self, channels: int, edge_states: bool = True) -> None:
         super().__init__()
         self.vertex_norm = nn.LayerNorm(channels)
-        self.vertex_conv = EdgeGatedConv(channels, edge_states, differences)
+        self.vertex_conv = EdgeGatedConv(channels, edge_states)
         self.vertex_feed_forward = FeedForward(channels)
         self.edge_states = edge_states
         if edge_states:

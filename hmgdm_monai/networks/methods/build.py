@@ -25,7 +25,6 @@ def build_hmgdm(
     use_positions: bool = True,
     bottleneck: bool = False,
     readout: Sequence[str] = DEFAULT_STATISTICS,
-    layer_differences: bool = False,
 ) -> HMGDM:
     """Build H-MGDM: an encoder and a denoiser of matching sizes.
 
@@ -42,7 +41,6 @@ def build_hmgdm(
         use_positions: whether the encoder uses positions.
         bottleneck: whether the encoder ends in a Gaussian bottleneck.
         readout: statistics that pool the states into the embedding.
-        layer_differences: whether vertices also receive the differences to their neighbors in each layer.
 
     Raises:
         ValueError: a setting is out of range.
@@ -61,7 +59,6 @@ def build_hmgdm(
         hidden_entities,
         use_positions,
         bottleneck,
-        layer_differences,
     )
     denoiser = GraphDenoiser(
         latent_dim,
@@ -71,7 +68,6 @@ def build_hmgdm(
         self_attention_depth,
         edge_latents,
         skip_connections,
-        layer_differences,
     )
     return HMGDM(encoder, denoiser, mask_ratio, StatisticsReadout(readout))
 
@@ -84,7 +80,6 @@ def build_graph_embedder(
     hidden_entities: str = "token",
     use_positions: bool = True,
     readout: Sequence[str] = DEFAULT_STATISTICS,
-    layer_differences: bool = False,
 ) -> GraphEmbedder:
     """Build encoder and readout without a pretraining head, for encoders that another method trained.
 
@@ -96,7 +91,6 @@ def build_graph_embedder(
         hidden_entities: see :func:`build_hmgdm`.
         use_positions: whether the encoder uses positions.
         readout: statistics that pool the states into the embedding.
-        layer_differences: see :func:`build_hmgdm`.
     """
     encoder = GraphEncoder(
         latent_dim,
@@ -105,7 +99,6 @@ def build_graph_embedder(
         edge_latents,
         hidden_entities,
         use_positions,
-        layer_differences=layer_differences,
     )
     return GraphEmbedder(encoder, StatisticsReadout(readout))
 
@@ -118,7 +111,6 @@ def build_graph_mae(
     hidden_entities: str = "token",
     use_positions: bool = True,
     readout: Sequence[str] = DEFAULT_STATISTICS,
-    layer_differences: bool = False,
     mask_ratio: float = 0.5,
     decoder_layers: int = 1,
 ) -> GraphMAE:
@@ -132,11 +124,10 @@ def build_graph_mae(
         hidden_entities: see :func:`build_hmgdm`.
         use_positions: whether the encoder uses positions.
         readout: statistics that pool the states into the embedding.
-        layer_differences: see :func:`build_hmgdm`.
         mask_ratio: share of the vertices to hide.
         decoder_layers: number of graph layers of the decoder.
     """
     parts = build_graph_embedder(
-        latent_dim, hidden_dim, num_layers, edge_latents, hidden_entities, use_positions, readout, layer_differences
+        latent_dim, hidden_dim, num_layers, edge_latents, hidden_entities, use_positions, readout
     )
     return GraphMAE(parts.encoder, mask_ratio, decoder_layers, parts.readout)

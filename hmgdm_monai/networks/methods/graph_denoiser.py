@@ -65,15 +65,14 @@ class DecoderBlock(nn.Module):
         channels: size D of the states.
         heads: number of attention heads; divides D.
         edge_states: whether edges have states.
-        differences: whether vertices also receive the differences to their neighbors.
     """
 
-    def __init__(self, channels: int, heads: int, edge_states: bool, differences: bool = False) -> None:
+    def __init__(self, channels: int, heads: int, edge_states: bool) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(channels)
         self.skip_norm = nn.LayerNorm(channels)
         self.attention = GraphAttention(channels, heads)
-        self.graph = GraphLayer(channels, edge_states, differences)
+        self.graph = GraphLayer(channels, edge_states)
 
     def forward(self, states: Tensor, skip: Tensor, layout: EntityLayout) -> Tensor:
         """Hidden rows of states (N, D) attend to visible rows of skip (N, D), then all exchange messages -> (N, D).
@@ -112,7 +111,6 @@ class GraphDenoiser(nn.Module):
         edge_latents: whether edges have latents.
         skip_connections: whether each block uses the encoder state of its own layer; otherwise all blocks use the last
             one (the paper's ablation).
-        layer_differences: whether vertices also receive the differences to their neighbors.
     """
 
     def __init__(
@@ -124,7 +122,6 @@ class GraphDenoiser(nn.Module):
         self_attention_depth: int = 1,
         edge_latents: bool = True,
         skip_connections: bool = True,
-        layer_differences: bool = False,
     ) -> None:
         super().__init__()
         self.latent_dim, self.hidden_dim, self.num_layers = latent_dim, hidden_dim, num_layers
@@ -144,9 +141,7 @@ class GraphDenoiser(nn.Module):
         self.timesteps = Timesteps(hidden_dim, flip_sin_to_cos=True, downscale_freq_shift=0)
         self.time = TimestepEmbedding(hidden_dim, hidden_dim)
         self.self_attention = nn.ModuleList(SelfAttentionBlock(hidden_dim, heads) for _ in range(self_attention_depth))
-        self.blocks = nn.ModuleList(
-            DecoderBlock(hidden_dim, heads, edge_latents, layer_differences) for _ in range(num_layers)
-        )
+        self.blocks = nn.ModuleList(DecoderBlock(hidden_dim, heads, edge_latents) for _ in range(num_layers))
         self.vertex_out = _head(hidden_dim, latent_dim)
         self.edge_out = _head(hidden_dim, latent_dim) if edge_latents else None
 

@@ -83,7 +83,7 @@ def test_a_misspelled_name_is_told_with_the_nearest_real_one(names: tuple[str, .
 @pytest.mark.parametrize(
     "given",
     [
-        {"network_def::layer_differences": True},  # an argument that the config leaves at its default
+        {"network_def::use_positions": False},  # an argument that the config leaves at its default
         {"backbone_entities::seam_px": 3},
         {"train::dataloader::pin_memory": True},
         {"lr_scheduler": {"_target_": "torch.optim.lr_scheduler.StepLR", "optimizer": "@optimizer", "step_size": 2}},

@@ -86,7 +86,6 @@ class HMGDMPart(Part):
         "Statistics that make the embedding: of the states of vertices (`mean`, `std`, `max`) and edges (`edge_mean`), "
         "and of the latents that the encoder gets (`latent_mean`, `latent_std`). Any of them."
     )
-    layer_differences: Flag = setting("Graph layers also use differences between neighbors.")
 
 
 class GraphMAEPart(Part):
