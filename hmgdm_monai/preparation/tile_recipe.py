@@ -10,7 +10,7 @@ from monai.transforms import Compose
 from hmgdm_monai.data.tiles.tiling import TileSpec
 from hmgdm_monai.transforms.tile_transforms import cutter_in, described, reads_cells
 
-GRAPH_FORMAT = 3  # increase it if the same settings make other graphs: stored graphs are then computed again
+GRAPH_FORMAT = 4  # increase it if the same settings make other graphs: stored graphs are then computed again
 
 
 @dataclass(frozen=True)
