@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+from PIL import Image
 from tqdm import tqdm
 
-from hmgdm_monai.data.demo.layout import TissueLayout, draw_layout
+from hmgdm_monai.data.demo.artifacts import ARTIFACTS, draw_artifacts
+from hmgdm_monai.data.demo.layout import GRID_UM, TissueLayout, draw_layout
 from hmgdm_monai.data.demo.nuclei import paint_nuclei
 from hmgdm_monai.data.demo.patient import TISSUES, PatientPlan, plan_patient
 from hmgdm_monai.data.demo.slide_writer import LEVELS, TILE_PX, whole_file, write_pyramid, write_tile
@@ -42,6 +44,10 @@ tiles.csv     image, patient, label (the tissue that dominates the tile), fold, 
 truth.csv     patient, label, log_hazard (true), share of each tissue in the tissue area
 cohort.json   the settings; the same command resumes an interrupted cohort
 """
+_README_ARTIFACTS = f"""\
+artifacts/    where pen marks, blur and folds were drawn: one PNG per slide, {GRID_UM:g} um per px, with the values
+              {", ".join(f"{value} {name}" for value, name in enumerate(ARTIFACTS))}
+"""
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,12 @@ class DemoCohort:
 
 
 def make_demo_cohort(
-    folder: str | Path, seed: int = 0, n_patients: int = 24, slide_px: int = 2048, mpp: float = 0.5
+    folder: str | Path,
+    seed: int = 0,
+    n_patients: int = 24,
+    slide_px: int = 2048,
+    mpp: float = 0.5,
+    artifacts: bool = False,
 ) -> DemoCohort:
     """Draw a cohort of synthetic H&E slides with labeled tiles and survival, or complete an interrupted one.
 
@@ -68,6 +79,8 @@ def make_demo_cohort(
         n_patients: number of patients, with one slide each.
         slide_px: side of a slide in px; divisible by 4 and at least 256 um.
         mpp: microns per px of the slides, 0.2 to 1.
+        artifacts: draw pen marks, regions out of focus and folds, too, and write maps of where they are; see
+            :func:`~hmgdm_monai.data.demo.artifacts.draw_artifacts`.
 
     Returns:
         The paths of the tables.
@@ -83,7 +96,8 @@ def make_demo_cohort(
     """
     folder = Path(folder).absolute()
     _check_settings(seed, n_patients, slide_px, mpp)
-    _claim_folder(folder, {"drawing": _DRAWING, "seed": seed, "slide_px": slide_px, "mpp": mpp})
+    settings: dict[str, Any] = {"drawing": _DRAWING, "seed": seed, "slide_px": slide_px, "mpp": mpp}
+    _claim_folder(folder, {**settings, "artifacts": True} if artifacts else settings)
     cohort = DemoCohort(folder, folder / "slides.csv", folder / "tiles.csv", folder / "truth.csv")
     if _is_complete(cohort, n_patients):
         return cohort
@@ -96,7 +110,11 @@ def make_demo_cohort(
         layout = draw_layout(plan, slide_px * mpp)
         slide_path = folder / "slides" / f"{plan.name}.tif"
         if not slide_path.exists():
-            write_pyramid(slide_path, draw_slide(plan, layout, slide_px, mpp), mpp)
+            image = draw_slide(plan, layout, slide_px, mpp)
+            if artifacts:
+                image, marked = draw_artifacts(image, plan, layout, mpp)
+                _write_map(folder / "artifacts" / f"{plan.name}.png", marked)  # before the slide: it then exists, too
+            write_pyramid(slide_path, image, mpp)
         slides.append(
             [f"slides/{slide_path.name}", plan.name, plan.label, plan.time, plan.event, plan.fold],
         )
@@ -106,7 +124,7 @@ def make_demo_cohort(
             [plan.name, plan.label, round(plan.log_hazard, 6), *(round(shares[tissue], 6) for tissue in TISSUES)]
         )
 
-    _write_text(folder / "README.txt", _README)
+    _write_text(folder / "README.txt", _README + _README_ARTIFACTS if artifacts else _README)
     _write_table(cohort.truth, ["patient", "label", "log_hazard", *(f"share_{tissue}" for tissue in TISSUES)], truth)
     _write_table(cohort.tiles, ["image", "patient", "label", "fold", "mpp"], tiles)
     _write_table(cohort.slides, ["image", "patient", "label", "time", "event", "fold"], slides)
@@ -192,6 +210,12 @@ def _is_complete(cohort: DemoCohort, n_patients: int) -> bool:
         with table.open(newline="") as stream:
             images.append([row["image"] for row in csv.DictReader(stream)])
     return len(images[0]) == n_patients and all((cohort.folder / image).exists() for image in sum(images, []))
+
+
+def _write_map(path: Path, marked: NDArray[np.uint8]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with whole_file(path) as partial:
+        Image.fromarray(marked).save(partial)
 
 
 def _write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
