@@ -27,9 +27,7 @@ def main() -> int:
     )
     given = parser.parse_args()
     try:
-        cohort = make_demo_cohort(
-            given.output, given.seed, given.patients, given.slide_px, given.mpp, given.artifacts
-        )
+        cohort = make_demo_cohort(given.output, given.seed, given.patients, given.slide_px, given.mpp, given.artifacts)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hmgdm_monai.data.tiles.mask import MaskRule
 from hmgdm_monai.data.tiles.tiling import TileSpec
 from hmgdm_monai.diffusion.noising import Noising
 from hmgdm_monai.errors import InputError
@@ -26,11 +27,13 @@ def recipe_of(run_settings: Mapping[str, Any], max_tiles_per_slide: int | None =
     try:
         spec = {name: value for name, value in run_settings["recipe"]["tile_spec"].items() if name != "_target_"}
         tile_spec = TileSpec(**spec)
+        mask = {name: value for name, value in (run_settings["recipe"].get("mask") or {}).items() if name != "_target_"}
+        mask_rule = MaskRule(**mask)
     except (KeyError, TypeError) as error:
         raise InputError(
             f"the model's settings do not define how its tiles are made ({error}); give a model.pt of a training run"
         ) from None
-    return TileRecipe(tile_spec, transforms_of(run_settings), max_tiles_per_slide, seed)
+    return TileRecipe(tile_spec, transforms_of(run_settings), max_tiles_per_slide, seed, mask_rule)
 
 
 def noising_of(run_settings: Mapping[str, Any]) -> Noising:

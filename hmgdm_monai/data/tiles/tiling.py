@@ -91,7 +91,7 @@ def tile_locations(slide: Slide, spec: TileSpec) -> np.ndarray:
         thumbnail, downsample = slide.thumbnail(
             round(np.clip(MASK_PX_PER_TILE * max(width, height) / span, *MASK_SIDE_PX))
         )
-        share = _tissue_share(tissue_mask(thumbnail), x / downsample, y / downsample, span / downsample)
+        share = share_in_mask(tissue_mask(thumbnail), x / downsample, y / downsample, span / downsample)
         locations = locations[share >= spec.min_tissue]
     if len(locations) == 0:
         what = f"no tile of {spec.size_px} px at {spec.mpp} um has {spec.min_tissue:.0%} of it"
@@ -99,8 +99,18 @@ def tile_locations(slide: Slide, spec: TileSpec) -> np.ndarray:
     return locations
 
 
-def _tissue_share(mask: np.ndarray, x: np.ndarray, y: np.ndarray, span: float) -> np.ndarray:
-    """Share of tissue in squares at (x, y) with side `span`, all in mask pixels; outside the mask it is 0."""
+def share_in_mask(mask: np.ndarray, x: np.ndarray, y: np.ndarray, span: float) -> np.ndarray:
+    """Share of squares that a mask covers; outside the mask it is 0.
+
+    Args:
+        mask: (h, w) bool.
+        x: (N,) left edges of the squares, in mask pixels.
+        y: (N,) upper edges of the squares, in mask pixels.
+        span: side of the squares, in mask pixels.
+
+    Returns:
+        (N,) float, 0 to 1.
+    """
     # Sums over [0, i) x [0, j), interpolated between whole pixels: exact for squares of any position and size.
     sums = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1))
     sums[1:, 1:] = mask.cumsum(0, dtype=np.float64).cumsum(1)
