@@ -1,7 +1,8 @@
 """Measure what the project claims: python scripts/benchmark.py [part] ...
 
 Results are ratios of alternating measurements in one run, because absolute times on a shared machine vary. Without a
-part, the quick parts run: all except representation and dirl, which train for hours.
+part, the quick parts run: all except quality, which draws slides for minutes, and representation and dirl, which train
+for hours.
 """
 
 from __future__ import annotations
@@ -13,18 +14,24 @@ from pathlib import Path
 from hmgdm_monai.errors import InputError
 
 QUICK = ("graph", "reading", "prior", "entities", "training", "dense", "weights")
-PARTS = (*QUICK, "representation", "dirl")
+PARTS = (*QUICK, "quality", "representation", "dirl")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Read the command line and measure; return 2 on bad input."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="part", help=", ".join(PARTS))
-    only = parser.add_argument_group("representation, dirl")
+    only = parser.add_argument_group("quality, representation, dirl")
     only.add_argument(
         "--output", type=Path, default=Path("runs/benchmark"), help="output folder; the same folder resumes"
     )
-    only.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds of pretraining (default: 0 1 2)")
+    only.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        default=[0, 1, 2],
+        help="seeds of pretraining or of demo slides",
+    )
     only.add_argument("--max-tiles", type=int, help="labeled and unlabeled tiles per biopsy; for a trial run")
     only.add_argument(
         "--set",
@@ -79,6 +86,10 @@ def run_part(part: str, given: argparse.Namespace) -> None:
         from benchmark_parts import weights
 
         weights.main()
+    elif part == "quality":
+        from benchmark_parts import quality
+
+        quality.main(given.output, given.seeds)
     elif part == "dirl":
         from benchmark_parts import dirl
 

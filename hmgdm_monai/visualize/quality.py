@@ -36,7 +36,7 @@ def quality_figure(
         side_px: side of a tile in level-0 pixels.
         kept_px: (N, 2) upper left corners (x, y) of the tiles that are used, in level-0 pixels.
         left_out_px: reason -> (M, 2) corners of the tiles that were left out for it. The order of the reasons gives
-            their colors.
+            their colors; reasons without a tile are not shown.
         title: title of the figure.
         note: small text below the figure; None for none.
 
@@ -53,7 +53,7 @@ def quality_figure(
     if thumbnail.ndim != 3 or thumbnail.shape[2] != 3 or thumbnail.dtype != np.uint8:
         raise InputError(f"A thumbnail must be uint8 of shape (h, w, 3), not {thumbnail.dtype} {thumbnail.shape}.")
     height, width = thumbnail.shape[:2]
-    figure = Figure(figsize=(FIGURE_INCHES, FIGURE_INCHES * height / width + 1.2), layout="constrained")
+    figure = Figure(figsize=(FIGURE_INCHES, FIGURE_INCHES * height / width + 0.9), layout="constrained")
     axes = figure.subplots()
     axes.imshow(thumbnail, extent=(0, width, height, 0))
 
@@ -65,6 +65,8 @@ def quality_figure(
     legend = [Patch(facecolor="none", edgecolor=KEPT_COLOR, label=f"used ({len(kept_px)})")]
     for number, (reason, places) in enumerate(left_out_px.items()):
         color = REASON_COLORS[number % len(REASON_COLORS)]
+        if len(places) == 0:
+            continue
         axes.add_collection(
             PatchCollection(squares(places), facecolor=color, edgecolor=color, alpha=0.5, linewidth=0.8)
         )

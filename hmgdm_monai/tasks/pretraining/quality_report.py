@@ -84,5 +84,4 @@ def _draw(
         for reason in ("mask", *REASONS)
     }
     title = f"{row.image.name}: {len(table.left_out)} of {len(store) + len(table.left_out)} tiles left out"
-    shown = {reason: where for reason, where in places.items() if len(where)}
-    save_figure(quality_figure(thumbnail, downsample, side_px, kept, shown, title, note), path)
+    save_figure(quality_figure(thumbnail, downsample, side_px, kept, places, title, note), path)
