@@ -71,6 +71,7 @@ PARTS = [(page, part) for page in PARSERS for part in parts_of(page)]
 def test_the_parts_that_shape_a_training_are_documented() -> None:
     theirs = {"recipe::tile_spec", "cutter", "data", "data::degrade", "backbone_entities", "noising", "network_def"}
     theirs |= {"noising::scheduler", "loss", "optimizer", "lr_scheduler", "train::iteration"}
+    theirs |= {"recipe::mask", "quality_limits"}
     assert set(parts_of("settings.md")) == theirs
     assert {"prior", "views", "network_def", "network_def::vit", "loss::image_loss"} <= set(parts_of("dirl.md"))
 

@@ -12,7 +12,7 @@ from hmgdm_monai.data.stores.quality_table import read_quality
 from hmgdm_monai.data.tiles.mask import MaskRule
 from hmgdm_monai.data.tiles.tiling import TileSpec
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.networks.encoders.tile_sample import TileToGraph
+from hmgdm_monai.networks.encoders.tile_sample import TileToGraph, checked_sample
 from hmgdm_monai.preparation.cohort import build_graph_stores
 from hmgdm_monai.preparation.tile_recipe import TileRecipe
 from hmgdm_monai.preparation.tile_stream import PlainTiles, stream_slide
@@ -152,3 +152,11 @@ def test_a_plain_tile_that_is_left_out_is_named_in_a_stream(tmp_path, pixels):
     (tmp_path / "c.csv").write_text("image,patient\nt.png,P\n")
     tiles = PlainTiles(list(read_manifest(tmp_path / "c.csv").rows), TileRecipe(SPEC, CHECKED), TileToGraph(CHECKED), 4)
     assert tiles[0][3] == {"t": "1 of its 1 tiles are left out: pen 1"}
+
+
+def test_limits_can_be_added_to_a_model_that_was_trained_without(manifest):
+    (row,) = read_manifest(manifest()).rows
+    to_sample = checked_sample(TileToGraph(PLAIN, 0.5), NO_FOCUS, 0.5)
+    found = [where for _, where, _ in stream_slide(row, TileRecipe(SPEC, PLAIN), to_sample)]
+    assert sum(map(len, found)) == 10
+    assert checked_sample(to_sample, None) is to_sample

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch_geometric.data import Data
 from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.transforms.build_transforms import build_transforms
+from hmgdm_monai.transforms.quality import QualityLimits, TileQuality
 from hmgdm_monai.transforms.tile_transforms import reads_cells, tile_graph, transformed
 
 
@@ -83,6 +84,35 @@ class TileToImage:
             grid = rows[:, None] * len(columns) + columns
             sample.label_map = grid.repeat_interleave(self.patch_px, 0).repeat_interleave(self.patch_px, 1)[None]
         return sample
+
+
+class CheckedSample:
+    """Check the quality of a tile before another class of this module converts it.
+
+    Args:
+        limits: limits of the scores.
+        to_sample: converts the tile.
+        mpp: microns per pixel of the tiles; None if unknown.
+    """
+
+    def __init__(self, limits: QualityLimits, to_sample: Callable[..., Data], mpp: float | None = None) -> None:
+        self.check, self.to_sample, self.mpp = TileQuality(limits), to_sample, mpp
+
+    def __call__(self, image: Tensor | np.ndarray, **known: Any) -> Data:
+        """Convert a tile (3, S, S) uint8; `known` are further arguments of `to_sample`.
+
+        Raises:
+            LeftOutTileError: the tile is beyond a limit.
+        """
+        self.check(image, self.mpp)
+        return self.to_sample(image, **known)
+
+
+def checked_sample(
+    to_sample: Callable[..., Data], limits: QualityLimits | None, mpp: float | None = None
+) -> Callable[..., Data]:
+    """Return `to_sample`, with a :class:`CheckedSample` around it if there are limits."""
+    return to_sample if limits is None else CheckedSample(limits, to_sample, mpp)
 
 
 def image_sample(image: Tensor) -> Data:
