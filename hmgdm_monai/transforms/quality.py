@@ -37,8 +37,8 @@ class LeftOutTileError(InputError):
 class QualityLimits:
     """Limits of the scores of :func:`~hmgdm_monai.transforms.quality_scores.quality_scores`; None for no limit.
 
-    The defaults were chosen on synthetic slides with known artifacts. A score that cannot be measured (NaN) exceeds no
-    limit.
+    The defaults were chosen on synthetic slides with known artifacts, with some real tiles in view as clean ones. A
+    score that cannot be measured (NaN) exceeds no limit.
 
     Args:
         min_focus: least focus, > 0.
