@@ -17,9 +17,11 @@ from .saving.classifier_file import load_classifier as load_classifier
 from .saving.classifier_file import save_classifier as save_classifier
 from .saving.encoder_file import load_encoder as load_encoder
 from .saving.encoder_file import save_encoder as save_encoder
+from .tasks.compare import compare_runs as compare_runs
 from .tasks.inference.embed_cohort import embed_cohort as embed_cohort
 from .tasks.inference.embed_tile import embed_tile as embed_tile
-from .tasks.patients.predict_survival import predict_survival as predict_survival
+from .tasks.patients.predict_patients import predict_patients as predict_patients
+from .tasks.patients.predict_patients import predict_survival as predict_survival
 from .tasks.pretraining.pretrain import pretrain as pretrain
 from .tasks.tiles.classify import classify as classify
 from .transforms.tile_to_graph import tile_to_graph as tile_to_graph

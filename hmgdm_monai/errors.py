@@ -71,8 +71,8 @@ def input_error_in(error: BaseException | None) -> InputError | None:
 def end_on_sigterm() -> None:
     """Let SIGTERM end this process as Ctrl-C does, so that it cleans up and says how to go on.
 
-    For programs of one process: those that several train together are ended by the one that started them. Forked
-    children end by the signal, as they do by default.
+    For programs of one process; see :func:`end_together_on_sigterm` for several. Forked children end by the signal, as
+    they do by default.
     """
     if threading.current_thread() is not threading.main_thread():
         return  # Python lets the main thread alone set what signals do
@@ -81,6 +81,27 @@ def end_on_sigterm() -> None:
     def end(number: int, frame: FrameType | None) -> None:
         if os.getpid() == owner:
             raise Terminated
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    signal.signal(signal.SIGTERM, end)
+
+
+def end_together_on_sigterm(tells: bool) -> None:
+    """Let SIGTERM end this process at once, for processes that train together, which torchrun ends one by one.
+
+    An exception would not do: a process that cleans up may wait for one that has ended.
+
+    Args:
+        tells: whether this process says how to go on; the first one of a run does.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    owner = os.getpid()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if tells and os.getpid() == owner:
+            os.write(2, f"terminated; {_GO_ON}\n".encode())
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 

@@ -1,8 +1,8 @@
 """Measure what the project claims: python scripts/benchmark.py [part] ...
 
 Results are ratios of alternating measurements in one run, because absolute times on a shared machine vary. Without a
-part, the quick parts run: all except quality, which draws slides for minutes, and representation and dirl, which train
-for hours.
+part, the quick parts run: all except maps and quality, which take minutes, and representation, dirl and patients, which
+train for hours.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from pathlib import Path
 from hmgdm_monai.errors import InputError
 
 QUICK = ("graph", "reading", "prior", "entities", "training", "dense", "weights")
-PARTS = (*QUICK, "quality", "representation", "dirl")
+PARTS = (*QUICK, "maps", "quality", "representation", "dirl", "patients")
+SEEDS = (0, 1, 2)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Read the command line and measure; return 2 on bad input."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="part", help=", ".join(PARTS))
-    only = parser.add_argument_group("quality, representation, dirl")
+    only = parser.add_argument_group("quality, representation, dirl, patients")
     only.add_argument(
         "--output", type=Path, default=Path("runs/benchmark"), help="output folder; the same folder resumes"
     )
@@ -29,8 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--seeds",
         type=int,
         nargs="+",
-        default=[0, 1, 2],
-        help="seeds of pretraining or of demo slides",
+        help="seeds of training or of demo slides (default: 0 1 2; patients: five for the biopsies)",
     )
     only.add_argument("--max-tiles", type=int, help="labeled and unlabeled tiles per biopsy; for a trial run")
     only.add_argument(
@@ -89,15 +89,23 @@ def run_part(part: str, given: argparse.Namespace) -> None:
     elif part == "quality":
         from benchmark_parts import quality
 
-        quality.main(given.output, given.seeds)
+        quality.main(given.output, given.seeds or SEEDS)
+    elif part == "patients":
+        from benchmark_parts import patients
+
+        patients.main(given.output, given.seeds, given.max_tiles, given.set)
+    elif part == "maps":
+        from benchmark_parts import entity_map_auc
+
+        entity_map_auc.main()
     elif part == "dirl":
         from benchmark_parts import dirl
 
-        dirl.main(given.output, given.seeds, given.max_tiles, given.set)
+        dirl.main(given.output, given.seeds or SEEDS, given.max_tiles, given.set)
     else:
         from benchmark_parts import representation
 
-        representation.main(given.output, given.seeds, given.max_tiles, given.set)
+        representation.main(given.output, given.seeds or SEEDS, given.max_tiles, given.set)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from package_parts.checkpoints import copy_checkpoint
 from package_parts.configs import PACKAGE, packed_config, packed_metadata, write_config
 
 import hmgdm_monai
-from hmgdm_monai.errors import InputError
+from hmgdm_monai.errors import InputError, file_error
 from hmgdm_monai.saving.classifier_file import load_classifier
 from hmgdm_monai.saving.encoder_file import load_encoder
 
@@ -47,7 +47,7 @@ def build(model: Path, classifier: Path, output: Path, name: str = NAME, url: st
 
     Raises:
         InputError: a file is missing or no model file, model and classifier do not match, versions differ, a name or
-            path leads out of the bundle, or the folder exists already.
+            path leads out of the bundle, the folder exists already, or it cannot be written.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise InputError(f"--name {name!r}: use lowercase letters, digits and _; for example {NAME}")
@@ -57,6 +57,16 @@ def build(model: Path, classifier: Path, output: Path, name: str = NAME, url: st
     shape = _checked(model, classifier)
     metadata = json.loads((ROOT / "bundle/configs/metadata.json").read_text())
     _check_version(metadata)
+    try:
+        return _build(model, classifier, output, name, url, packed_metadata(metadata, *shape))
+    except OSError as error:
+        raise file_error(output, error) from error
+
+
+def _build(
+    model: Path, classifier: Path, output: Path, name: str, url: str | None, metadata: dict
+) -> tuple[Path, Path]:
+    target = output / name
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output, prefix=f".{name}.") as scratch:
         bundle = Path(scratch) / name
@@ -66,7 +76,7 @@ def build(model: Path, classifier: Path, output: Path, name: str = NAME, url: st
         for path in sorted((ROOT / "bundle/configs").glob("*.json")):
             if path.name != "metadata.json":
                 write_config(bundle / "configs" / path.name, packed_config(json.loads(path.read_text())))
-        write_config(bundle / "configs/metadata.json", packed_metadata(metadata, *shape))
+        write_config(bundle / "configs/metadata.json", metadata)
         for path in (path for pattern in ("*.py", "*.pyi", "py.typed") for path in _sources(ROOT / PACKAGE, pattern)):
             _copy(ROOT / PACKAGE / path, bundle / PACKAGE / path)
         copy_checkpoint(model, bundle / "models/model.pt")

@@ -97,3 +97,27 @@ def test_sigterm_cleans_up_and_says_how_to_go_on_and_ends_children_at_once() -> 
         line = process.stderr.read()
     assert line == "terminated; what is finished is kept; the same command goes on from here\n"
     assert process.returncode != 0
+
+
+RANK = """
+import sys, time
+from hmgdm_monai.errors import end_together_on_sigterm
+end_together_on_sigterm(sys.argv[1] == "first")
+print("ready", flush=True)
+try:
+    time.sleep(60)
+finally:
+    print("cleaned", flush=True)
+"""
+
+
+@pytest.mark.parametrize("which", ["first", "other"])
+def test_processes_that_train_together_end_at_once_and_the_first_says_how_to_go_on(which: str) -> None:
+    with subprocess.Popen([sys.executable, "-c", RANK, which], stdout=PIPE, stderr=PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline() == "ready\n"
+        process.terminate()
+        assert process.stdout.read() == ""
+        line = process.stderr.read()
+    assert line == ("terminated; what is finished is kept; the same command goes on from here\n" * (which == "first"))
+    assert process.returncode == -signal.SIGTERM

@@ -54,7 +54,12 @@ def bundle(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return bundle_in_miniature(tmp_path_factory.mktemp("bundle"), tiny)
 
 
-TRAININGS = ("pretrain", "classify", "predict_survival")  # docs/python.md, a quick test, runs them, too
+TRAININGS = (
+    "pretrain",
+    "classify",
+    "predict_survival",
+    "predict_patients",
+)  # docs/python.md, a quick test, runs them, too
 NAMES = [pytest.param(name, marks=[pytest.mark.slow] if name in TRAININGS else []) for name in stub_names()]
 
 

@@ -16,6 +16,7 @@ from hmgdm_monai.ranks import is_first_rank
 
 logger = logging.getLogger(__name__)
 
+KEEP = ("best", "last")
 _KEYS = {"state", "scaler", "epoch", "iteration", "history", "best", "stopped_early", "settings"}
 
 
@@ -56,8 +57,8 @@ class StageCheckpoint:
         log_epochs: bool = True,
         keep: str = "best",
     ) -> None:
-        if keep not in ("best", "last"):
-            raise ValueError(f"keep must be 'best' or 'last', not {keep!r}")
+        if keep not in KEEP:
+            raise ValueError(f"keep must be one of {KEEP}, not {keep!r}")
         self.path = Path(path)
         self.state = dict(state)
         self.network = network

@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from hmgdm_monai.losses.patient_loss import PatientLoss
+
+TIES = ("efron", "breslow")
 
 
-class CoxLoss(nn.Module):
+class CoxLoss(PatientLoss):
     """Negative log partial likelihood of Cox's model, averaged over the events.
 
     With r the log hazard ratio, R(t) all patients under observation at t (including those censored at t) and D(t) the d
@@ -30,15 +34,21 @@ class CoxLoss(nn.Module):
         ValueError: ``ties`` is unknown, or (when called) the shapes do not match.
     """
 
-    num_outputs = 1
-
     def __init__(self, ties: str = "efron") -> None:
         super().__init__()
-        if ties not in ("efron", "breslow"):
-            raise ValueError(f"ties must be 'efron' or 'breslow', not {ties!r}")
+        if ties not in TIES:
+            raise ValueError(f"ties must be one of {TIES}, not {ties!r}")
         self.ties = ties
-        # The arguments, as stored in a model file.
-        self.settings: dict[str, Any] = {"name": "cox", "ties": ties}
+
+    @property
+    def num_outputs(self) -> int:
+        """One: the log hazard ratio."""
+        return 1
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The arguments, as stored in a model file."""
+        return {"name": "cox", "ties": self.ties}
 
     def forward(self, output: Tensor, time: Tensor, event: Tensor) -> Tensor:
         """Compute the loss of B patients.
@@ -75,3 +85,7 @@ class CoxLoss(nn.Module):
     def risk(output: Tensor) -> Tensor:
         """Risk (B,), higher = earlier death: the log hazard ratio itself."""
         return output.reshape(-1)
+
+    def predict(self, output: Tensor) -> Tensor:
+        """Risk (B, 1)."""
+        return self.risk(output)[:, None]

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from hmgdm_monai.errors import InputError
+from hmgdm_monai.losses.patient_loss import PatientLoss
 
 
-class DiscreteTimeNLL(nn.Module):
+class DiscreteTimeNLL(PatientLoss):
     """Negative log likelihood of hazards in K time intervals, averaged over patients (Zadeh and Schmid, TPAMI 2021).
 
     The network outputs K logits. The hazard of interval k is h_k = sigmoid(logit_k), the probability to die in it after
@@ -76,6 +77,10 @@ class DiscreteTimeNLL(nn.Module):
     def risk(self, output: Tensor) -> Tensor:
         """Risk (B,), higher = earlier death: minus the expected number of intervals that a patient survives."""
         return -self.survival(output).sum(1)
+
+    def predict(self, output: Tensor) -> Tensor:
+        """Risk (B, 1)."""
+        return self.risk(output)[:, None]
 
 
 def fit_cuts(time: np.ndarray, event: np.ndarray, num_intervals: int) -> list[float]:

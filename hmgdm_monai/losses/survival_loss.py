@@ -1,9 +1,6 @@
-"""Build survival losses by name, for configs and model files."""
+"""Build a survival loss by name, fitted to training patients."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -33,27 +30,10 @@ def survival_loss(
     Raises:
         InputError: the loss does not exist, or times or events are missing.
     """
-    _check(name)
+    if name not in LOSSES:
+        raise InputError(f"no survival loss is called {name!r}; there are {', '.join(LOSSES)}")
     if name == "cox":
         return CoxLoss(ties)
     if time is None or event is None:
         raise InputError("loss discrete: its intervals need times and events of training patients; give both")
     return DiscreteTimeNLL(fit_cuts(time, event, num_intervals))
-
-
-def build_loss(settings: Mapping[str, Any]) -> CoxLoss | DiscreteTimeNLL:
-    """Build the loss of a model file.
-
-    Args:
-        settings: settings of the loss, ``{"name": "cox", "ties": ...}`` or ``{"name": "discrete", "cuts": [...]}``.
-
-    Raises:
-        InputError: the loss does not exist.
-    """
-    _check(settings["name"])
-    return CoxLoss(settings["ties"]) if settings["name"] == "cox" else DiscreteTimeNLL(settings["cuts"])
-
-
-def _check(name: str) -> None:
-    if name not in LOSSES:
-        raise InputError(f"no survival loss is called {name!r}; there are {', '.join(LOSSES)}")

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from hmgdm_monai.metrics.class_scores import balanced_accuracy, macro_auc, macro_f1
+
 SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc")
 
 
@@ -31,7 +33,7 @@ def classification_metrics(labels: np.ndarray, probabilities: np.ndarray, classe
         >>> scores["accuracy"], scores["confusion"]
         (1.0, [[1, 0], [0, 1]])
     """
-    from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, roc_auc_score
+    from sklearn.metrics import accuracy_score, confusion_matrix
 
     labels, every = np.asarray(labels), np.arange(len(classes))
     predicted = probabilities.argmax(1)
@@ -39,14 +41,14 @@ def classification_metrics(labels: np.ndarray, probabilities: np.ndarray, classe
     support = confusion.sum(1)
     there = every[support > 0]
     recall = confusion.diagonal()[there] / support[there]
-    areas = [roc_auc_score(labels == k, probabilities[:, k]) for k in there if support[k] < len(labels)]
+    area = macro_auc(labels, probabilities)
     recalls = dict(zip(there.tolist(), recall.tolist(), strict=True))
     return {
         "tiles": len(labels),
         "accuracy": float(accuracy_score(labels, predicted)),
-        "balanced_accuracy": float(recall.mean()),
-        "macro_f1": float(f1_score(labels, predicted, labels=there, average="macro", zero_division=0.0)),
-        "macro_auc": float(np.mean(areas)) if areas else None,
+        "balanced_accuracy": balanced_accuracy(labels, predicted),
+        "macro_f1": macro_f1(labels, predicted),
+        "macro_auc": area if np.isfinite(area) else None,
         "recall": {name: recalls.get(k) for k, name in enumerate(classes)},
         "confusion": confusion.tolist(),
     }

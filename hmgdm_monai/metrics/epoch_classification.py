@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import numpy as np
 import torch
 from ignite.metrics import EpochMetric
 from torch import Tensor, nn
+
+from hmgdm_monai.metrics.class_scores import balanced_accuracy
 
 
 class EpochLossOfClasses(EpochMetric):
@@ -37,5 +38,4 @@ def _outputs(output: dict[str, Any]) -> tuple[Tensor, Tensor]:
 
 
 def _balanced_accuracy(logits: Tensor, labels: Tensor) -> float:
-    predicted, wanted = torch.argmax(logits, 1).numpy(), labels.numpy()
-    return float(np.mean([(predicted[wanted == k] == k).mean() for k in np.unique(wanted)]))
+    return balanced_accuracy(labels.numpy(), torch.argmax(logits, 1).numpy())

@@ -1,15 +1,13 @@
-"""Agreement of predicted risks and survival curves with outcomes: scikit-survival's measures over folds."""
+"""Agreement of predicted risks and survival curves with outcomes: scikit-survival's measures of one fold."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from ignite.metrics import Metric
-from torch import Tensor
+
+from hmgdm_monai.metrics.epoch_loss import EpochOutputs
 
 METRICS = ("harrell_c", "uno_c", "auc", "integrated_brier")
 
@@ -35,6 +33,10 @@ class FoldOutcome:
     train_event: np.ndarray
     survival: np.ndarray | None = None
     times: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        """Return the number of test patients."""
+        return len(self.time)
 
     def take(self, chosen: np.ndarray) -> FoldOutcome:
         """Select some of its test patients, with repetitions allowed."""
@@ -79,7 +81,7 @@ def follow_up_horizon(train_time: np.ndarray) -> float:
     return float(np.quantile(train_time, 0.9, method="lower"))
 
 
-def score_fold(fold: FoldOutcome) -> dict[str, tuple[float, float]]:
+def score_survival(fold: FoldOutcome) -> dict[str, tuple[float, float]]:
     """Compute the measures of one fold and their weights among folds; nan and 0 if a measure is not defined.
 
     - ``harrell_c``: weight = comparable pairs.
@@ -121,92 +123,7 @@ def score_fold(fold: FoldOutcome) -> dict[str, tuple[float, float]]:
     return scores
 
 
-def score_folds(
-    folds: Sequence[FoldOutcome], num_bootstrap: int = 500, seed: int = 0, confidence: float = 0.95
-) -> dict[str, Any]:
-    """Compute the measures over all folds, with bootstrap intervals over patients.
-
-    Risks of different folds come from different models and have different scales, so patients are never compared
-    across folds: each measure is the mean over folds, weighted as in :func:`score_fold`. For Harrell's C this is the
-    share of concordant pairs among all comparable pairs within folds. The interval is the percentile interval over
-    resamples of the test patients within their folds. Models are not trained again, so it does not include the
-    variation between trainings.
-
-    Args:
-        folds: predictions and outcomes of the folds.
-        num_bootstrap: number of resamples.
-        seed: seed of the resamples.
-        confidence: level of the interval.
-
-    Returns:
-        For each measure ``value``, ``low``, ``high`` (None if not defined), ``mean`` and ``sd`` over folds
-        (unweighted) and ``folds``.
-    """
-    by_fold = [score_fold(fold) for fold in folds]
-    rng = np.random.default_rng(seed)
-    draws: dict[str, list[float]] = {name: [] for name in METRICS}
-    for _ in range(num_bootstrap):
-        resampled = [score_fold(fold.take(rng.integers(len(fold.time), size=len(fold.time)))) for fold in folds]
-        for name in METRICS:
-            draws[name].append(_weighted([scores[name] for scores in resampled]))
-    result = {}
-    for name in METRICS:
-        values = np.array([scores[name][0] for scores in by_fold])
-        there = values[np.isfinite(values)]
-        drawn = np.array(draws[name])
-        drawn = drawn[np.isfinite(drawn)]
-        tail = 50 * (1 - confidence)
-        low, high = np.percentile(drawn, [tail, 100 - tail]) if len(drawn) else (np.nan, np.nan)
-        result[name] = {
-            "value": _or_none(_weighted([scores[name] for scores in by_fold])),
-            "low": _or_none(low),
-            "high": _or_none(high),
-            "mean": _or_none(there.mean() if len(there) else np.nan),
-            "sd": _or_none(there.std(ddof=1) if len(there) > 1 else np.nan),
-            "folds": [_or_none(value) for value in values],
-        }
-    return result
-
-
-class _Collected(Metric):
-    """Ignite metric over all patients of an epoch, from outputs {pred (B, K), label (B, 2) of time and event}."""
-
-    required_output_keys = ("pred", "label")
-
-    def reset(self) -> None:
-        """Reset to no patients."""
-        self._output: list[Tensor] = []
-        self._label: list[Tensor] = []
-
-    def update(self, output: tuple[Tensor, Tensor]) -> None:
-        """Add a batch."""
-        self._output.append(output[0].detach())
-        self._label.append(output[1].detach())
-
-    def gather(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Outputs (P, K), times (P,) and events (P,)."""
-        label = torch.cat(self._label)
-        return torch.cat(self._output), label[:, 0], label[:, 1]
-
-
-class EpochLoss(_Collected):
-    """A survival loss over all patients at once; with batches, Cox's risk sets would be those of the batches.
-
-    Args:
-        loss: survival loss of outputs (P, K), times (P,) and events (P,).
-    """
-
-    def __init__(self, loss: Any) -> None:
-        self.loss = loss
-        super().__init__()
-
-    def compute(self) -> float:
-        """Loss of all patients since the reset."""
-        output, time, event = self.gather()
-        return float(self.loss(output, time, event))
-
-
-class ConcordanceIndex(_Collected):
+class ConcordanceIndex(EpochOutputs):
     """Harrell's C-index over all patients of an epoch.
 
     Args:
@@ -219,7 +136,7 @@ class ConcordanceIndex(_Collected):
 
     def compute(self) -> float:
         """C-index since the reset; nan if no pair can be compared."""
-        output, time, event = self.gather()
+        output, (time, event) = self.gather()
         return harrell_c(*(part.double().cpu().numpy() for part in (time, event, self.loss.risk(output))))[0]
 
 
@@ -228,13 +145,3 @@ def _outcomes(event: np.ndarray, time: np.ndarray) -> np.ndarray:
     from sksurv.util import Surv
 
     return Surv.from_arrays(np.asarray(event).astype(bool), np.asarray(time, float))
-
-
-def _weighted(scores: Sequence[tuple[float, float]]) -> float:
-    values, weights = np.array(scores, float).T
-    there = weights > 0
-    return float(np.average(values[there], weights=weights[there])) if there.any() else float("nan")
-
-
-def _or_none(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

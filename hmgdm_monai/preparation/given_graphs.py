@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,27 +67,32 @@ def build_given_graphs(
     if not isinstance(manifest, Manifest):
         manifest = read_manifest(manifest)
     skipped = list(manifest.left_out.items())
-    paths: list[Path] = []
-    done: list[tuple[str, int]] = []
-    latent_dim: int | None = None
+    built: list[tuple[ManifestRow, Path, int]] = []
+    sizes: list[int] = []  # of a vertex, in each of them
     rows = sorted(manifest.rows, key=lambda row: (base_name(row.id), row.id))  # independent of the manifest's order
     for row in tqdm(rows, desc="graphs", unit="file", disable=not progress):
         try:
             path = _build_unit(row, Path(folder), max_graphs, seed)
             store = LatentStore([path])
-            found = int(store[0].vertex_latents.shape[1])
-            if latent_dim is not None and found != latent_dim:
-                raise InputError(f"x has {found} numbers a vertex, the files before it have {latent_dim}")
+            sizes.append(int(store[0].vertex_latents.shape[1]))
+            built.append((row, path, len(store)))
         except InputError as error:
-            name = row.id if row.graphs is None else os.path.relpath(row.graphs, row.folder or row.graphs.parent)
-            skipped.append((Path(name).as_posix(), _reason(error, row)))
-            continue
-        latent_dim = found
-        paths.append(path)
-        done.append((row.id, len(store)))
-    if not paths:
+            skipped.append((_shown(row), _reason(error, row)))
+    if not built:
         raise InputError("\n".join([f"{manifest.path}: none of its graphs could be used:", *listed(skipped)]))
+    usual = Counter(sizes).most_common(1)[0][0]
+    for (row, *_), size in zip(built, sizes, strict=True):
+        if size != usual:
+            skipped.append((_shown(row), f"x has {size} numbers per vertex, but most have {usual}; use one encoder"))
+    used = [unit for unit, size in zip(built, sizes, strict=True) if size == usual]
+    paths, done = [path for _, path, _ in used], [(row.id, count) for row, _, count in used]
     return GivenCohort(paths, {row.id: row for row in manifest.rows}, done, skipped)
+
+
+def _shown(row: ManifestRow) -> str:
+    """Return the path of the graphs as the manifest states it; the row id without graphs."""
+    name = row.id if row.graphs is None else os.path.relpath(row.graphs, row.folder or row.graphs.parent)
+    return Path(name).as_posix()
 
 
 def _build_unit(row: ManifestRow, folder: Path, max_graphs: int | None, seed: int) -> Path:

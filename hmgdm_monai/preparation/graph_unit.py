@@ -32,6 +32,8 @@ from hmgdm_monai.transforms.quality_scores import QualityScores
 from hmgdm_monai.transforms.tile_transforms import graph_in, transformed
 
 TILES_AT_ONCE = 64  # number of tiles read together; limits the memory per slide
+# What an image may raise that cannot be used; all else is a defect. A wrong scale may exceed the memory.
+UNUSABLE = (InputError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def plan_units(rows: Sequence[ManifestRow], folder: Path, recipe: TileRecipe) ->
         try:
             identity = _identity(row, recipe.reads_cells)
             is_tile = _is_plain_tile(row, recipe.tile_spec)
-        except InputError as error:
+        except UNUSABLE as error:
             skipped[row.id] = reason_of(error, row)
             continue
         members.setdefault((is_tile, row.patient if is_tile else row.id), []).append((row, identity))
@@ -233,8 +235,15 @@ def thin(locations: np.ndarray, max_tiles: int | None, seed: int, row_id: str) -
     return locations[generator.integers(edges[:-1], edges[1:])]
 
 
-def reason_of(error: InputError, row: ManifestRow) -> str:
-    """Return the message of an error without the path of the image, which is shown beside it."""
+def reason_of(error: InputError | MemoryError, row: ManifestRow) -> str:
+    """Return the message of an error without the path of the image, which is shown beside it.
+
+    Args:
+        error: one of :data:`UNUSABLE`.
+        row: row of the image.
+    """
+    if isinstance(error, MemoryError):
+        return "it does not fit into memory; check its mpp, or free memory"
     return " ".join(str(error).removeprefix(f"{row.image}: ").split())
 
 
@@ -257,7 +266,7 @@ def _unit_tiles(
             for tile in image_tiles(row, unit.recipe, notes, quality):
                 counted.append(row.id)
                 yield tile
-        except InputError as error:
+        except UNUSABLE as error:
             skipped[row.id] = reason_of(error, row)
             if len(counted) > before:  # the slide is damaged halfway: do not store a part of it
                 raise _NoUnitError from error
@@ -273,7 +282,7 @@ def _still_unusable(unit: GraphUnit, stored: set[str]) -> dict[str, str]:
             try:
                 with closing(image_tiles(row, unit.recipe)) as tiles:
                     next(tiles)
-            except InputError as error:
+            except UNUSABLE as error:
                 reasons[row.id] = reason_of(error, row)
     return reasons
 

@@ -9,8 +9,11 @@ import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.synchronize import Event
 from typing import TypeVar
+
+from hmgdm_monai.errors import InputError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -45,6 +48,7 @@ def run_all(
         (index in `jobs`, result), in the order in which jobs finish.
 
     Raises:
+        InputError: a process died, for example because the system ran out of memory.
         Exception: whatever `work` raises; the other jobs are then stopped as described above.
     """
     if num_workers == 0:
@@ -56,6 +60,11 @@ def run_all(
         places = {executor.submit(work, job): place for place, job in enumerate(jobs)}
         for future in as_completed(places):
             yield places.pop(future), future.result()
+    except BrokenProcessPool as error:
+        raise InputError(
+            f"one of the {num_workers} processes that prepare images died, perhaps for want of memory; run again with "
+            "fewer num_workers: what is finished is kept"
+        ) from error
     finally:
         stop.set()
         executor.shutdown(wait=True, cancel_futures=True)

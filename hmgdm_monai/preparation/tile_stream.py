@@ -18,7 +18,7 @@ from hmgdm_monai.data.stores.quality_table import format_left_out
 from hmgdm_monai.data.tiles.row_cells import RowCells
 from hmgdm_monai.data.tiles.row_locations import row_locations
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.preparation.graph_unit import no_cells, reason_of, thin
+from hmgdm_monai.preparation.graph_unit import UNUSABLE, no_cells, reason_of, thin
 from hmgdm_monai.preparation.tile_recipe import TileRecipe
 from hmgdm_monai.transforms.entity_cutter import NoEntitiesError
 from hmgdm_monai.transforms.quality import LeftOutTileError
@@ -65,7 +65,7 @@ def stream_slide(
         cells = RowCells(slide, row, spec.mpp) if recipe.reads_cells else None
         dataset, found = _SlideTiles(slide, locations, recipe, to_sample, batch_tiles, cells), 0
         for batch in DataLoader(dataset, batch_size=None, num_workers=num_workers):
-            if isinstance(batch, InputError):
+            if isinstance(batch, UNUSABLE):
                 raise batch
             samples, where = batch[0], np.asarray(batch[1])  # the data loader converts it to a tensor
             found += len(where)
@@ -86,8 +86,8 @@ def stream_slide(
 class _SlideTiles(Dataset):
     """Batches of a slide's tiles: samples (None if there are none), their locations, and reasons of left-out tiles.
 
-    A batch that cannot be read is replaced by the InputError with the reason. If a worker process raised it, the
-    message would be hidden in a traceback.
+    A batch that cannot be read is replaced by the error with the reason. If a worker process raised it, the message
+    would be hidden in a traceback.
     """
 
     def __init__(
@@ -105,14 +105,14 @@ class _SlideTiles(Dataset):
     def __len__(self) -> int:
         return -(-len(self.locations) // self.batch_tiles)
 
-    def __getitem__(self, number: int) -> tuple[Batch | None, np.ndarray, dict[str, int]] | InputError:
+    def __getitem__(self, number: int) -> tuple[Batch | None, np.ndarray, dict[str, int]] | InputError | MemoryError:
         if number >= len(self):
             raise IndexError(number)
         part = self.locations[number * self.batch_tiles : (number + 1) * self.batch_tiles]
         try:
             pixels = self.slide.read_regions(part, self.spec.size_px, self.spec.mpp)
             samples, where, left_out = _samples(pixels, part, self.to_sample, self.cells)
-        except InputError as error:
+        except UNUSABLE as error:
             return error
         return Batch.from_data_list(samples) if samples else None, where, dict(left_out)
 
@@ -165,7 +165,7 @@ class PlainTiles(Dataset):
                 if not found:
                     why = format_left_out(left_out, len(where)) if left_out else no_cells(len(where), len(where))
                     raise InputError(f"{row.image}: {why}")
-            except InputError as error:
+            except UNUSABLE as error:
                 faults[row.id] = reason_of(error, row)
                 continue
             samples += found

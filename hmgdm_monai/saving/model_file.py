@@ -153,7 +153,8 @@ def refused(path: Path | str, advice: str) -> Iterator[None]:
     except InputError as error:
         if str(path) in str(error):
             raise
-        raise InputError(f"{path}: {error}") from error
+        # PyTorch's own messages, which some of these contain, may be a page long.
+        raise InputError(f"{path}: {' '.join(str(error).split())[:300]}") from error
     except BAD_SETTINGS as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise InputError(f"{path}: is damaged, or of another version ({reason}); {advice}") from error

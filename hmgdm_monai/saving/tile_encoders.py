@@ -7,6 +7,7 @@ from typing import Any
 
 from hmgdm_monai.entities.build import build_entities
 from hmgdm_monai.errors import InputError
+from hmgdm_monai.networks.encoders.backbone_vit import BackboneViT
 from hmgdm_monai.networks.encoders.graph_tile_encoder import GraphTileEncoder
 from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
 from hmgdm_monai.networks.encoders.tile_vit import TileViT
@@ -28,12 +29,14 @@ def build_tile_encoder(kind: str, settings: Mapping[str, Any], run_settings: Map
         InputError: the kind is unknown, or a backbone that is not embedded is missing or has another digest.
     """
     if kind == ViTTileEncoder.kind:
-        return ViTTileEncoder(TileViT(**settings["vit"]), settings, run_settings)
+        network = settings["vit"]
+        vit = BackboneViT(**network, published=False) if "backbone" in network else TileViT(**network)
+        return ViTTileEncoder(vit, settings, run_settings)
     if kind == GraphTileEncoder.kind:
-        network = (
+        graphs = (
             build_graph_embedder(**settings["graph_embedder"])
             if "graph_embedder" in settings
             else build_hmgdm(**settings["hmgdm"])
         )
-        return GraphTileEncoder(build_entities(**settings["entities"]), network, settings, run_settings)
+        return GraphTileEncoder(build_entities(**settings["entities"]), graphs, settings, run_settings)
     raise InputError(f"there is no encoder of kind {kind!r}; there are {', '.join(KINDS)}")

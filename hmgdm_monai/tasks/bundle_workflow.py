@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from monai.bundle import ConfigWorkflow
+from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle.reference_resolver import ReferenceResolver
 
-from hmgdm_monai.errors import input_error_in
+from hmgdm_monai.errors import InputError, input_error_in
 from hmgdm_monai.saving.bundle_files import bundle_file
+from hmgdm_monai.tasks.configs.unknown import no_such_setting
 from hmgdm_monai.tasks.run_lock import let_go
 
 ConfigFiles = str | Path | Sequence[str | Path]
@@ -47,6 +49,7 @@ def run_bundle(
     meta_file = bundle_file("configs/metadata.json", root)
     names = [config_file] if isinstance(config_file, str | Path) else config_file
     files = [str(name if Path(name).is_file() else bundle_file(f"configs/{name}", root)) for name in names]
+    _refuse_unknown(files, given)
     hook, threads, terminated = sys.excepthook, torch.get_num_threads(), signal.getsignal(signal.SIGTERM)
     try:
         workflow = ConfigWorkflow(
@@ -72,6 +75,19 @@ def run_bundle(
             signal.signal(signal.SIGTERM, terminated)
         torch.set_num_threads(threads)
     return Path(output_dir)
+
+
+def _refuse_unknown(files: Sequence[str], settings: Mapping[str, Any]) -> None:
+    """Refuse arguments of parts that are not there, and unknown names set to None."""
+    parser = ConfigParser()
+    parser.read_config(list(files))
+    faults = []
+    for name, value in settings.items():
+        group, last = ReferenceResolver.split_id(name, last=True)
+        if group and group not in parser or not group and value is None and name not in parser:
+            faults.append(no_such_setting(name, group or last, sorted(parser.get())))
+    if faults:
+        raise InputError("\n".join(sorted(faults)))
 
 
 def _plain(value: Any) -> Any:

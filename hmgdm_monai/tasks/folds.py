@@ -64,6 +64,39 @@ def make_folds(
             of range.
     """
     labels, groups = np.asarray(labels), np.asarray(groups)
+    check_folds(labels, groups, n_folds, given, val_fraction, every_class)
+    if given is None or all(fold is None for fold in given):
+        sides = _drawn(labels, groups, n_folds, seed, every_class)
+    else:
+        sides = _given(labels, groups, given, every_class)
+    return [
+        Fold(*_hold_out(labels, groups, rest, val_fraction, seed, number, every_class), test, number)
+        for number, rest, test in sides
+    ]
+
+
+def check_folds(
+    labels: Sequence[object] | np.ndarray,
+    groups: Sequence[str] | np.ndarray,
+    n_folds: int = 5,
+    given: Sequence[int | None] | None = None,
+    val_fraction: float = 0.2,
+    every_class: bool = True,
+) -> None:
+    """Check all of :func:`make_folds` that needs no draw; a manifest can be checked by it before images are read.
+
+    Args:
+        labels: (N,) class of each sample.
+        groups: (N,) patient of each sample.
+        n_folds: number of folds.
+        given: (N,) fold of each sample from the manifest; None, or only None values, to draw folds.
+        val_fraction: fraction of the remaining groups to hold out for validation.
+        every_class: every training split must contain every class.
+
+    Raises:
+        InputError: see :func:`make_folds`.
+    """
+    labels, groups = np.asarray(labels), np.asarray(groups)
     if n_folds < 2:
         raise InputError(f"folds: n_folds must be at least 2, not {n_folds}")
     if not 0.0 < val_fraction < 1.0:
@@ -73,14 +106,8 @@ def make_folds(
         raise InputError(f"folds: training, validation and test need three patients or more, there are {n_groups}")
     if every_class:
         check_classes(labels, groups)
-    if given is None or all(fold is None for fold in given):
-        sides = _drawn(labels, groups, n_folds, seed, every_class)
-    else:
-        sides = _given(labels, groups, given, every_class)
-    return [
-        Fold(*_hold_out(labels, groups, rest, val_fraction, seed, number, every_class), test, number)
-        for number, rest, test in sides
-    ]
+    if given is not None and any(fold is not None for fold in given):
+        _given(labels, groups, given, every_class)
 
 
 def check_classes(labels: Sequence[object] | np.ndarray, groups: Sequence[str] | np.ndarray) -> None:

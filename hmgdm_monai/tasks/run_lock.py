@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import socket
+import time
 import weakref
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from hmgdm_monai.errors import InputError
 LOCK_FILE = "run.lock"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _HELD_BY_ANOTHER = {errno.EWOULDBLOCK, errno.EACCES}
+_WAIT_S = 2.0  # how long a child of a dead process may take to close the file that it inherited
 
 
 class RunLock:
@@ -94,14 +96,24 @@ def _take(path: Path) -> int:
 
 
 def _lock(path: Path, descriptor: int) -> bool:
-    """Lock the file; return False if the file system has no locks."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in _HELD_BY_ANOTHER:
-            raise _in_use(path, _read(descriptor)) from None
-        return False
-    return True
+    """Lock the file; return False if the file system has no locks.
+
+    If the process that the file names is dead, a child that it has just forked may hold the lock for a moment, until it
+    closes the file. So the lock is tried again for a short time.
+    """
+    last = time.monotonic() + _WAIT_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in _HELD_BY_ANOTHER:
+                return False
+            holder = _read(descriptor)
+            if time.monotonic() > last or not _is_dead(holder):
+                raise _in_use(path, holder) from None
+            time.sleep(0.05)
+        else:
+            return True
 
 
 def _refuse_living(path: Path, descriptor: int, has_locks: bool) -> None:
@@ -112,7 +124,7 @@ def _refuse_living(path: Path, descriptor: int, has_locks: bool) -> None:
     here = _this_process()
     if holder.get("host") != here["host"] and holder.get("boot") != here["boot"]:
         raise _in_use(path, holder)
-    if not has_locks and holder.get("boot") == here["boot"] and _is_alive(holder.get("pid")):
+    if not has_locks and holder.get("boot") == here["boot"] and not _is_dead(holder):
         raise _in_use(path, holder)
 
 
@@ -128,6 +140,11 @@ def _this_process() -> dict[str, Any]:
     # The id of this boot: all containers of a machine share it, but they may have different host names.
     boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else None
     return {"host": socket.gethostname(), "pid": os.getpid(), "boot": boot or socket.gethostname()}
+
+
+def _is_dead(holder: dict[str, Any]) -> bool:
+    """Whether a process of this boot has ended."""
+    return bool(holder) and holder.get("boot") == _this_process()["boot"] and not _is_alive(holder.get("pid"))
 
 
 def _is_alive(pid: Any) -> bool:

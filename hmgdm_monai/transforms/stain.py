@@ -12,6 +12,7 @@ from monai.transforms import MapTransform, Transform
 
 from hmgdm_monai.errors import InputError
 
+METHODS = ("macenko",)
 # Optical densities per unit of hematoxylin and eosin (columns; rows R, G, B), and the concentrations of both at the
 # 99th percentile: the reference values of the authors' own code.
 REFERENCE_STAINS = np.array([[0.5626, 0.2159], [0.7201, 0.8012], [0.4062, 0.5581]], dtype=np.float32)
@@ -42,8 +43,8 @@ class NormalizeStain(Transform):
     """
 
     def __init__(self, method: str | None = "macenko") -> None:
-        if method not in ("macenko", None):
-            raise InputError(f"stain: no method {method!r}; there are 'macenko' and None")
+        if method is not None and method not in METHODS:
+            raise InputError(f"stain: no method {method!r}; there are {', '.join(METHODS)} and None")
         self.method = method
 
     def __call__(self, image: Any) -> Any:

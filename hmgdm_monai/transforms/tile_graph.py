@@ -64,6 +64,26 @@ class TileGraph:
         return np.stack((keys % count, keys // count))
 
 
+def edge_lengths(edges: np.ndarray, coords: np.ndarray | None) -> np.ndarray:
+    """Compute the length (E,) float32 of each edge, in units of the distance between adjacent tiles of the slide.
+
+    The unit is the median distance of a tile to its nearest neighbor, so lengths do not depend on the scale of coords.
+
+    Args:
+        edges: (2, E) indices of tiles.
+        coords: (M, 2), any unit; None if there are none: then all lengths are infinite, which stands for unknown.
+    """
+    from scipy.spatial import cKDTree
+
+    if coords is None:
+        return np.full(edges.shape[1], np.inf, np.float32)
+    points = np.asarray(coords, np.float64)
+    nearest = cKDTree(points).query(points, 2)[0][:, 1]  # infinite for the only tile of a slide
+    apart = nearest[(nearest > 0) & np.isfinite(nearest)]
+    unit = np.median(apart) if len(apart) else 1.0
+    return (np.linalg.norm(points[edges[0]] - points[edges[1]], axis=1) / unit).astype(np.float32)
+
+
 def principal_components(features: np.ndarray, count: int) -> np.ndarray:
     """Principal component scores (M, min(count, D)) float64, by the eigenvectors of the covariance; cost M D^2.
 

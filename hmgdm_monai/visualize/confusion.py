@@ -22,6 +22,7 @@ def draw_confusion(
     classes: Sequence[str],
     title: str = "Confusion matrix",
     note: str | None = None,
+    unit: str = "tile",
 ) -> Figure:
     """Draw a confusion matrix. Colors and percentages are shares of the row: the diagonal is the recall of each class.
 
@@ -30,6 +31,7 @@ def draw_confusion(
         classes: K class names.
         title: title of the figure.
         note: small text below the figure, for example the source of the data; None for none.
+        unit: what is counted, in the singular.
 
     Returns:
         A matplotlib figure, not attached to a window.
@@ -64,8 +66,8 @@ def draw_confusion(
                 color="white" if shares[row, column] > 0.55 else "0.15",
                 fontweight="bold" if row == column else "normal",
             )
-    tiles = [f"{name}\n({count} tile{'' if count == 1 else 's'})" for name, count in zip(names, support, strict=True)]
-    axes.set_yticks(range(number), tiles, fontsize=9)
+    rows = [f"{name}\n({count} {unit}{'' if count == 1 else 's'})" for name, count in zip(names, support, strict=True)]
+    axes.set_yticks(range(number), rows, fontsize=9)
     tilted = number > 3 or max(map(len, names)) > _NAME_WIDTH
     axes.set_xticks(range(number), names, fontsize=9, rotation=35 if tilted else 0, ha="right" if tilted else "center")
     axes.set_xlabel("predicted", fontsize=10)

@@ -8,13 +8,14 @@ import numpy as np
 
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.visualize.note import add_note
+from hmgdm_monai.visualize.numbers_at_risk import draw_numbers_at_risk
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_GROUPS = (("high risk", True, "#c0392b"), ("low risk", False, "#2471a3"))
-_COLUMNS = 7  # number of columns of the table of numbers at risk
+# Risk groups: name, whether the risk is high, color.
+GROUPS = (("high risk", True, "#c0392b"), ("low risk", False, "#2471a3"))
 
 
 def log_rank_p(time: np.ndarray, event: np.ndarray, high: np.ndarray) -> float | None:
@@ -72,7 +73,7 @@ def draw_kaplan_meier(
         )
     figure = Figure(figsize=(6.4, 5.4), layout="constrained")
     axes, table = figure.subplots(2, 1, height_ratios=[5, 1], sharex=True)
-    for name, side, color in _GROUPS:
+    for name, side, color in GROUPS:
         _draw_group(axes, time[high == side], event[high == side], name, color)
     end = time.max()
     axes.set(xlim=(0, end * 1.02), ylim=(0, 1.03), ylabel="share alive", title=title)
@@ -81,7 +82,7 @@ def draw_kaplan_meier(
     p = log_rank_p(time, event, high)
     if p is not None:
         axes.text(0.03, 0.05, f"log-rank p {_shown(p)}", transform=axes.transAxes, fontsize=10)
-    _draw_numbers(table, time, high, end)
+    draw_numbers_at_risk(table, {name: (time[high == side], color) for name, side, color in GROUPS}, end)
     table.set_xlabel(time_label)
     add_note(figure, cut, note)
     return figure
@@ -102,25 +103,6 @@ def _draw_group(axes: Axes, time: np.ndarray, event: np.ndarray, name: str, colo
     axes.step(at, alive, where="post", color=color, label=label, linewidth=1.8)
     censored = np.sort(time[~event])
     axes.plot(censored, alive[np.searchsorted(at, censored, side="right") - 1], "|", color=color, markersize=7)
-
-
-def _draw_numbers(axes: Axes, time: np.ndarray, high: np.ndarray, end: float) -> None:
-    """Write the numbers at risk (under observation just before a time) below the ticks of the time axis."""
-    from matplotlib.ticker import MaxNLocator
-
-    ticks = [
-        tick for tick in MaxNLocator(_COLUMNS, steps=[1, 2, 2.5, 3, 5, 6, 10]).tick_values(0, end) if 0 <= tick <= end
-    ]
-    axes.set_xticks(ticks)
-    for row, (_name, side, color) in enumerate(_GROUPS):
-        for tick in ticks:
-            count = int((time[high == side] >= tick).sum())
-            axes.text(tick, 1 - row, str(count), ha="center", va="center", color=color, fontsize=9)
-    axes.set(ylim=(-0.6, 1.6), yticks=[1, 0], yticklabels=[name for name, _, _ in _GROUPS])
-    axes.set_title("number at risk", fontsize=9, loc="left")
-    axes.tick_params(axis="y", length=0, pad=14)
-    for place in ("top", "right", "left"):
-        axes.spines[place].set_visible(False)
 
 
 def _shown(p: float) -> str:

@@ -18,6 +18,12 @@ _COMPONENTS = 50  # number of principal components before the projection, which 
 _MOST_CLASSES = 20  # maximum number of legend entries
 
 
+def check_method(method: str) -> None:
+    """Raise an InputError if the method of projection is unknown."""
+    if method not in METHODS:
+        raise InputError(f"projection must be one of {', '.join(METHODS)}, not {method!r}")
+
+
 def project(features: np.ndarray, method: str = "tsne", seed: int = 0) -> np.ndarray:
     """Project embeddings (N, S) to points (N, 2) by t-SNE or UMAP, reproducible for a fixed seed.
 
@@ -35,8 +41,7 @@ def project(features: np.ndarray, method: str = "tsne", seed: int = 0) -> np.nda
     Raises:
         InputError: the method is unknown, or there are fewer than four embeddings.
     """
-    if method not in METHODS:
-        raise InputError(f"projection must be one of {', '.join(METHODS)}, not {method!r}")
+    check_method(method)
     if len(features) < 4:
         raise InputError(f"a projection needs four embeddings or more, not {len(features)}")
     from sklearn.decomposition import PCA

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: int = 150) -> Path:
     """Write a matplotlib figure as PNG; its folder is created, an existing file is replaced.
 
+    Dollar signs in its texts are shown as they are: names of classes and files contain them, and are no formulas.
+
     Args:
         figure: any matplotlib figure.
         path: file to write, ending in ``.png``.
@@ -31,6 +33,12 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: int = 150) ->
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise InputError(f"{path}: figures are written as PNG; give a name that ends in .png.")
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        # Numbers on logarithmic axes are formulas of matplotlib.
+        if isinstance(text, Text) and "$" in text.get_text() and not text.get_text().startswith("$\\mathdefault{"):
+            text.set_parse_math(False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi)
     return write_whole(path, buffer.getvalue())

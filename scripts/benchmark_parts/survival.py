@@ -29,12 +29,14 @@ def measure_survival(
     Returns:
         C-index by cohort and model: for each seed, the fraction of concordant pairs within test folds.
     """
-    from common.fold_trainings import survival_config
+    from common.fold_trainings import patient_config
     from common.survival_cohort import convert_survival_cohort
 
-    from hmgdm_monai.metrics.survival import score_folds
-    from hmgdm_monai.tasks.patients.cross_validation import SurvivalCrossValidation
-    from hmgdm_monai.tasks.patients.data import SurvivalData
+    from hmgdm_monai.metrics.fold_scores import score_folds
+    from hmgdm_monai.metrics.survival import score_survival
+    from hmgdm_monai.tasks.patients.cross_validation import PatientCrossValidation
+    from hmgdm_monai.tasks.patients.data import PatientData
+    from hmgdm_monai.tasks.patients.targets.survival import SurvivalTarget
     from hmgdm_monai.transforms.tile_graph import TileGraph
 
     found: dict[str, dict[str, list[float]]] = {}
@@ -42,19 +44,25 @@ def measure_survival(
         for cohort in cohorts:
             manifest = convert_survival_cohort(data, cohort, Path(folder) / cohort)
             # These features have no coords.
-            cohort_data = SurvivalData(manifest, clinical_columns=("age",), graph=TileGraph(spatial_k=0))
+            cohort_data = PatientData(
+                manifest, [SurvivalTarget()], clinical_columns=("age",), graph=TileGraph(spatial_k=0)
+            )
             for seed in seeds:
                 output = Path(folder) / cohort / f"seed_{seed}"
-                run = SurvivalCrossValidation(
+                run = PatientCrossValidation(
                     cohort_data,
-                    survival_config(cohort_data, output, seed=seed, **training),
+                    patient_config(cohort_data, output, seed=seed, **training),
                     training.get("aggregator", "amil"),
                     output,
                     seed=seed,
                     baselines=("cox_clinical", "cox_pca"),
                 )
-                for name, folds in run.run().items():
-                    scores = score_folds([fold.outcome for fold in folds], num_bootstrap=0)
+                for name, folds in run.run()["event"].items():
+                    scores = score_folds(
+                        [SurvivalTarget().outcome(fold.values, fold.prediction) for fold in folds],
+                        score_survival,
+                        num_bootstrap=0,
+                    )
                     found.setdefault(cohort, {}).setdefault(name, []).append(scores["harrell_c"]["value"])
     return found
 

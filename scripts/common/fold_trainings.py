@@ -9,17 +9,19 @@ from typing import Any
 CONFIGS = Path(__file__).parents[2] / "bundle/configs"
 
 
-def survival_config(data: Any, folder: Path, **settings: Any) -> Any:
-    """Return the config with which survival.json trains a fold; files go into ``folder``."""
+def patient_config(data: Any, folder: Path, *overrides: str, **settings: Any) -> Any:
+    """Return the config with which survival.json, under its overrides, trains a fold; files go into ``folder``."""
     from hmgdm_monai.tasks.configs.fold_config import FoldConfig
 
     settings = {"device": "cpu", "ckpt_dir": str(folder), **settings}
-    return FoldConfig.of_files([CONFIGS / "survival.json"], {"data": data}, **settings)
+    files = [CONFIGS / name for name in ("survival.json", *overrides)]
+    return FoldConfig.of_files(files, {"data": data}, **settings)
 
 
-def survival_parts(bags: Any, fold: Any, folder: Path, **settings: Any) -> Any:
-    """Return the parts of survival.json for a fold of given bags."""
-    return survival_config(SimpleNamespace(bags=bags), folder, **settings).parts(fold=fold)
+def patient_parts(bags: Any, target: Any, fold: Any, folder: Path, *overrides: str, **settings: Any) -> Any:
+    """Return the parts that train a fold of given bags for a target."""
+    data = SimpleNamespace(bags=bags, targets=[target])
+    return patient_config(data, folder, *overrides, **settings).parts(fold=fold, target=target)
 
 
 def finetuning(data: Any, folder: Path, **settings: Any) -> Any:

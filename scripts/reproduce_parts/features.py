@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from benchmark_parts.baselines import color_texture, pooled, pooled_latents
+from common.kept import kept
 from reproduce_parts.corruption import CLEAN
 from reproduce_parts.entity_latents import scored_latents
-from reproduce_parts.kept import kept
 from reproduce_parts.methods import STATES
 from reproduce_parts.scored_tiles import ScoredTiles
 from reproduce_parts.work import Work, shared_data

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark_parts.common import ROOT
+from common.setting_values import setting_values
 
 from hmgdm_monai.errors import InputError
 
@@ -124,6 +124,7 @@ METHODS: dict[str, Method] = {
     "dino": _image("DINO", "dino"),
     "mae": _image("MAE", "mae"),
     "dirl": _image("DiRL"),
+    "dirl_backbone": Method("DiRL over the backbone", "images", (*DIRL, "dirl_backbone.json"), stage="dirl_backbone"),
     "color": Method("color + texture", "color", trained=False),
     "diffmae": _image("DiffMAE", "mae", "diffmae"),
     "untrained_vit": Method("untrained ViT", "images", DIRL, trained=False),
@@ -198,10 +199,4 @@ def overrides_of(manifest: Path, run: Path, stores: Path, seed: int, settings: S
     """Return the command line settings of a training as values for :func:`parsed_config`."""
     given: dict[str, Any] = {"manifest": manifest, "output_dir": run, "dataset_dir": stores}
     overrides: dict[str, Any] = {name: str(path.resolve()) for name, path in given.items()} | {"seed": seed}
-    for setting in settings:
-        name, _, value = setting.partition("=")
-        try:
-            overrides[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):  # a plain word
-            overrides[name] = value
-    return overrides
+    return overrides | setting_values(settings)

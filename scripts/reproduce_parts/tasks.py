@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 from benchmark_parts.common import one_thread
+from common.kept import kept
 from reproduce_parts.corruption import CLEAN
 from reproduce_parts.entity_latents import prepare_entities, scored_latents
 from reproduce_parts.features import features_of
 from reproduce_parts.finetuning import finetune_predictions
-from reproduce_parts.kept import kept
 from reproduce_parts.probes import probe_predictions
 from reproduce_parts.scored_tiles import ScoredTiles
 from reproduce_parts.training import train

@@ -17,6 +17,7 @@ from hmgdm_monai.networks.encoders.vit_tile_encoder import ViTTileEncoder
 from hmgdm_monai.saving.encoder_file import load_encoder
 
 IMAGES = {
+    "dirl_backbone": ("train.json", "dirl.json", "dirl_backbone.json"),
     "simclr": ("train.json", "dirl.json", "baselines/simclr.json"),
     "dino": ("train.json", "dirl.json", "baselines/dino.json"),
     "mae": ("train.json", "dirl.json", "baselines/mae.json"),

@@ -225,7 +225,7 @@ def model_of(content: Any) -> Callable[[SimpleNamespace, Path], dict[str, str]]:
         (manifest_of({"label": "a"}), "two classes or more; there is only 'a'"),
         (manifest_of({"label": "{one}"}), "only patient 'p3' has class 'b'"),
         (manifest_of({"label,fold": "{ab},7"}), "column 'fold' contains only 7"),
-        (lambda *_: {"mode": "forest"}, "no mode 'forest'; choose one of linear, knn, finetune"),
+        (lambda *_: {"mode": "forest"}, "mode: must be linear, knn or finetune, not forest"),
         (lambda *_: {"manifest": "none.csv"}, "no such manifest"),
         (model_of(None), "run the training first"),
         (model_of(b"PK\x03\x04 cut short"), "damaged"),
@@ -233,8 +233,11 @@ def model_of(content: Any) -> Callable[[SimpleNamespace, Path], dict[str, str]]:
         (model_of({"format": 3}), "is a model file of format 3"),
         (model_of({"weights": {}}), "is no encoder, since it has no description"),
         (lambda *_: {"methods::knn::neighbors": [0], "mode": "knn"}, "at least 1"),
-        (lambda *_: {"choose_by": "luck", "mode": "finetune"}, "balanced_accuracy, loss, not 'luck'"),
-        (lambda *_: {"max_epochs": 0, "mode": "finetune"}, "max_epochs must be at least 1"),
+        (
+            lambda *_: {"choose_by": "luck", "mode": "finetune"},
+            "choose_by: must be balanced_accuracy or loss, not luck",
+        ),
+        (lambda *_: {"max_epochs": 0, "mode": "finetune"}, "max_epochs: must be a whole number, at least 1, not 0"),
     ],
 )
 def test_bad_input_is_one_line(

@@ -150,7 +150,7 @@ def test_its_encoder_gives_embeddings_maps_and_survival(dirl_run: Path, small_co
         model=str(dirl_run / "model.pt"),
         output_dir=str(tmp_path / "inference"),
         classifier=str(tmp_path / "c.pt"),
-        survival_model=None,
+        patient_model=None,
         device="cpu",
         superpixel_tiles=1,
     )
@@ -162,7 +162,8 @@ def test_its_encoder_gives_embeddings_maps_and_survival(dirl_run: Path, small_co
         assert file["features"].shape[1] == 32  # class token and mean of the patches, 16 each
     rows = [f"{small_cohort.parent / 'slides' / f'patient_{i:02d}.tif'},p{i},{i + 1},1" for i in range(4)]
     (tmp_path / "s.csv").write_text("\n".join(["image,patient,time,event", *rows]) + "\n")
-    from hmgdm_monai.tasks.patients.data import SurvivalData
+    from hmgdm_monai.tasks.patients.data import PatientData
+    from hmgdm_monai.tasks.patients.targets.survival import SurvivalTarget
 
-    bags = SurvivalData(tmp_path / "s.csv", dirl_run / "model.pt", tmp_path / "features").bags
+    bags = PatientData(tmp_path / "s.csv", [SurvivalTarget()], dirl_run / "model.pt", tmp_path / "features").bags
     assert len(bags) == 4 and bags[0].x.shape[1] == 32

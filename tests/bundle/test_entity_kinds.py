@@ -81,8 +81,11 @@ def test_graphs_of_others_without_any_image(
     [
         ({"entity_kind": "graphs"}, "set degraded_views 0"),
         ({"entity_kind": "graphs", "degraded_views": 0}, "set edge_latents false"),
-        ({"entity_kind": "glands"}, "entity_kind must be one of"),
-        ({"entity_kind": "cells", "cutter::cell_edges": "voronoi"}, "cell_edges must be one of"),
+        ({"entity_kind": "glands"}, "entity_kind: must be superpixels, squares, cells or graphs, not glands"),
+        (
+            {"entity_kind": "cells", "cutter::cell_edges": "voronoi"},
+            "cutter#cell_edges: must be delaunay or knn, not voronoi",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_one_line(

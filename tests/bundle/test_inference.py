@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigWorkflow
+from torch_geometric.data import Batch, Data
 
 from hmgdm_monai.data.files.qupath_rules import check_feature_collection
 from hmgdm_monai.data.manifest.manifest import read_manifest
+from hmgdm_monai.data.stores.slide_map import opened_slide_map
 from hmgdm_monai.entities.nearest_superpixels import NearestSuperpixels
 from hmgdm_monai.errors import input_error_in
 from hmgdm_monai.metrics.classification import classification_metrics
@@ -55,7 +57,7 @@ def folder(tmp_path_factory, tiny, small_slides):
 
 def workflow(name: str, **overrides) -> ConfigWorkflow:
     if name == "inference.json":  # its default is what a demo run left in the working directory
-        overrides = {"classifier": None, "survival_model": None, **overrides}
+        overrides = {"classifier": None, "patient_model": None, **overrides}
     made = ConfigWorkflow(
         config_file=str(CONFIGS / name),
         meta_file=str(CONFIGS / "metadata.json"),
@@ -79,10 +81,10 @@ def test_inference_writes_embeddings_maps_and_figures(folder, tmp_path):
         assert file["features"].shape == (4, 80)  # mean and deviation of states and latents
         assert file["coords"][:].tolist() == [[0, 0], [64, 0], [0, 64], [64, 64]]
     for quantity in ("pc1", "probability_a", "probability_b"):
-        for ending in ("png", "nii.gz"):
+        for ending in ("png", "nii.gz", "ome.tif"):
             assert (out / "maps" / f"s3_{quantity}.{ending}").stat().st_size > 0
     written = sorted((out / "maps").glob("*.geojson"))
-    assert len(written) == 4 + 2  # tiles of each slide, superpixels of two tiles
+    assert len(written) == 4 + 4 + 2  # tiles and superpixels of each slide, superpixels of two tiles
     for path in written:
         check_feature_collection(json.loads(path.read_text()))
     features = json.loads((out / "maps" / "s3.geojson").read_text())["features"]
@@ -91,7 +93,12 @@ def test_inference_writes_embeddings_maps_and_figures(folder, tmp_path):
     best = "a" if measured["probability_a"] > 0.5 else "b"
     assert features[0]["properties"]["classification"]["name"] == best
     assert len(list((out / "maps").glob("*_attention.png"))) == 2
-    assert {path.name for path in (out / "figures").iterdir()} == {"projection.png", "denoising.png"}
+    assert {path.name for path in (out / "figures").iterdir()} == {"projection.png", "denoising.png", "extremes"}
+    extremes = {path.name for path in (out / "figures" / "extremes").rglob("*.png")}
+    assert extremes == {"cohort.png", *(f"p{number}.png" for number in range(4))}
+    with opened_slide_map(out / "entity_maps" / "s3.h5") as found:
+        assert found.names == ("pc1", "probability_a", "probability_b", "gate")
+        assert found.values.shape == (4, 16, 16)  # 64 um at 4 um a pixel
     summary = json.loads((out / "summary.json").read_text())
     assert summary["embedded_slides"] == 4
     assert "none.tif" in summary["skipped"][0]["reason"]
@@ -164,3 +171,32 @@ def test_no_model_is_one_clear_line(folder, tmp_path):
     with pytest.raises(RuntimeError) as caught:
         run.run()
     assert "none.pt" in str(input_error_in(caught.value))
+
+
+def test_all_folds_of_a_run_predict_and_paint_new_patients(folder, tmp_path):
+    from hmgdm_monai.losses.class_loss import ClassLoss
+    from hmgdm_monai.networks.aggregators.build import build_aggregator
+    from hmgdm_monai.saving.patient_file import PatientModel, save_patient_model
+
+    singles, loss = [], ClassLoss([1.0, 1.0])
+    target = {"kind": "classes", "column": "label", "classes": ["a", "b"]}
+    for fold in (0, 1):
+        network = build_aggregator("amil", 80, 2, hidden_dim=4).eval()
+        settings = {"aggregator": network.settings, "loss": loss.settings}
+        about = {"fold": fold, "patients": [f"p{fold}"], "graph": None}
+        save_patient_model(tmp_path / f"folds/fold_{fold}.pt", PatientModel(network, loss, settings, target, {}, about))
+        singles.append(network)
+    files = {"manifest": folder / "cohort.csv", "model": folder / "model.pt", "patient_model": tmp_path / "folds"}
+    workflow("inference.json", **files, output_dir=tmp_path / "run", superpixel_tiles=0).run()
+    with (tmp_path / "run/patient_predictions.csv").open(newline="") as file:
+        rows = {row["patient"]: row for row in csv.DictReader(file)}
+    assert [row["in_training"] for row in rows.values()] == ["yes", "yes", "no", "no"] and set(rows["p3"]) == {
+        *("model", "patient", "in_training", "predicted", "probability_a", "probability_b", "spread_a", "spread_b")
+    }
+    with h5py.File(tmp_path / "run/embeddings/s3.h5") as file:
+        bag = Batch.from_data_list([Data(x=torch.from_numpy(file["features"][:]))])
+    expected = [float(network(bag).softmax(1)[0, 0]) for network in singles]
+    assert float(rows["p3"]["probability_a"]) == pytest.approx(np.mean(expected), abs=1e-5)
+    assert float(rows["p3"]["spread_a"]) == pytest.approx(np.std(expected, ddof=1), rel=1e-3)
+    features = json.loads((tmp_path / "run/maps/s3.geojson").read_text())["features"]
+    assert {"attention", "patient_a", "patient_b"} <= set(features[0]["properties"]["measurements"])

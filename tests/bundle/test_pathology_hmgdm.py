@@ -32,7 +32,7 @@ CASES = {
         ("classify.json",),
         {"mode": "linear", "n_folds": 2, "methods::linear::strengths": [1.0], "device": "cpu"},
     ),
-    "inference": ("infer", ("inference.json",), {**INFER, "survival_model": None}),
+    "inference": ("infer", ("inference.json",), {**INFER, "patient_model": None}),
     "evaluate": ("infer", ("evaluate.json",), INFER),
 }
 

@@ -23,7 +23,10 @@ CONFIGS = {
     "dirl": ["train.json", "dirl.json"],
     "classify": ["classify.json"],
     "survival": ["survival.json"],
-    "evaluate_survival": ["survival.json", "evaluate_survival.json"],
+    "patient_classes": ["survival.json", "patient_classes.json"],
+    "regress": ["survival.json", "regress.json"],
+    "competing_risks": ["survival.json", "competing_risks.json"],
+    "evaluate_patients": ["survival.json", "evaluate_patients.json"],
     "inference": ["inference.json"],
     "evaluate": ["evaluate.json"],
 }

@@ -32,6 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, stained: Any) -> Path:
     for name in files:
         write_features(path / name, rng.normal(size=(4, 5)))
     table = {"image": files, "patient": files, "features": files, "time": range(1, 25), "event": [0, 0, 1, 1] * 6}
+    table["mutation"] = ["yes", "no", "no"] * 8
     pd.DataFrame(table).to_csv(path / "patients.csv", index=False)
     return path
 
@@ -96,3 +97,9 @@ def test_a_pretrained_encoder_classifies(run: Callable) -> None:
 @pytest.mark.slow
 def test_survival_has_a_model_and_a_baseline(run: Callable) -> None:
     assert list(run("predict_survival")["metrics"]["models"]) == ["amil", "cox_pca"]
+    assert run("compare_runs")["found"]["patients"] == 24
+
+
+@pytest.mark.slow
+def test_patients_have_classes(run: Callable) -> None:
+    assert list(run("predict_patients")["metrics"]["models"]) == ["amil", "logistic_pca"]

@@ -1,96 +1,106 @@
-"""docs/settings.md and docs/dirl.md name the settings that there are, with their defaults."""
+"""The tables of settings are up to date, and every setting is described."""
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
 from pathlib import Path
-from pydoc import locate
 from typing import Any
 
+import make_settings_page
 import pytest
 from monai.bundle import ConfigParser
 
+from hmgdm_monai.tasks.configs.components import target_of
+from hmgdm_monai.tasks.configs.settings.registry import WORKFLOWS, part_settings, workflow_settings
+
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "bundle" / "configs"
-CONFIG = json.loads((CONFIGS / "train.json").read_text())
-DIRL = json.loads((CONFIGS / "dirl.json").read_text())
+OVERRIDES = {
+    "survival.json": ["evaluate_patients.json", "patient_classes.json", "regress.json"],
+    "train.json": [
+        *("dirl.json", "multi_gpu.json", "paper.json", "train_entities.json"),
+        *(path.relative_to(CONFIGS).as_posix() for path in sorted((CONFIGS / "baselines").glob("*.json"))),
+    ],
+}
+WIRING = {
+    "network",
+    "labeled",
+    "run",
+    "entities",
+    "encoder",
+    "fold",
+    "fold_key",
+    "fold_seed",
+    "loaded",
+    "network_def",
+    "target",
+    "values",
+    "targets",
+}
 
 
-def merged(*names: str) -> ConfigParser:
-    parser = ConfigParser()
-    parser.read_config([str(CONFIGS / name) for name in names])
-    return parser
+def content(name: str) -> dict[str, Any]:
+    return json.loads((CONFIGS / name).read_text())
 
 
-PARSERS = {"settings.md": merged("train.json"), "dirl.md": merged("train.json", "dirl.json")}
+def workflows() -> dict[str, dict[str, Any]]:
+    """Config -> its top-level items and those that its overrides add."""
+    firsts = [path.name for path in CONFIGS.glob("*.json") if any(name in content(path.name) for name in WORKFLOWS)]
+    firsts = [name for name in firsts if "run" in content(name)]
+    found = {}
+    for first in firsts:
+        found[first] = content(first)
+        for name in OVERRIDES.get(first, []):
+            found[first] = content(name) | found[first]
+    return found
 
 
-def documented(section: str, page: str = "settings.md") -> dict[str, str]:
-    """Setting -> default, out of the tables under a heading: | `name` | `default` | ..."""
-    text = (ROOT / "docs" / page).read_text()
-    body = re.search(rf"^## {re.escape(section)}\n(.*?)(?=^## |\Z)", text, re.M | re.S)
-    assert body is not None, section
-    return dict(re.findall(r"^\| `([^`]+)` \| `([^`]*)` \|", body[1], re.M))
+@pytest.mark.parametrize("page", make_settings_page.PAGES, ids=lambda page: page.name)
+def test_the_tables_are_up_to_date(page: Path) -> None:
+    text = page.read_text()
+    assert make_settings_page.with_tables(text) == text, "run scripts/make_settings_page.py"
 
 
-def parts_of(page: str) -> list[str]:
-    """Headings that are paths of parts."""
-    headings = re.findall(r"^## (\S+)$", (ROOT / "docs" / page).read_text(), re.M)
-    return [heading for heading in headings if heading in PARSERS[page]]
+@pytest.mark.parametrize("first", workflows())
+def test_every_top_level_setting_is_described_and_nothing_else(first: str) -> None:
+    items = workflows()[first]
+    described = set(workflow_settings(items).model_fields)
+    there = {
+        name
+        for name, value in items.items()
+        if not name.startswith(("_", "+")) and "::" not in name and not isinstance(value, dict) and name not in WIRING
+    } - {"imports", "initialize", "finalize", *WORKFLOWS, "handlers"}
+    there |= {name for name in ("backbone", "device") if name in items}
+    assert described & set(items) == there
+    assert described <= set(items), "described, and in no config"
 
 
-def as_told(value: Any) -> str:
-    if isinstance(value, str):
-        return "computed" if value.startswith(("$", "@")) else value
-    return json.dumps(value)
+def test_every_workflow_has_a_table() -> None:
+    text = "".join(page.read_text() for page in make_settings_page.PAGES)
+    for first in workflows():
+        assert f"<!-- settings: {first} -->" in text
 
 
-def scalars(config: dict[str, Any]) -> set[str]:
-    # Objects that a one-line expression makes are wiring, not settings.
-    wiring = {"network", "labeled", "run", "entities"}
-    return {n for n, v in config.items() if not isinstance(v, dict | list) and n[0] != "_" and "::" not in n} - wiring
+@pytest.mark.parametrize("first", workflows())
+def test_a_description_is_a_sentence(first: str) -> None:
+    for name, field in workflow_settings(workflows()[first]).model_fields.items():
+        assert field.description and re.search(r"[.)]$", field.description), name
 
 
-def test_every_top_level_setting_is_documented_and_nothing_else() -> None:
-    told = documented("Settings of train.json")
-    assert set(told) == scalars(CONFIG)
-    assert told == {name: as_told(CONFIG[name]) for name in told}
+def test_described_arguments_are_arguments() -> None:
+    parser = ConfigParser({})
+    from hmgdm_monai.tasks.configs.components import parameters_of
+    from hmgdm_monai.tasks.configs.settings.registry import _parts
 
-
-def test_what_dirl_adds_is_documented_with_its_defaults() -> None:
-    told = documented("Settings of dirl.json", "dirl.md")
-    assert set(told) == {name for name in scalars(DIRL) - set(CONFIG) if DIRL[name] is not None}
-    assert told == {name: as_told(DIRL[name]) for name in told}
-
-
-PARTS = [(page, part) for page in PARSERS for part in parts_of(page)]
-
-
-def test_the_parts_that_shape_a_training_are_documented() -> None:
-    theirs = {"recipe::tile_spec", "cutter", "data", "data::degrade", "backbone_entities", "noising", "network_def"}
-    theirs |= {"noising::scheduler", "loss", "optimizer", "lr_scheduler", "train::iteration"}
-    theirs |= {"recipe::mask", "quality_limits"}
-    assert set(parts_of("settings.md")) == theirs
-    assert {"prior", "views", "network_def", "network_def::vit", "loss::image_loss"} <= set(parts_of("dirl.md"))
-
-
-@pytest.mark.parametrize(("page", "part"), PARTS)
-def test_arguments_are_documented_with_their_defaults(page: str, part: str) -> None:
-    """Those that the config gives a value, and others that its target takes."""
-    given, told = PARSERS[page][part], documented(part, page)
-    target = locate(given["_target_"])
-    taken = {name: one.default for name, one in inspect.signature(target).parameters.items()}
-    values = {
-        name: value
-        for name, value in given.items()
-        if name[0] != "_" and not isinstance(value, dict) and as_told(value) != "computed"
-    }
-    assert set(values) <= set(told) <= set(taken)
-    for name, default in told.items():
-        value = given.get(name, taken[name])
-        assert default == as_told(list(value) if isinstance(value, tuple) else value), name
+    for target, part in _parts().items():
+        assert part_settings(target) is part
+        if not target.endswith("."):
+            callable_ = target_of(parser, {"_target_": target})
+            assert callable_ is not None, target
+            names = set(parameters_of(parser, callable_, {}) or ())
+            shared = len(part.targets) > 1
+            assert set(part.model_fields) & names if shared else set(part.model_fields) <= names, target
 
 
 PAGES = [ROOT / "README.md", ROOT / "bundle/docs/README.md", *sorted((ROOT / "docs").glob("*.md"))]

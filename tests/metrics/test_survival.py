@@ -8,7 +8,9 @@ import torch
 from ignite.engine import Engine
 
 from hmgdm_monai.losses.cox import CoxLoss
-from hmgdm_monai.metrics.survival import ConcordanceIndex, EpochLoss, FoldOutcome, harrell_c, score_fold, score_folds
+from hmgdm_monai.metrics.epoch_loss import EpochLoss
+from hmgdm_monai.metrics.fold_scores import score_folds
+from hmgdm_monai.metrics.survival import ConcordanceIndex, FoldOutcome, harrell_c, score_survival
 
 
 def fold(seed: int = 0, count: int = 120, noise: float = 0.0, sign: float = 1.0, curve: bool = True) -> FoldOutcome:
@@ -39,7 +41,7 @@ def test_where_no_pair_can_be_compared_there_is_no_c_index() -> None:
 
 
 def test_higher_risk_means_earlier_death_in_every_measure() -> None:
-    good, bad = score_fold(fold()), score_fold(fold(sign=-1.0))
+    good, bad = score_survival(fold()), score_survival(fold(sign=-1.0))
     for name in ("harrell_c", "uno_c", "auc"):
         assert good[name][0] > 0.7 and bad[name][0] == pytest.approx(1 - good[name][0], abs=1e-9)
     assert good["integrated_brier"][0] < 0.2 < bad["integrated_brier"][0]
@@ -50,9 +52,9 @@ def test_a_monotone_change_of_risk_and_the_order_of_patients_change_nothing() ->
     stretched = FoldOutcome(one.time, one.event, np.exp(one.risk) * 3, one.train_time, one.train_event)
     order = np.random.default_rng(0).permutation(len(one.time))
     for name in ("harrell_c", "uno_c", "auc"):
-        assert score_fold(stretched)[name] == pytest.approx(score_fold(one)[name])
-    for name, score in score_fold(one.take(order)).items():
-        assert score == pytest.approx(score_fold(one)[name])
+        assert score_survival(stretched)[name] == pytest.approx(score_survival(one)[name])
+    for name, score in score_survival(one.take(order)).items():
+        assert score == pytest.approx(score_survival(one)[name])
 
 
 def test_risks_are_never_compared_across_folds() -> None:
@@ -61,13 +63,18 @@ def test_risks_are_never_compared_across_folds() -> None:
         FoldOutcome(f.time, f.event, f.risk + 1000 * n, f.train_time, f.train_event, f.survival, f.times)
         for n, f in enumerate(folds)
     ]
-    one, other = score_folds(folds, num_bootstrap=0), score_folds(shifted, num_bootstrap=0)
+    one, other = (
+        score_folds(folds, score_survival, num_bootstrap=0),
+        score_folds(shifted, score_survival, num_bootstrap=0),
+    )
     assert one["harrell_c"] == other["harrell_c"]
     assert one["harrell_c"]["folds"] == [harrell_c(f.time, f.event, f.risk)[0] for f in folds]
 
 
 def test_intervals_hold_the_value_and_narrow_with_patients() -> None:
-    few, many = (score_folds([fold(0, n, noise=1.0), fold(1, n, noise=1.0)], num_bootstrap=60) for n in (25, 150))
+    few, many = (
+        score_folds([fold(0, n, noise=1.0), fold(1, n, noise=1.0)], score_survival, num_bootstrap=60) for n in (25, 150)
+    )
     for name in few:
         assert many[name]["low"] < many[name]["value"] < many[name]["high"]
     assert many["harrell_c"]["high"] - many["harrell_c"]["low"] < few["harrell_c"]["high"] - few["harrell_c"]["low"]
@@ -76,10 +83,10 @@ def test_intervals_hold_the_value_and_narrow_with_patients() -> None:
 def test_a_tiny_fold_leaves_out_what_it_does_not_allow() -> None:
     whole = fold(0, 60)
     alive = np.flatnonzero(whole.event == 0)[:4]
-    scores = score_folds([whole, whole.take(alive)], num_bootstrap=5)
+    scores = score_folds([whole, whole.take(alive)], score_survival, num_bootstrap=5)
     assert scores["harrell_c"]["folds"][1] is None
     assert scores["harrell_c"]["value"] == pytest.approx(scores["harrell_c"]["folds"][0])
-    assert score_fold(fold(curve=False))["integrated_brier"][1] == 0
+    assert score_survival(fold(curve=False))["integrated_brier"][1] == 0
 
 
 @pytest.mark.parametrize("batch", [7, 50])

@@ -96,7 +96,7 @@ def test_bad_files_are_left_out_and_named(folder: Path) -> None:
     cohort = build_given_graphs(folder / "m.csv", folder / "s", progress=False)
     assert cohort.done == [("a", 2), ("d", 2)]
     reasons = dict(cohort.skipped)
-    assert reasons["b.pt"] == "x has 5 numbers a vertex, the files before it have 3"
+    assert reasons["b.pt"] == "x has 5 numbers per vertex, but most have 3; use one encoder"
     assert reasons["c.pt"] == "x holds NaN, infinity, or too large numbers"
     assert "names no graphs" in reasons["i"]
     assert any("e.pt" in why and "not found" in why for why in reasons.values())

@@ -14,12 +14,13 @@ from torch import nn
 from hmgdm_monai.data.files.checkpoint_file import read_checkpoint
 from hmgdm_monai.data.files.json_tensor import tensor_to_json
 from hmgdm_monai.errors import InputError
+from hmgdm_monai.losses.cox import CoxLoss
 from hmgdm_monai.saving.classifier_file import build_classifier, load_classifier, save_classifier
 from hmgdm_monai.saving.declared_size import check_declared_size
 from hmgdm_monai.saving.encoder_file import load_encoder, save_encoder
 from hmgdm_monai.saving.entities_file import load_entities, save_entities
 from hmgdm_monai.saving.model_file import DESCRIPTION, write_model
-from hmgdm_monai.saving.survival_file import SurvivalModel, build_loss, load_survival_model, save_survival_model
+from hmgdm_monai.saving.patient_file import PatientModel, load_patient_model, save_patient_model
 
 
 def pretrained(path: Path, tiny: Any) -> list[str]:
@@ -38,15 +39,13 @@ def classifier(path: Path, tiny: Any) -> list[str]:
     return ["settings", "hidden"]
 
 
-def survival(path: Path, tiny: Any) -> list[str]:
+def patients(path: Path, tiny: Any) -> list[str]:
     from hmgdm_monai.networks.aggregators.build import build_aggregator
 
     chosen = {"name": "amil", "in_channels": 4, "settings": {"hidden_dim": 8}}
-    loss, none = {"name": "cox", "ties": "efron"}, torch.zeros(0)
-    network = build_aggregator("amil", 4, 1, hidden_dim=8)
-    save_survival_model(
-        path, SurvivalModel(network, build_loss(loss), {"aggregator": chosen, "loss": loss}, 0, none, none, {})
-    )
+    network, loss = build_aggregator("amil", 4, 1, hidden_dim=8), CoxLoss()
+    settings = {"aggregator": chosen, "loss": loss.settings}
+    save_patient_model(path, PatientModel(network, loss, settings, {"kind": "survival"}))
     return ["settings", "aggregator", "settings", "hidden_dim"]
 
 
@@ -54,7 +53,7 @@ FILES = {
     load_encoder: pretrained,
     load_entities: of_entities,
     load_classifier: classifier,
-    load_survival_model: survival,
+    load_patient_model: patients,
 }
 
 
@@ -83,3 +82,11 @@ def test_tables_that_are_not_stored_are_allowed() -> None:
     check_declared_size(lambda: network, network.state_dict())
     with pytest.raises(ValueError, match="declare 400 MB"):
         check_declared_size(lambda: nn.Linear(10_000, 10_000), network.state_dict())
+
+
+def test_layers_without_end_are_refused_at_once() -> None:
+    network = nn.Sequential(nn.Linear(3, 3))
+    weights = network.state_dict()
+    with pytest.raises(ValueError, match="declare more than 1004 weights"):
+        check_declared_size(lambda: nn.Sequential(*(nn.Linear(1, 1) for _ in range(10**9))), weights)
+    check_declared_size(lambda: nn.Sequential(*(nn.Linear(1, 1) for _ in range(400))), weights)

@@ -82,6 +82,17 @@ def test_settings_that_nothing_reads_are_refused(run: Callable, tmp_path: Path) 
     assert not (tmp_path / "seen.json").exists()
 
 
+def test_parts_and_nulls_that_are_not_there_are_refused(run: Callable) -> None:
+    with pytest.raises(InputError) as raised:
+        run(**{"depe::sizes": [1], "raet::x": 1, "devic": None})
+    lines = str(raised.value).split("\n")
+    assert lines == [
+        "depe#sizes: there is no such setting; did you mean deep?",
+        "devic: there is no such setting; did you mean device?",
+        "raet#x: there is no such setting; did you mean rate?",
+    ]
+
+
 def test_a_missing_config_says_where_it_was_looked_for(tmp_path: Path) -> None:
     package = Path(run_bundle.__code__.co_filename).parents[2]
     with pytest.raises(InputError) as raised:

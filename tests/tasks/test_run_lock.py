@@ -24,9 +24,17 @@ from pathlib import Path
 from hmgdm_monai.tasks.run_lock import hold
 lock = hold(Path(sys.argv[1]))
 if "fork" in sys.argv:
+    # "late": the child still has the file of the lock open for a while, as when it has just been forked.
+    kept = os.dup(lock._descriptor) if "late" in sys.argv else None
+    reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
+        os.write(writing, b"runs")
+        if kept is not None:
+            time.sleep(0.7)
+            os.close(kept)
         time.sleep(60)
+    os.read(reading, 4)  # what a new process does after a fork is done
     print(child, flush=True)
 print("held", flush=True)
 sys.stdin.readline()
@@ -61,8 +69,9 @@ def test_the_second_process_is_refused_in_one_line_until_the_first_ends(tmp_path
     assert hold(tmp_path / "run").release.alive
 
 
-def test_the_lock_of_a_killed_process_is_taken_over_although_its_worker_lives(tmp_path: Path) -> None:
-    with holder(tmp_path, "fork") as process:
+@pytest.mark.parametrize("how", [["fork"], ["fork", "late"]])
+def test_the_lock_of_a_killed_process_is_taken_over_although_its_worker_lives(tmp_path: Path, how: list[str]) -> None:
+    with holder(tmp_path, *how) as process:
         child = int(line_of(process))
         assert line_of(process) == "held"
         process.kill()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.transforms.tile_graph import TileGraph, principal_components
+from hmgdm_monai.transforms.tile_graph import TileGraph, edge_lengths, principal_components
 
 
 def nearest(points: np.ndarray, k: int) -> set[tuple[int, int]]:
@@ -64,3 +64,14 @@ def test_bad_settings_and_missing_coords() -> None:
             TileGraph(**settings)
     with pytest.raises(InputError, match="no coords.*spatial_k to 0"):
         TileGraph()(np.zeros((3, 2)), None)
+
+
+def test_lengths_are_in_units_of_the_spacing_of_tiles() -> None:
+    coords = np.stack(np.meshgrid(np.arange(4), np.arange(4)), -1).reshape(-1, 2)
+    edges = np.array([[0, 0, 0], [1, 5, 15]])
+    expected = [1, 2**0.5, 18**0.5]
+    for scale in (1, 512):
+        np.testing.assert_allclose(edge_lengths(edges, coords * scale), expected, rtol=1e-6)
+    assert np.isinf(edge_lengths(edges, None)).all()
+    assert edge_lengths(np.zeros((2, 0), int), np.zeros((1, 2))).shape == (0,)
+    assert edge_lengths(np.array([[0], [1]]), np.zeros((2, 2))).tolist() == [0.0]  # all tiles coincide

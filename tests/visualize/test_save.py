@@ -51,3 +51,13 @@ def test_other_formats_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"figure\.pdf.*\.png"):
         save_figure(Figure(), tmp_path / "figure.pdf")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_names_with_dollar_signs_are_no_formulas(tmp_path: Path) -> None:
+    from hmgdm_monai.visualize.confusion import draw_confusion
+    from hmgdm_monai.visualize.projection import draw_projection
+
+    names = [r"$\foo$ <5", "$a_{$", "plain"]
+    save_figure(draw_confusion(np.eye(3, dtype=int), names, names[0], names[1]), tmp_path / "confusion.png")
+    points = np.arange(24.0).reshape(12, 2)
+    save_figure(draw_projection(points, names[0], 4 * names, "tsne", names[1], names[0]), tmp_path / "projection.png")

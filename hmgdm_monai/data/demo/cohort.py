@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Sequence
@@ -20,12 +21,13 @@ from hmgdm_monai.data.demo.artifacts import ARTIFACTS, draw_artifacts
 from hmgdm_monai.data.demo.layout import GRID_UM, TissueLayout, draw_layout
 from hmgdm_monai.data.demo.nuclei import paint_nuclei
 from hmgdm_monai.data.demo.patient import TISSUES, PatientPlan, plan_patient
-from hmgdm_monai.data.demo.slide_writer import LEVELS, TILE_PX, whole_file, write_pyramid, write_tile
+from hmgdm_monai.data.demo.slide_writer import LEVELS, TILE_PX, write_pyramid, write_tile
 from hmgdm_monai.data.demo.stain import draw_optics, expose
 from hmgdm_monai.data.demo.texture import paint_texture
 from hmgdm_monai.data.demo.tiles import TILE_UM, pick_tiles
 from hmgdm_monai.data.files.csv_text import csv_text
-from hmgdm_monai.errors import InputError
+from hmgdm_monai.data.files.whole_file import write_whole
+from hmgdm_monai.errors import InputError, file_error
 
 TILE_MPP = TILE_UM / TILE_PX
 MARKER = "cohort.json"
@@ -86,7 +88,8 @@ def make_demo_cohort(
         The paths of the tables.
 
     Raises:
-        InputError: a setting is out of range, or the folder holds other files or a cohort with other settings.
+        InputError: a setting is out of range, the folder holds other files or a cohort with other settings, or it
+            cannot be written.
 
     Example:
         >>> from hmgdm_monai import make_demo_cohort
@@ -97,7 +100,18 @@ def make_demo_cohort(
     folder = Path(folder).absolute()
     _check_settings(seed, n_patients, slide_px, mpp)
     settings: dict[str, Any] = {"drawing": _DRAWING, "seed": seed, "slide_px": slide_px, "mpp": mpp}
-    _claim_folder(folder, {**settings, "artifacts": True} if artifacts else settings)
+    if artifacts:
+        settings["artifacts"] = True
+    try:
+        return _draw(folder, n_patients, settings)
+    except OSError as error:
+        raise file_error(folder, error) from error
+
+
+def _draw(folder: Path, n_patients: int, settings: dict[str, Any]) -> DemoCohort:
+    _claim_folder(folder, settings)
+    seed, slide_px, mpp = settings["seed"], settings["slide_px"], settings["mpp"]
+    artifacts = "artifacts" in settings
     cohort = DemoCohort(folder, folder / "slides.csv", folder / "tiles.csv", folder / "truth.csv")
     if _is_complete(cohort, n_patients):
         return cohort
@@ -214,8 +228,9 @@ def _is_complete(cohort: DemoCohort, n_patients: int) -> bool:
 
 def _write_map(path: Path, marked: NDArray[np.uint8]) -> None:
     path.parent.mkdir(exist_ok=True)
-    with whole_file(path) as partial:
-        Image.fromarray(marked).save(partial)
+    content = io.BytesIO()
+    Image.fromarray(marked).save(content, format="PNG")
+    write_whole(path, content.getvalue())
 
 
 def _write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -223,8 +238,7 @@ def _write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]
 
 
 def _write_text(path: Path, text: str) -> None:
-    with whole_file(path) as partial:
-        partial.write_text(text)
+    write_whole(path, text.encode())
 
 
 def draw_if_default(manifest: str | Path) -> None:

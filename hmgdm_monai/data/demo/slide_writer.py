@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import io
 from pathlib import Path
 
 import numpy as np
@@ -12,20 +10,11 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from hmgdm_monai.data.files.whole_file import write_whole
+
 TILE_PX = 256
 LEVELS = 3
 _JPEG_QUALITY = 90
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary name in the same folder and move it to `path` at the end; on an error the file is removed."""
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def halve(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -45,7 +34,8 @@ def write_pyramid(path: Path, image: NDArray[np.uint8], mpp: float) -> None:
         image: (H, W, 3) RGB; H and W divisible by 2 ** (LEVELS - 1).
         mpp: microns per px of the image.
     """
-    with whole_file(path) as partial, tifffile.TiffWriter(partial) as tiff:
+    content = io.BytesIO()
+    with tifffile.TiffWriter(content) as tiff:
         for level in range(LEVELS):
             px_per_cm = 1e4 / (mpp * 2**level)
             tiff.write(
@@ -61,6 +51,7 @@ def write_pyramid(path: Path, image: NDArray[np.uint8], mpp: float) -> None:
                 description="synthetic H&E, drawn by a program" if level == 0 else None,
             )
             image = halve(image)
+    write_whole(path, content.getvalue())
 
 
 def write_tile(path: Path, slide: NDArray[np.uint8], x_px: int, y_px: int, side_px: int) -> None:
@@ -74,5 +65,6 @@ def write_tile(path: Path, slide: NDArray[np.uint8], x_px: int, y_px: int, side_
         side_px: side of the square in px.
     """
     crop = Image.fromarray(slide[y_px : y_px + side_px, x_px : x_px + side_px])
-    with whole_file(path) as partial:
-        crop.resize((TILE_PX, TILE_PX), Image.Resampling.BOX).save(partial)
+    content = io.BytesIO()
+    crop.resize((TILE_PX, TILE_PX), Image.Resampling.BOX).save(content, format="PNG")
+    write_whole(path, content.getvalue())

@@ -1,4 +1,4 @@
-"""Read and write tile features of any encoder in HDF5, in the layout of CLAM and TRIDENT."""
+"""Read and write tile features of any encoder: HDF5 of CLAM, TRIDENT and STAMP, and PyTorch files of CLAM."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 
 import h5py
 import numpy as np
-from tqdm import tqdm
 
 from hmgdm_monai.data.files.hdf5_reading import (
     check_declared,
@@ -18,11 +17,14 @@ from hmgdm_monai.data.files.hdf5_reading import (
     opened_hdf5,
     read_attributes,
     read_numbers,
+    write_attributes,
 )
 from hmgdm_monai.data.files.whole_file import whole_hdf5
 from hmgdm_monai.errors import InputError
 
 _WHAT, _ADVICE = "features file", "extract its features again"
+_NAMES = ("features", "feats")  # of CLAM and TRIDENT, of STAMP
+_TENSOR_SUFFIXES = (".pt", ".pth")
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Features:
         features: (M, D) float32.
         coords: (M, 2) level-0 (x, y) of the tiles' top-left corners, in the stored type; None if there are none.
         scores: (M, K) float32, class probabilities; None if there are none.
-        attrs: attributes of the file and of its datasets, for example mpp and tile size.
+        attrs: attributes of the file and of its datasets, for example mpp and tile size. Texts of variable length are
+            left out; see :func:`~hmgdm_monai.data.files.hdf5_reading.read_attributes`.
     """
 
     features: np.ndarray
@@ -75,7 +78,7 @@ def write_features(
             file["coords"] = np.asarray(coords)
         if scores is not None:
             file["scores"] = np.asarray(scores, np.float32)
-        file.attrs.update(dict(attrs or {}))
+        write_attributes(file, attrs or {})
     return path
 
 
@@ -83,14 +86,15 @@ def read_features(path: str | os.PathLike[str]) -> Features:
     """Read a features file of any encoder.
 
     Half precision is converted to float32. A leading axis of size 1, which some versions of these tools write, is
-    dropped.
+    dropped. Coordinates stay in the unit of the file: level-0 pixels of CLAM and TRIDENT, microns of STAMP.
 
     Args:
-        path: path of the HDF5 file of one slide.
+        path: path of the file of one slide: HDF5 with `features` (or `feats`) and optional `coords`; or a file of
+            ``torch.save`` (.pt) with a tensor (M, D), read without running code.
 
     Raises:
-        InputError: the file is not HDF5 or is damaged, has no `features` or no tiles, its shapes do not match, its
-            values are not finite numbers, it links to other files, or it declares more data than it can hold.
+        InputError: the file is neither of these or is damaged, has no `features` or no tiles, its shapes do not match,
+            its values are not finite numbers, it links to other files, or it declares more data than it can hold.
 
     Example:
         >>> import h5py, numpy as np
@@ -101,13 +105,18 @@ def read_features(path: str | os.PathLike[str]) -> Features:
         >>> slide.features.shape, slide.coords.shape
         ((5, 16), (5, 2))
     """
-    with opened_hdf5(path, _WHAT, _ADVICE) as file:
-        features = read_numbers(_features_of(file, path), "features")
-        optional = {name: checked_dataset(file, name) for name in ("coords", "scores")}
-        coords, scores = (None if one is None else read_numbers(one, name) for name, one in optional.items())
-        attrs: dict[str, Any] = {}
-        for source in (file, file["features"], optional["coords"]):
-            attrs |= {} if source is None else read_attributes(source)
+    attrs: dict[str, Any] = {}
+    coords = scores = None
+    if Path(path).suffix.lower() in _TENSOR_SUFFIXES:
+        features = _tensor(path)
+    else:
+        with opened_hdf5(path, _WHAT, _ADVICE) as file:
+            stored = _features_of(file, path)
+            features = read_numbers(stored, "features")
+            optional = {name: checked_dataset(file, name) for name in ("coords", "scores")}
+            coords, scores = (None if one is None else read_numbers(one, name) for name, one in optional.items())
+            for source in (file, stored, optional["coords"]):
+                attrs |= {} if source is None else read_attributes(source)
     with np.errstate(over="ignore"):  # overflow raises below
         features = features.astype(np.float32).reshape(features.shape[-2:])
     _check_finite(features, "features", path)
@@ -131,41 +140,47 @@ def read_features(path: str | os.PathLike[str]) -> Features:
 
 def features_shape(path: str | os.PathLike[str]) -> tuple[int, int]:
     """Shape (M, D) of a features file, without reading the features; errors are those of :func:`read_features`."""
-    with opened_hdf5(path, _WHAT, _ADVICE) as file:
-        shape = _features_of(file, path).shape
+    if Path(path).suffix.lower() in _TENSOR_SUFFIXES:
+        shape = _tensor(path).shape
+    else:
+        with opened_hdf5(path, _WHAT, _ADVICE) as file:
+            shape = _features_of(file, path).shape
     return int(shape[-2]), int(shape[-1])
 
 
-def usable_features(files: Mapping[str, Path]) -> tuple[dict[str, Path], dict[str, str]]:
-    """Read all files once, so that a bad file is found at the start of a run and not hours later.
+def _tensor(path: str | os.PathLike[str]) -> np.ndarray:
+    """Return the features of a file of ``torch.save``, float32."""
+    import torch
 
-    Args:
-        files: row id -> features file.
+    from hmgdm_monai.data.files.checkpoint_file import DAMAGED, load_tensors
 
-    Returns:
-        The usable files, and for each unusable one: row id -> reason, one line.
-    """
-    usable: dict[str, Path] = {}
-    faults: dict[str, str] = {}
-    for row_id, path in tqdm(files.items(), desc="features", unit="slide", leave=False):
-        try:
-            read_features(path)
-        except InputError as error:
-            faults[row_id] = str(error)
-        else:
-            usable[row_id] = path
-    return usable, faults
+    try:
+        found = load_tensors(Path(path))
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such features file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except DAMAGED as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: is no file of torch.save or is damaged ({first[:120]}); {_ADVICE}") from None
+    if not isinstance(found, torch.Tensor) or found.is_complex() or found.dtype == torch.bool:
+        raise InputError(f"{path}: must hold one tensor of numbers, tiles x channels, as CLAM writes it; {_ADVICE}")
+    _check_shape(tuple(found.shape), path)
+    return found.float().numpy()
 
 
 def _features_of(file: h5py.File, path: str | os.PathLike[str]) -> h5py.Dataset:
-    found = checked_dataset(file, "features")
+    found = next((one for name in _NAMES if (one := checked_dataset(file, name)) is not None), None)
     if found is None:
         raise InputError(f"{path}: holds no data set `features`; existing data sets are {', '.join(file) or 'none'}")
-    shape: tuple[int, ...] = found.shape or ()
-    if not (len(shape) == 2 or (len(shape) == 3 and shape[0] == 1)) or 0 in shape:
-        raise InputError(f"{path}: features must be tiles x channels with at least one tile, not {shape}")
+    _check_shape(found.shape or (), path)
     check_declared(found, "features")
     return found
+
+
+def _check_shape(shape: tuple[int, ...], path: str | os.PathLike[str]) -> None:
+    if not (len(shape) == 2 or (len(shape) == 3 and shape[0] == 1)) or 0 in shape:
+        raise InputError(f"{path}: features must be tiles x channels with at least one tile, not {shape}")
 
 
 def _check_finite(values: np.ndarray, name: str, path: str | os.PathLike[str]) -> None:

@@ -15,6 +15,8 @@ from hmgdm_monai.data.files.geojson import Polygon
 from hmgdm_monai.data.files.geojson_features import ROOT, read_geojson_features, text_of
 from hmgdm_monai.errors import InputError
 
+FARTHEST_PX = 2**31  # no slide is wider
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -181,6 +183,8 @@ def _polygon(rings: Any, where: str) -> Polygon | None:
             raise InputError(f"{where} has coordinates that are not pairs of numbers; export the file again") from error
         if points.size and (points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all()):
             raise InputError(f"{where} has coordinates that are not pairs of numbers; export the file again")
+        if points.size and np.abs(points).max() > FARTHEST_PX:
+            raise InputError(f"{where} has coordinates beyond {FARTHEST_PX} px; export the file again")
         if len(points) >= 3 and (points[0] != points[-1]).any():
             points = np.concatenate([points, points[:1]])
         if len(points) >= 4:

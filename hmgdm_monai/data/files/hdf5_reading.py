@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -120,8 +120,27 @@ def check_declared(found: h5py.Dataset, name: str) -> None:
 
 
 def read_attributes(source: h5py.File | h5py.Dataset) -> dict[str, Any]:
-    """The attributes as plain Python values."""
-    return {name: _plain(value) for name, value in source.attrs.items()}
+    """The attributes as plain Python values: numbers, texts of a fixed length, and lists of these.
+
+    Texts of variable length, which h5py writes by default, are left out. HDF5 stores them in a heap, and where that is
+    damaged it may search in it forever (measured with h5py 3.16). :func:`write_attributes` writes others.
+
+    Args:
+        source: open file, or a dataset of it.
+    """
+    names = (name for name in source.attrs if source.attrs.get_id(name).dtype.kind != "O")
+    return {name: _plain(source.attrs[name]) for name in names}
+
+
+def write_attributes(target: h5py.File, attributes: Mapping[str, Any]) -> None:
+    """Write attributes that :func:`read_attributes` reads: texts get a fixed length, in UTF-8.
+
+    Args:
+        target: file, open for writing.
+        attributes: numbers and texts by name.
+    """
+    for name, value in attributes.items():
+        target.attrs[name] = np.bytes_(value.encode()) if isinstance(value, str) else value
 
 
 def _plain(value: Any) -> Any:

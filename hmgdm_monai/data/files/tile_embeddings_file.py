@@ -8,7 +8,14 @@ from typing import Any
 import h5py
 import numpy as np
 
-from hmgdm_monai.data.files.hdf5_reading import check_declared, checked_dataset, opened_hdf5, read_numbers
+from hmgdm_monai.data.files.hdf5_reading import (
+    check_declared,
+    checked_dataset,
+    opened_hdf5,
+    read_attributes,
+    read_numbers,
+    write_attributes,
+)
 from hmgdm_monai.data.files.whole_file import whole_hdf5
 from hmgdm_monai.errors import InputError
 
@@ -69,7 +76,7 @@ def write_tile_embeddings(
         file["coords"] = coords
         if scores is not None:
             file["scores"] = scores
-        file.attrs.update(attrs)
+        write_attributes(file, attrs)
 
 
 def stored_ids(path: Path, key: str) -> set[str] | None:
@@ -81,8 +88,9 @@ def stored_ids(path: Path, key: str) -> set[str] | None:
     """
     try:
         with h5py.File(path, "r") as file:
-            if file.attrs.get("key") != key:
+            attrs = read_attributes(file)
+            if attrs.get("key") != key:
                 return None
-            return set(file["ids"].asstr()[:]) if "ids" in file else {str(file.attrs["id"])}
+            return set(file["ids"].asstr()[:]) if "ids" in file else {attrs["id"]}
     except (OSError, KeyError, RuntimeError, TypeError, ValueError):
         return None

@@ -47,15 +47,15 @@ def make_manifest(
         InputError: a folder does not exist, it holds no slide, the pattern is not a regular expression, or two files
             or two slides share the name by which files are matched.
     """
-    slides, output = _folder(slides, "slides"), Path(output)
-    pattern = None if patient is None else _pattern(TCGA if patient == "tcga" else patient)
+    slides, output = folder_of(slides, "slides"), Path(output)
+    pattern = None if patient is None else patient_pattern(patient)
     found = sorted(
-        p for p in slides.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file() and not _hidden(p, slides)
+        p for p in slides.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file() and not is_hidden(p, slides)
     )
     if not found:
         raise InputError(f"{slides}: holds no slide; slides end in {', '.join(SUFFIXES)}")
-    places = None if coords is None else _index(_folder(coords, "coords"), ".h5")
-    areas = None if regions is None else _index(_folder(regions, "regions"), "json")
+    places = None if coords is None else _index(folder_of(coords, "coords"), ".h5")
+    areas = None if regions is None else _index(folder_of(regions, "regions"), "json")
     twins = [stem for stem, count in Counter(path.stem for path in found).items() if count > 1]
     if twins and (places is not None or areas is not None):
         raise InputError(
@@ -69,7 +69,7 @@ def make_manifest(
         if pattern is not None and match is None:
             notes.append(f"{name}: left out, its name does not match {pattern.pattern!r}")
             continue
-        row = {"image": _relative(path, output), "patient": path.stem if match is None else _matched(match)}
+        row = {"image": relative_path(path, output), "patient": path.stem if match is None else matched_patient(match)}
         for column, files, ends in (("coords", places, _COORDS_ENDS), ("regions", areas, _REGION_ENDS)):
             if files is None:
                 continue
@@ -82,7 +82,7 @@ def make_manifest(
             if not candidates:
                 notes.append(f"{name}: left out, it has no file of {column}")
                 break
-            row[column] = _relative(candidates[0], output)
+            row[column] = relative_path(candidates[0], output)
             if column == "regions" and region_classes:
                 row["region_classes"] = ";".join(region_classes)
         else:
@@ -93,31 +93,42 @@ def make_manifest(
     return len(rows), notes
 
 
-def _folder(path: Path | str, what: str) -> Path:
+def folder_of(path: Path | str, what: str) -> Path:
+    """Return the path of an existing folder.
+
+    Raises:
+        InputError: there is no such folder; ``what`` says what it should hold.
+    """
     if not Path(path).is_dir():
         raise InputError(f"{path}: there is no such folder of {what}")
     return Path(path)
 
 
-def _pattern(text: str) -> re.Pattern[str]:
+def patient_pattern(text: str) -> re.Pattern[str]:
+    """Return the pattern of patients; "tcga" for that of TCGA barcodes.
+
+    Raises:
+        InputError: it is not a regular expression.
+    """
     try:
-        return re.compile(text)
+        return re.compile(TCGA if text == "tcga" else text)
     except re.error as error:
         raise InputError(f"patient pattern {text!r} is not a regular expression ({error}); correct it") from error
 
 
-def _matched(match: re.Match[str]) -> str:
-    """The first group of the match, or the whole match if there is no group or the group is empty."""
+def matched_patient(match: re.Match[str]) -> str:
+    """Return the first group of the match, or the whole match if there is no group or the group is empty."""
     return (match[1] if match.re.groups else None) or match[0]
 
 
-def _hidden(path: Path, folder: Path) -> bool:
+def is_hidden(path: Path, folder: Path) -> bool:
+    """Whether a path within a folder is hidden."""
     return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def _index(folder: Path, suffix: str) -> dict[str, list[Path]]:
     """Map each file name to its files; in a CLAM or TRIDENT folder, only files in folders named `patches` count."""
-    found = [path for path in sorted(folder.rglob(f"*{suffix}")) if path.is_file() and not _hidden(path, folder)]
+    found = [path for path in sorted(folder.rglob(f"*{suffix}")) if path.is_file() and not is_hidden(path, folder)]
     if suffix == ".h5":
         found = [path for path in found if path.parent.name == "patches"] or found
     index: dict[str, list[Path]] = {}
@@ -126,5 +137,6 @@ def _index(folder: Path, suffix: str) -> dict[str, list[Path]]:
     return index
 
 
-def _relative(path: Path, manifest: Path) -> str:
+def relative_path(path: Path, manifest: Path) -> str:
+    """Return a path relative to the folder of a manifest."""
     return Path(os.path.relpath(path, manifest.parent)).as_posix()

@@ -18,7 +18,7 @@ from hmgdm_monai.errors import InputError
 
 MAX_IMAGE_PX = 178_956_970  # above this size Pillow suspects an attack
 MAX_IMAGE_VARIABLE = "HMGDM_MAX_IMAGE_PX"
-_FORMATS = ("PNG", "JPEG", "MPO", "JPEG2000", "WEBP", "BMP", "GIF", "PPM")  # not EPS, for which Pillow runs programs
+_FORMATS = ("PNG", "JPEG", "JPEG2000", "WEBP", "BMP", "GIF", "PPM")  # not EPS, for which Pillow runs programs
 _PILLOWS_LIMIT = threading.Lock()
 
 

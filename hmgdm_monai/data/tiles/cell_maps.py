@@ -234,7 +234,7 @@ def _read_raster(path: Path) -> np.ndarray:
     except InputError as error:
         raise CellMapError(f"{error}, or write it as NPY") from error
     except Exception as error:  # Pillow and NumPy raise many kinds
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise CellMapError(f"{path}: not a readable label map ({reason}); write it again, as NPY if large") from error
     if array.dtype == bool:
         array = array.view(np.uint8)

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from hmgdm_monai.data.files.hdf5_reading import checked_dataset, opened_hdf5, read_numbers
+from hmgdm_monai.data.files.geojson_reading import FARTHEST_PX
+from hmgdm_monai.data.files.hdf5_reading import checked_dataset, opened_hdf5, read_attributes, read_numbers
 from hmgdm_monai.errors import InputError
-
-FARTHEST_PX = 2**31  # no slide is wider
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def read_coords(path: str | os.PathLike[str]) -> TileCoords:
         if found is None:
             raise InputError(f"{path}: holds no data set `coords`; existing data sets are {', '.join(file) or 'none'}")
         values = read_numbers(found, "coords")
-        attrs = {**file.attrs, **found.attrs}
+        attrs = read_attributes(file) | read_attributes(found)
     return TileCoords(_locations(values, path), _side_px(attrs, path), _size_px(attrs))
 
 
@@ -77,6 +76,8 @@ def _side_px(attrs: dict[str, Any], path: str | os.PathLike[str]) -> float:
     def number(name: str) -> float | None:
         value = np.ravel(attrs[name]) if name in attrs else np.empty(0)
         if value.size == 0 or value.dtype.kind not in "iuf":
+            return None
+        if not np.isfinite(value).all():
             return None
         if not np.allclose(value, value[0], rtol=0.01):  # downsamples of x and of y
             raise InputError(f"{path}: tiles are not square, {name} is {value.tolist()}; tile the slide again")

@@ -88,15 +88,29 @@ def tile_locations(slide: Slide, spec: TileSpec) -> np.ndarray:
     x, y = (grid.ravel() for grid in np.meshgrid(columns, rows))
     locations = np.stack([x, y], axis=1)
     if spec.min_tissue > 0:
-        thumbnail, downsample = slide.thumbnail(
-            round(np.clip(MASK_PX_PER_TILE * max(width, height) / span, *MASK_SIDE_PX))
-        )
-        share = share_in_mask(tissue_mask(thumbnail), x / downsample, y / downsample, span / downsample)
+        mask, downsample = slide_tissue(slide, spec)
+        share = share_in_mask(mask, x / downsample, y / downsample, span / downsample)
         locations = locations[share >= spec.min_tissue]
     if len(locations) == 0:
         what = f"no tile of {spec.size_px} px at {spec.mpp} um has {spec.min_tissue:.0%} of it"
         raise InputError(f"{slide.path}: no tissue found ({what}); check the slide or lower min_tissue")
     return locations
+
+
+def slide_tissue(slide: Slide, spec: TileSpec) -> tuple[np.ndarray, float]:
+    """Tissue mask (h, w) bool of a slide, and the level-0 pixels per mask pixel.
+
+    Args:
+        slide: the slide.
+        spec: size and scale of the tiles, on which the size of the mask depends.
+
+    Raises:
+        InputError: mpp is unknown.
+    """
+    span = spec.size_px * slide.downsample_at(spec.mpp)
+    side = round(np.clip(MASK_PX_PER_TILE * max(slide.dimensions_px) / span, *MASK_SIDE_PX))
+    thumbnail, downsample = slide.thumbnail(side)
+    return tissue_mask(thumbnail), downsample
 
 
 def share_in_mask(mask: np.ndarray, x: np.ndarray, y: np.ndarray, span: float) -> np.ndarray:

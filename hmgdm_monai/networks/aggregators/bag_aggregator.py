@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from hmgdm_monai.entities.latent_standardizer import LatentStandardizer
+from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.layers.described import Described
 
 
@@ -44,19 +46,53 @@ class BagAggregator(Described, ABC):
 
     @abstractmethod
     def pool(self, states: Tensor, bag: Data) -> tuple[Tensor, Tensor]:
-        """Compute pooled states (B, C) and the weights (N,) of the tiles, which sum to 1 in each bag."""
+        """Compute pooled states and the weights of the tiles, which sum to 1 in each bag.
+
+        Args:
+            states: (N, C) states of the tiles.
+            bag: batch of bags.
+
+        Returns:
+            Pooled states (B, C) and weights (N,). If each output has weights of its own: (B, K, C) and (N, K).
+        """
 
     def forward(self, bag: Data) -> Tensor:
         """Compute the outputs (B, K)."""
-        return self.head(self.dropout(self.pool(self.states(bag), bag)[0]))
+        pooled = self.dropout(self.pool(self.states(bag), bag)[0])
+        if pooled.dim() == 3:  # one pooled state for each output
+            return torch.einsum("bkc,kc->bk", pooled, self.head.weight) + self.head.bias
+        return self.head(pooled)
 
     def attention(self, bag: Data) -> Tensor:
-        """Weight (N,) of each tile; the weights sum to 1 in each bag."""
-        return self.pool(self.states(bag), bag)[1]
+        """Weight (N,) of each tile, the mean over outputs; the weights sum to 1 in each bag."""
+        return self.output_attention(bag).mean(1)
+
+    def output_attention(self, bag: Data) -> Tensor:
+        """Weight (N, K) of each tile for each output; for each output the weights sum to 1 in each bag.
+
+        All outputs have the same weights, except in aggregators with one attention branch for each output.
+        """
+        weights = self.pool(self.states(bag), bag)[1]
+        return weights if weights.dim() == 2 else weights.unsqueeze(1).expand(-1, self.head.out_features)
 
     def tile_outputs(self, bag: Data) -> Tensor:
-        """Outputs (N, K) of single tiles; their attention-weighted mean over a bag is the output of the bag.
+        """Outputs (N, K) of single tiles, used for maps: the head applied to the state of each tile.
 
-        This holds in evaluation mode, because the head is linear. Used for risk maps.
+        Their mean over a bag, weighted by :meth:`output_attention`, is the output of the bag. This holds in evaluation
+        mode, because the head is linear.
+
+        The state of a tile contains only the tile itself, except in aggregators whose tiles exchange information: along
+        the edges of the tile graph, or over the whole bag. There the output of a tile is that of the tile in its
+        surroundings.
         """
         return self.head(self.states(bag))
+
+
+def check_heads(num_heads: int, channels: int) -> None:
+    """Check the number of attention heads.
+
+    Raises:
+        InputError: it does not divide the number of channels.
+    """
+    if num_heads < 1 or channels % num_heads:
+        raise InputError(f"num_heads must divide hidden_dim, got {num_heads} and {channels}")

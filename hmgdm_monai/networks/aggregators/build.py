@@ -7,15 +7,21 @@ from typing import Any
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.aggregators.amil import AMIL
 from hmgdm_monai.networks.aggregators.bag_aggregator import BagAggregator
+from hmgdm_monai.networks.aggregators.clam import CLAM
 from hmgdm_monai.networks.aggregators.deep_graph_conv import DeepGraphConv
 from hmgdm_monai.networks.aggregators.mean_pool import MeanPool
 from hmgdm_monai.networks.aggregators.patch_gcn import PatchGCN
+from hmgdm_monai.networks.aggregators.spatial_gat import SpatialGAT
+from hmgdm_monai.networks.aggregators.transformer import TransformerMIL
 
 AGGREGATORS: dict[str, type[BagAggregator]] = {
     "mean": MeanPool,
     "amil": AMIL,
+    "clam": CLAM,
+    "transformer": TransformerMIL,
     "patch_gcn": PatchGCN,
     "deep_graph_conv": DeepGraphConv,
+    "spatial_gat": SpatialGAT,
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
@@ -34,6 +35,22 @@ class TileClassifier(Described):
             tiles: images (B, 3, S, S) with values 0 to 255, or samples that the encoder has prepared.
         """
         return self.head(self.encoder.embed(self.prepared(tiles)))
+
+    def entity_logits(self, prepared: Data) -> tuple[Tensor, Tensor]:
+        """Logits of single entities, for maps of superpixels or patches; docs/maps.md gives the formulas.
+
+        Here, the head is applied to the embedding of each entity
+        (:meth:`~hmgdm_monai.networks.encoders.tile_encoder.TileEncoder.embed_entities`). With a linear head, the mean
+        of the logits over a tile equals the logits of the tile.
+
+        Args:
+            prepared: samples that the encoder has prepared.
+
+        Returns:
+            Logits (N, K), and the weight (N,) of each entity; the weights sum to 1 in each tile.
+        """
+        embeddings, tile = self.encoder.embed_entities(prepared)
+        return self.head(embeddings), 1.0 / torch.bincount(tile)[tile].to(embeddings.dtype)
 
     def prepared(self, tiles: Tensor | Data) -> Data:
         """Prepare images; samples that are already prepared are returned unchanged."""
@@ -77,6 +94,17 @@ class GatedTileClassifier(TileClassifier):
     def pool(self, prepared: Data) -> tuple[Tensor, Tensor]:
         """Compute the embedding (B, D) of each tile and the weight (N,) of each of its entities."""
         return self.pooling(*self.encoder.states(prepared))
+
+    def entity_logits(self, prepared: Data) -> tuple[Tensor, Tensor]:
+        """Logits (N, K) of the head applied to the state of each entity, and the gate's weight (N,) of each.
+
+        The head is not linear: the weighted mean of these logits over a tile is close to its logits, but not equal.
+
+        Args:
+            prepared: samples that the encoder has prepared.
+        """
+        states = self.encoder.states(prepared)
+        return self.head(states[0]), self.pooling(*states)[1]
 
     def attention(self, prepared: Data) -> Tensor:
         """Weight (N,) of each entity, for maps of superpixels or patches; the weights sum to 1 in each tile."""

@@ -69,12 +69,25 @@ class GraphEmbedder(nn.Module):
 
         The paper pools by a gate that is learned with labels; here, without labels, simple statistics replace it.
         """
+        return self._embed(graph)[0]
+
+    def embed_vertices(self, graph: EntityGraph) -> Tensor:
+        """Embeddings (V, S) of single vertices; their mean over a graph is its embedding.
+
+        :meth:`~hmgdm_monai.networks.layers.readout.StatisticsReadout.of_vertices` defines them.
+        """
+        pooled, states, latents = self._embed(graph)
+        return self.readout.of_vertices(pooled, states, graph.vertex_batch, latents)
+
+    def _embed(self, graph: EntityGraph) -> tuple[Tensor, Tensor, Tensor]:
+        """Embeddings (B, S), and states (V, D) and standardized latents (V, Z) of the vertices."""
         vertices, edge_latents = self._latents(graph)
         encoding = self.encoder(vertices, edge_latents, graph.edge_index, graph.pos)
         edges = None if encoding.edge_states is None else encoding.edge_states[-1]
         edge_batch = None if edges is None else graph.edge_batch
         states, count = encoding.vertex_states[-1], num_graphs(graph)
-        return self.readout(states, graph.vertex_batch, count, edges, edge_batch, vertices)
+        pooled = self.readout(states, graph.vertex_batch, count, edges, edge_batch, vertices)
+        return pooled, states, vertices
 
     def _view_latents(self, graph: EntityGraph, draws: BatchDraws) -> tuple[Tensor, Tensor | None]:
         """Like :meth:`_latents`, but of one random view for each graph: the original tile or a degraded view."""

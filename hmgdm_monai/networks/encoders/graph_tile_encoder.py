@@ -70,6 +70,10 @@ class GraphTileEncoder(TileEncoder):
         """Embeddings (B, S) of latent graphs."""
         return self.hmgdm.embed(prepared)
 
+    def embed_entities(self, prepared: EntityGraph) -> tuple[Tensor, Tensor]:
+        """Embeddings (V, S) of the vertices of latent graphs, and graph index (V,) of each; see the base class."""
+        return self.hmgdm.embed_vertices(prepared), prepared.vertex_batch
+
     def prepares_as(self, other: TileEncoder) -> bool:
         """Whether both compute the same latent graphs, because they have the same entity encoder."""
         return isinstance(other, GraphTileEncoder) and self.entities.digest() == other.entities.digest()

@@ -76,6 +76,14 @@ class TileEncoder(nn.Module, ABC):
         """Compute the embeddings (B, S)."""
 
     @abstractmethod
+    def embed_entities(self, prepared: Data) -> tuple[Tensor, Tensor]:
+        """Embeddings (N, S) of single entities, and tile index (N,) of each.
+
+        The mean of these embeddings over a tile is the embedding of the tile. So any linear function of embeddings is
+        additive over entities: its value for a tile is the mean of its values for the entities.
+        """
+
+    @abstractmethod
     def without_pretext(self) -> TileEncoder:
         """Copy with its own weights, without the parts that only pretraining needs."""
 

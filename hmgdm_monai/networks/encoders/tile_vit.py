@@ -95,6 +95,10 @@ class TileViT(nn.Module):
         tokens = self.vit.norm(self._through(embedded, len(self.vit.blocks)))
         return tokens[:, 0], tokens[:, 1:]
 
+    def fixed_parameters(self) -> list[nn.Parameter]:
+        """Parameters that no training changes: the table of positions."""
+        return [self.vit.patch_embedding.position_embeddings]
+
     def attention(self, images: Tensor) -> Tensor:
         """Attention of the class token to the patches in the last block, by head, (B, H, N), summing to 1."""
         last: Any = self.vit.blocks[-1].attn
@@ -111,9 +115,13 @@ class TileViT(nn.Module):
             raise ValueError(
                 f"images of {tuple(images.shape[-2:])} px cannot be cut into patches of {self.patch_px} px"
             )
-        patches = self.vit.patch_embedding.patch_embeddings((images - PIXEL_MEAN) / PIXEL_STD)
+        patches = self._patches(images)
         tokens = patches.flatten(2).transpose(1, 2) + self._positions(*patches.shape[-2:])
         return torch.cat((self.vit.cls_token.expand(len(tokens), -1, -1), tokens), 1)
+
+    def _patches(self, images: Tensor) -> Tensor:
+        """Embeddings (B, D, rows, columns) of the patches, before positions are added."""
+        return self.vit.patch_embedding.patch_embeddings((images - PIXEL_MEAN) / PIXEL_STD)
 
     def _positions(self, rows: int, columns: int) -> Tensor:
         """Position embeddings (1, N, D) for a grid of patches."""

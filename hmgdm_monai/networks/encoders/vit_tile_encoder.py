@@ -20,7 +20,7 @@ READOUTS = ("mean", "cls", "both")
 
 
 class ViTTileEncoder(TileEncoder):
-    """Compute tokens and embeddings from images. No part is frozen, so :meth:`prepare` does nothing.
+    """Compute tokens and embeddings from images. :meth:`prepare` does nothing; a backbone stays frozen inside.
 
     Args:
         vit: the network.
@@ -60,7 +60,7 @@ class ViTTileEncoder(TileEncoder):
         return Data(image=images.round().clamp(0, 255))
 
     def prepare(self, samples: Data) -> Data:
-        """Return samples unchanged: the whole network can be fine-tuned."""
+        """Return samples unchanged: they are images."""
         return samples
 
     def states(self, prepared: Data) -> tuple[Tensor, Tensor, int]:
@@ -74,6 +74,19 @@ class ViTTileEncoder(TileEncoder):
         class_token, tokens = self.vit(pixels(prepared))
         return read_out(class_token, tokens, self.readout)
 
+    def embed_entities(self, prepared: Data) -> tuple[Tensor, Tensor]:
+        """Embeddings (N, S) of patches: mean over patch tokens replaced by the patch's own token; see the base class.
+
+        The class token describes the tile as a whole; all its patches share it equally.
+        """
+        class_token, tokens = self.vit(pixels(prepared))
+        tiles, count, _ = tokens.shape
+        tile = torch.arange(tiles, device=tokens.device).repeat_interleave(count)
+        own = tokens.flatten(0, 1)
+        shared = class_token[tile]
+        parts = {"mean": (own,), "cls": (shared,), "both": (shared, own)}[self.readout]
+        return torch.cat(parts, 1), tile
+
     def attention(self, prepared: Data) -> Tensor:
         """Attention (B, H, N) of the class token to the patches, by head; see :meth:`TileViT.attention`."""
         return self.vit.attention(pixels(prepared))
@@ -83,9 +96,9 @@ class ViTTileEncoder(TileEncoder):
         return copy.deepcopy(self)
 
     def trainable_parameters(self) -> list[nn.Parameter]:
-        """All parameters except the table of positions, which is fixed."""
-        fixed = self.vit.vit.patch_embedding.position_embeddings
-        return [parameter for parameter in self.parameters() if parameter is not fixed]
+        """All parameters except the table of positions, which is fixed, and those of a frozen backbone."""
+        fixed = {id(one) for one in self.vit.fixed_parameters()}
+        return [parameter for parameter in self.parameters() if id(parameter) not in fixed]
 
     def _choices(self) -> tuple[Any, ...]:
         return (self.kind, self.readout)

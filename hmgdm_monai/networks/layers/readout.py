@@ -78,6 +78,34 @@ class StatisticsReadout(nn.Module):
                 parts.append(scatter(states, batch, dim_size=num_graphs, reduce="max"))
         return torch.cat(parts, dim=-1)
 
+    def of_vertices(self, pooled: Tensor, states: Tensor, batch: Tensor, latents: Tensor | None = None) -> Tensor:
+        """Embedding of each vertex: that of its graph, with the means replaced by the vertex's own state and latents.
+
+        Their mean over a graph is the graph's embedding. Deviation, maximum and mean over edges describe the graph as a
+        whole; all its vertices share them equally.
+
+        Args:
+            pooled: (B, S) output of :meth:`forward`.
+            states: (V, D) vertex states.
+            batch: (V,) index of the graph of each vertex.
+            latents: (V, Z) latents of the vertices; None if no statistic needs them.
+
+        Returns:
+            (V, S).
+
+        Raises:
+            ValueError: a statistic needs latents, which are missing.
+        """
+        parts, start = [], 0
+        for name in self.statistics:
+            own = latents if name.startswith("latent_") else states
+            if own is None:
+                raise ValueError(f"{name} needs the latents of the vertices; remove it from the readout")
+            end = start + own.shape[1]
+            parts.append(own if name in ("mean", "latent_mean") else pooled[batch, start:end])
+            start = end
+        return torch.cat(parts, dim=-1)
+
 
 def _deviation(values: Tensor, mean: Tensor, batch: Tensor, num_graphs: int) -> Tensor:
     """Population standard deviation (B, D) of values (N, D) around the mean (B, D) of their graphs."""

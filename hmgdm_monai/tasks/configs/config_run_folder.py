@@ -42,6 +42,7 @@ CROSS_VALIDATION = (
     "manifest",
     "model",
     "pretrained",
+    "targets",
     "strict_manifest",
     "data#strict_manifest",
     "max_tiles_per_slide",
@@ -61,7 +62,7 @@ FREE = ("output_dir", "dataset_dir", "ckpt_dir", "bundle_root", "device", "num_w
 WATCHING = ("train#handlers", "train#key_metric")
 FREE_IN_PRETRAINING = (*FREE, "max_epochs", "val_interval", "probe_interval")
 # Each file of an inference has a key of its own, so all settings may change between two inferences.
-FREE_IN_INFERENCE = (*FREE, "manifest", "model", "classifier", "survival_model", "seed", "max_tiles_per_slide")
+FREE_IN_INFERENCE = (*FREE, "manifest", "model", "classifier", "patient_model", "seed", "max_tiles_per_slide")
 
 
 def pretraining_run_folder(path: Path | str, identity: Sequence[str] = PRETRAINING) -> RunFolder:

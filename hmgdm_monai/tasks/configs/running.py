@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
+from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
-from monai.bundle import ConfigParser
+from monai.bundle import ConfigParser, ConfigWorkflow, create_workflow
 
 from hmgdm_monai.errors import InputError
 
@@ -18,10 +21,26 @@ def running_config() -> ConfigParser:
     Raises:
         InputError: no config is running.
     """
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
+    for frame in _callers():
         owner = frame.f_locals.get("self")
         if isinstance(owner, ConfigParser) and frame.f_code.co_name == "get_parsed_content":
             return owner
-        frame = frame.f_back
     raise InputError("no config is running: use this in a config, and start it by python -m monai.bundle run")
+
+
+def null_arguments() -> list[str]:
+    """Return the names of settings that the command line sets to None.
+
+    MONAI passes over them, so that the default would be used. They are found among the callers, too.
+    """
+    code = inspect.unwrap(create_workflow).__code__
+    own = inspect.signature(ConfigWorkflow.__init__).parameters
+    given: dict[str, Any] = next((frame.f_locals["kwargs"] for frame in _callers() if frame.f_code is code), {})
+    return [name for name, value in given.items() if value is None and name not in own]
+
+
+def _callers() -> Iterator[FrameType]:
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back

@@ -26,7 +26,7 @@ from hmgdm_monai.data.manifest.manifest import Manifest, ManifestRow, read_manif
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
 from hmgdm_monai.networks.encoders.tile_sample import checked_sample
-from hmgdm_monai.preparation.graph_unit import GraphUnit, plan_units, reason_of
+from hmgdm_monai.preparation.graph_unit import UNUSABLE, GraphUnit, plan_units, reason_of
 from hmgdm_monai.preparation.recipe import recipe_of
 from hmgdm_monai.preparation.tile_recipe import TileRecipe
 from hmgdm_monai.preparation.tile_stream import PlainTiles, stream_slide
@@ -291,7 +291,7 @@ class CohortEmbedding(Dataset):
             batches = stream_slide(row, self.recipe, self._to_sample, self.batch_tiles, self.num_workers)
             for graphs, locations, about in batches:
                 yield graphs, [row.id] * len(locations), locations, about
-        except InputError as error:
+        except UNUSABLE as error:
             self.result.skipped[row.id] = reason_of(error, row)
             raise _NothingUsableError from error  # also if a slide fails halfway: do not store a part of it
 

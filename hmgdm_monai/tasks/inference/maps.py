@@ -53,6 +53,36 @@ class Quantity:
     span: tuple[float, float] | None = None
 
 
+def write_tile_geojson(
+    row: ManifestRow,
+    coords: np.ndarray,
+    about: Mapping[str, Any],
+    quantities: Sequence[Quantity],
+    folder: Path | str,
+    stem: str,
+    classes: Sequence[str] | None = None,
+) -> Path:
+    """Write the GeoJSON of a slide's tiles with all quantities.
+
+    The name of a tile contains its row number in the slide's features. The arguments are those of
+    :func:`write_slide_maps`.
+
+    Raises:
+        InputError: the disk is full.
+    """
+    side, first = float(about["tile_size_level0"]), quantities[0]
+    collection = feature_collection(
+        tile_polygons(coords, side),
+        {quantity.name: quantity.values for quantity in quantities},
+        colors_of(first.values, first.span or value_range(first.values)),
+        classes,
+        None if classes is None else class_colors(classes),
+        [f"tile {number}" for number in range(len(coords))],
+        object_ids(row.id, [(x, y, side) for x, y in np.asarray(coords).tolist()]),
+    )
+    return write_geojson(Path(folder) / f"{safe_name(stem)}.geojson", collection)
+
+
 def write_slide_maps(
     row: ManifestRow,
     coords: np.ndarray,
@@ -90,17 +120,7 @@ def write_slide_maps(
     step = side * (1 - json.loads(about["settings"])["tile"]["overlap_px"] / float(about["tile_size_px"]))
     # A plain image of unknown scale is assumed to have the scale of the tiles.
     mpp = float(about["mpp"] if math.isnan(about["level0_mpp"]) else about["level0_mpp"])
-    first = quantities[0]
-    collection = feature_collection(
-        tile_polygons(coords, side),
-        {quantity.name: quantity.values for quantity in quantities},
-        colors_of(first.values, first.span or value_range(first.values)),
-        classes,
-        None if classes is None else class_colors(classes),
-        [f"tile {number}" for number in range(len(coords))],
-        object_ids(row.id, [(x, y, side) for x, y in np.asarray(coords).tolist()]),
-    )
-    written = [write_geojson(folder / f"{safe_name(stem)}.geojson", collection)]
+    written = [write_tile_geojson(row, coords, about, quantities, folder, stem, classes)]
     tissue = Placed(thumbnail, (0.0, 0.0), downsample)
     for quantity in quantities:
         grid = tile_grid(coords, quantity.values, side, step)

@@ -1,4 +1,4 @@
-"""Values of tiles that slide maps show: principal component, attention and risk."""
+"""Values of tiles that slide maps show: the principal component of their embeddings."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch_geometric.data import Batch, Data
+from torch_geometric.data import Batch
 
-from hmgdm_monai.data.files.features_file import Features, read_features
+from hmgdm_monai.data.files.features_file import read_features
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.saving.survival_file import SurvivalModel
-from hmgdm_monai.tasks.inference.maps import Quantity
-from hmgdm_monai.transforms.tile_graph import TileGraph
+from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
+from hmgdm_monai.saving.patient_file import PatientModel
+from hmgdm_monai.transforms.entity_cutter import NoEntitiesError
 
 TILES_FOR_AXIS = 1000  # number of tiles per slide that the principal axis is fitted to
 
@@ -34,39 +34,39 @@ def principal_axis(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
     return mean, axis * (np.sign(axis[np.abs(axis).argmax()]) or 1.0)
 
 
-def survival_quantities(
-    model: SurvivalModel, features: Features, path: Path, device: torch.device | str
-) -> list[Quantity]:
-    """Return attention and risk of the tiles of a slide; the slide is treated as a patient of its own.
+def check_channels(model: PatientModel, channels: int) -> None:
+    """Raise if a model of patients was trained on features of another size.
 
     Args:
-        model: survival model; it is moved to ``device``.
-        features: embeddings of the slide.
-        path: file of the embeddings, for messages.
-        device: device of the model.
+        model: model of patients.
+        channels: S, size of an embedding.
 
     Raises:
-        InputError: the model was trained on features of another size, or the file has no coordinates.
+        InputError: as above.
     """
-    network = model.network.to(device)
-    if features.features.shape[1] != network.standardizer.mean.shape[0]:
+    needed = model.network.standardizer.mean.shape[0]
+    if channels != needed:
         raise InputError(
-            f"the survival model needs features of {network.standardizer.mean.shape[0]} channels, but the embeddings "
-            f"have {features.features.shape[1]}; give a survival model that was trained on this encoder"
+            f"the model of patients needs features of {needed} channels, but the embeddings have {channels}; give a "
+            "model that was trained on this encoder"
         )
-    bag = Data(x=torch.from_numpy(features.features))
-    if network.uses_graph:
-        graph = TileGraph(**(model.about.get("graph") or {}))
-        coords = present(features.coords, path, "coords")
-        bag.edge_index = torch.from_numpy(graph(features.features, coords))
-    batch = Batch.from_data_list([bag]).to(device)
+
+
+def embedding_size(encoder: TileEncoder) -> int | None:
+    """Return the size S of the embeddings, found with a tile of noise; None if the encoder finds no entity in that.
+
+    Args:
+        encoder: tile encoder.
+    """
+    side = encoder.tile_size_px or 256
+    noise = np.random.default_rng(0).integers(0, 256, (3, side, side), np.uint8)
+    try:
+        sample = encoder.to_sample(noise)
+    except NoEntitiesError:
+        return None
+    batch = Batch.from_data_list([sample]).to(next(encoder.parameters()).device)
     with torch.inference_mode():
-        weights = network.attention(batch).float().cpu().numpy()
-        risk = model.loss.to(device).risk(network.tile_outputs(batch)).float().cpu().numpy()
-    return [
-        Quantity("attention", "attention (1 = even share)", weights * len(weights)),
-        Quantity("risk", "log risk of a tile on its own (higher = earlier death)", risk.reshape(-1)),
-    ]
+        return int(encoder.eval()(batch).shape[1])
 
 
 def present(values: np.ndarray | None, path: Path, name: str) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -17,38 +17,54 @@ from hmgdm_monai.data.files.features_file import read_features
 from hmgdm_monai.data.files.tile_embeddings_file import read_tile_embeddings
 from hmgdm_monai.data.manifest.columns import read_columns
 from hmgdm_monai.data.manifest.manifest import ManifestRow
+from hmgdm_monai.data.stores.slide_map import opened_slide_map
 from hmgdm_monai.entities.nearest_superpixels import NearestSuperpixels
+from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.classifiers.tile_classifier import GatedTileClassifier
 from hmgdm_monai.networks.encoders.graph_tile_encoder import GraphTileEncoder
 from hmgdm_monai.networks.methods.hmgdm import HMGDM
 from hmgdm_monai.preparation.recipe import noising_of
-from hmgdm_monai.saving.survival_file import SurvivalModel, load_survival_model
+from hmgdm_monai.saving.patient_file import load_patient_models
 from hmgdm_monai.tasks.denoising_figure import denoising_figure
 from hmgdm_monai.tasks.figure_note import synthetic_note
 from hmgdm_monai.tasks.inference.embed import CohortEmbedding
-from hmgdm_monai.tasks.inference.maps import Quantity, entity_attention, read_tile, write_entity_map, write_slide_maps
-from hmgdm_monai.tasks.inference.quantities import present, principal_axis, survival_quantities
+from hmgdm_monai.tasks.inference.entity_maps import EntityMaps, MapSettings
+from hmgdm_monai.tasks.inference.entity_values import EntityValues
+from hmgdm_monai.tasks.inference.extremes_figure import write_extremes
+from hmgdm_monai.tasks.inference.maps import (
+    Quantity,
+    entity_attention,
+    read_tile,
+    write_entity_map,
+    write_slide_maps,
+    write_tile_geojson,
+)
+from hmgdm_monai.tasks.inference.patient_values import patient_quantities
+from hmgdm_monai.tasks.inference.quantities import check_channels, embedding_size, present, principal_axis
+from hmgdm_monai.tasks.inference.slide_map_files import write_entity_map_files
 from hmgdm_monai.tasks.run_folder import write_json
 from hmgdm_monai.visualize.heatmap import value_range
 
 logger = logging.getLogger(__name__)
+MAP_RESOLUTIONS = ("tile", "superpixel")
 
 # Ending of a map's name after the name of its image: a_x1_y2 could be an image, or a tile of the image a.
-_LIKE_A_MAP = re.compile(r"_(probability|x-?\d+)(_|$)")
+_LIKE_A_MAP = re.compile(r"_(probability|patient|superpixels|x-?\d+)(_|$)")
 
 
 class InferenceReport:
     """Write ``maps/``, ``figures/`` and ``summary.json`` for embeddings on disk.
 
-    Each slide gets a map of the first principal component of the embeddings. With a survival model, it gets maps of
-    attention and risk of its tiles. With a classifier, it gets a map of the probability of each class. The color scales
-    span the whole cohort, so slides can be compared. Some tiles get a map of the attention of the classifier's gate to
-    their superpixels or patches.
+    Each slide gets a map of the first principal component of the embeddings. With a model of patients, it gets maps of
+    attention and prediction of its tiles. With a classifier, it gets a map of the probability of each class. The color
+    scales span the whole cohort, so slides can be compared. Some tiles get a map of the attention of the classifier's
+    gate to their superpixels or patches.
 
     Args:
         embedding: embedding whose jobs are completed.
         output_dir: output folder of the run.
-        survival_model: a ``fold_*.pt`` of survival.json, or None.
+        patient_model: a ``fold_*.pt`` of survival.json, patient_classes.json or regress.json, several, or the folder of
+            all folds: their mean is painted. None for none.
         superpixels: superpixel index of a pretraining run (superpixels.pt); its superpixels draw the denoising of a
             tile. No such figure is made if this is None or the file does not exist.
         projection_method: "tsne" or "umap".
@@ -56,6 +72,10 @@ class InferenceReport:
             and the patient otherwise.
         projection_tiles: maximum number of tiles in the projection, drawn evenly from the slides.
         superpixel_tiles: number of tiles that get a map of their superpixels, each from another slide.
+        map_resolution: "tile" paints slides in tiles; "superpixel" paints them in superpixels or patches, which reads
+            and encodes the slides once more, and draws the highest and lowest tiles and superpixels.
+        map_overlap, map_mpp, map_extremes: see :class:`~hmgdm_monai.tasks.inference.entity_maps.MapSettings`.
+        geojson_mb: limit of the size of a slide's GeoJSON of superpixels in MB; superpixels are merged until it fits.
         device: device of the networks.
         seed: seed of projection, draw and denoising.
         progress: show a progress bar over slides on stderr.
@@ -65,28 +85,58 @@ class InferenceReport:
         self,
         embedding: CohortEmbedding,
         output_dir: Path | str,
-        survival_model: Path | str | None = None,
+        patient_model: Path | str | Sequence[Path | str] | None = None,
         superpixels: Path | str | None = None,
         projection_method: str = "tsne",
         projection_column: str | None = None,
         projection_tiles: int = 3000,
         superpixel_tiles: int = 4,
+        map_resolution: str = "tile",
+        map_overlap: float = 0.0,
+        map_mpp: float = 4.0,
+        map_extremes: int = 3,
+        geojson_mb: float = 50.0,
         device: torch.device | str = "cpu",
         seed: int = 0,
         progress: bool = True,
     ) -> None:
         self.embedding, self.output_dir = embedding, Path(output_dir)
         self.classifier = embedding.classifier
-        self.survival: SurvivalModel | None = None if survival_model is None else load_survival_model(survival_model)
+        self.patient_models = None if patient_model is None else load_patient_models(patient_model)
         self.superpixels = None if superpixels is None else Path(superpixels)
         self.projection_method, self.projection_column = projection_method, projection_column
         self.projection_tiles, self.superpixel_tiles = projection_tiles, superpixel_tiles
+        if map_resolution not in MAP_RESOLUTIONS:
+            raise InputError(f"map_resolution must be one of {', '.join(MAP_RESOLUTIONS)}, not {map_resolution!r}")
+        if not geojson_mb > 0:
+            raise InputError(f"geojson_mb must be positive, not {geojson_mb}")
+        self.map_resolution, self.geojson_mb = map_resolution, geojson_mb
+        self.map_settings = MapSettings(map_overlap, map_mpp, map_extremes)
         self.device, self.seed, self.progress = torch.device(device), seed, progress
 
     @property
     def note(self) -> str | None:
         """Note for figures if the data are the synthetic demo cohort."""
         return synthetic_note(self.embedding.manifest.path)
+
+    def check(self) -> None:
+        """Check everything that needs no embeddings, before the cohort is embedded.
+
+        Raises:
+            InputError: the manifest or the superpixel index cannot be used, the method of projection is unknown, its
+                column is missing, or a model of patients was trained on embeddings of another size.
+        """
+        from hmgdm_monai.visualize.projection import check_method
+
+        check_method(self.projection_method)
+        columns = [] if self.projection_column is None else [self.projection_column]
+        read_columns(self.embedding.manifest.path, columns)
+        size = embedding_size(self.embedding.encoder) if self.patient_models else None
+        if size is not None:
+            for model in self.patient_models or ():
+                check_channels(model, size)
+        if self.superpixels is not None and self.superpixels.is_file():
+            NearestSuperpixels.load(self.superpixels)
 
     def write(self) -> None:
         """Write all files, each completely or not at all, and log their paths.
@@ -98,6 +148,8 @@ class InferenceReport:
         logger.info("%s", result.summary())
         figures, maps = self.output_dir / "figures", self.output_dir / "maps"
         self.write_slide_maps(maps)
+        if self.map_resolution == "superpixel":
+            self.write_superpixel_maps(maps, figures / "extremes")
         self.write_entity_maps(maps)
         self.write_projection(figures / "projection.png")
         self.write_denoising(figures / "denoising.png")
@@ -140,7 +192,46 @@ class InferenceReport:
             row = result.rows[row_id]
             stem = self._map_stem(row_id)
             coords = present(features.coords, path, "coords")
-            write_slide_maps(row, coords, features.attrs, spanned, folder, stem, classes, self.note)
+            if self.map_resolution == "superpixel":  # pictures show superpixels
+                write_tile_geojson(row, coords, features.attrs, spanned, folder, stem, classes)
+            else:
+                write_slide_maps(row, coords, features.attrs, spanned, folder, stem, classes, self.note)
+
+    def write_superpixel_maps(self, folder: Path, figures: Path) -> None:
+        """Write the maps of all slides in superpixels, and the figures of the highest and lowest."""
+        result, encoder = self.embedding.result, self.embedding.encoder
+        if not result.slides:
+            return
+        values = EntityValues(encoder.eval(), self._axis, self.classifier, self.patient_models)
+        store = self.output_dir / "entity_maps"
+        maps = EntityMaps(self.embedding, values, self.map_settings, store, self.device)
+        files = {
+            row_id: maps.write(row_id)
+            for row_id in tqdm(result.slides, desc="superpixels", unit="slide", disable=not self.progress)
+        }
+        found: dict[str, Mapping[str, np.ndarray]] = {}
+        ends: dict[str, list[tuple[float, float]]] = {measure.name: [] for measure in values.measures}
+        for row_id, path in files.items():
+            with opened_slide_map(path) as stored:
+                found[row_id] = stored.arrays
+                for name, span in stored.spans.items():
+                    ends[name].append(span)
+        spans = {
+            one.name: one.span or (min(low for low, _ in ends[one.name]), max(high for _, high in ends[one.name]))
+            for one in values.measures
+        }
+        shares = [one.name for one in values.measures if one.span is not None]
+        if shares:  # probabilities of all classes have one scale, whose end is the highest
+            highest = max(high for name in shares for _, high in ends[name])
+            spans |= dict.fromkeys(shares, (0.0, highest))
+        classes = None if self.classifier is None else self.classifier.classes
+        most_bytes = round(self.geojson_mb * 1e6)
+        for row_id, path in tqdm(files.items(), desc="maps", unit="slide", disable=not self.progress):
+            stem = self._map_stem(row_id)
+            about = (values.measures, spans, folder, stem, classes, most_bytes, self.note)
+            write_entity_map_files(result.rows[row_id], path, *about)
+        spec, kind = self.embedding.recipe.tile_spec, self.embedding.recipe.entity_kind
+        write_extremes(found, result.rows, values.measures, spec, self.map_settings.extremes, figures, kind, self.note)
 
     def write_entity_maps(self, folder: Path) -> None:
         """Write the gate's attention to the superpixels or patches of a few tiles, each from another image."""
@@ -254,8 +345,8 @@ class InferenceReport:
         found = [
             Quantity("pc1", "first principal component of the embeddings (no unit)", (features.features - mean) @ axis)
         ]
-        if self.survival is not None:
-            found += survival_quantities(self.survival, features, path, self.device)
+        if self.patient_models is not None:
+            found += patient_quantities(self.patient_models, features, path, self.device)
         if self.classifier is not None:
             scores = present(features.scores, path, "scores")
             found += [

@@ -12,10 +12,10 @@ from torch.utils.data import Subset
 from torch_geometric.loader import DataLoader
 
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.losses.cox import CoxLoss
-from hmgdm_monai.saving.survival_file import SurvivalModel, breslow_baseline
+from hmgdm_monai.saving.patient_file import PatientModel
 from hmgdm_monai.tasks.folds import Fold
 from hmgdm_monai.tasks.patients.bags import PatientBags
+from hmgdm_monai.tasks.patients.targets.target import Target
 
 EPOCH_SELECTIONS = ("fixed", "validation")
 _TILES_TO_FIT = 256  # tiles per patient that the standardizer is fitted to
@@ -37,31 +37,32 @@ def training_side(fold: Fold, epoch_selection: str = "fixed") -> np.ndarray:
     return np.asarray(fold.train, int) if epoch_selection == "validation" else fold.development
 
 
-def train_fold(parts: ConfigParser, bags: PatientBags) -> SurvivalModel:
+def train_fold(parts: ConfigParser, bags: PatientBags) -> PatientModel:
     """Train on the training side of a fold; the test patients are not read.
 
-    The standardizer and the cuts of discrete time are also fitted on this side. Baseline hazard and median risk come
-    from all patients outside the test split. With inner validation, the epoch with its lowest loss is kept.
+    The standardizer and the loss (class weights, mean and deviation of a number, cuts of discrete time) are also fitted
+    on this side. What predictions need beside the network, for example a baseline hazard, comes from all patients
+    outside the test split. With inner validation, the epoch with its lowest loss is kept.
 
     Args:
         parts: config of this fold: ``fold``, ``fold_side`` (indices of the patients to train on), ``fold_seed``,
-            ``loss``, ``network``, ``train#trainer`` and ``checkpoint``.
+            ``target``, ``loss``, ``network``, ``train#trainer`` and ``checkpoint``.
         bags: bags of all patients.
 
     Returns:
         The model, in evaluation mode; ``about`` contains ``epoch`` (of its weights) and ``history``.
 
     Raises:
-        InputError: there are no events to train or validate on, or the settings do not fit the data.
+        InputError: there are no outcomes to train or validate on, or the settings do not fit the data.
     """
     get = parts.get_parsed_content
     fold, side, seed = get("fold"), get("fold_side"), get("fold_seed")
+    target: Target = get("target")
+    values = bags.values(target.name, target.size)
     by_validation = len(side) < len(fold.development)
-    if by_validation and not bags.events[np.asarray(fold.val, int)].any():
-        raise InputError(
-            f"no events among the {len(fold.val)} patients of the inner validation; use epoch_selection 'fixed', "
-            "or fewer folds"
-        )
+    if by_validation:
+        advice = "inner validation patients (epoch_selection 'fixed' needs none)"
+        target.check_side(values[np.asarray(fold.val, int)], f"fold {fold.number}, {advice}")
     loss = get("loss")
     torch.manual_seed(seed)
     network = get("network")
@@ -79,29 +80,27 @@ def train_fold(parts: ConfigParser, bags: PatientBags) -> SurvivalModel:
         network.load_state_dict(checkpoint.best["weights"])
         epoch = checkpoint.best["epoch"]
 
-    model = SurvivalModel(
+    model = PatientModel(
         network=network.eval(),
         loss=loss,
         settings={"aggregator": network.settings, "loss": loss.settings},
-        median_risk=0.0,
-        baseline_times=torch.zeros(0, dtype=torch.float64),
-        baseline_log_hazard=torch.zeros(0, dtype=torch.float64),
+        target=target.settings,
         about={"epoch": epoch, "history": checkpoint.history},
     )
     development = fold.development
-    risk = loss.risk(predict(model, bags, development)).double().cpu().numpy()
-    model.median_risk = float(np.median(risk))
-    if isinstance(loss, CoxLoss):
-        found = breslow_baseline(risk, bags.times[development], bags.events[development])
-        model.baseline_times, model.baseline_log_hazard = found
+    model.fitted = target.fit(loss, predict(model, bags, development), values[development])
+    if by_validation:
+        val = np.asarray(fold.val, int)
+        found = target.predict(loss, predict(model, bags, val), model.fitted)
+        model.fitted |= target.fit_validation(found, values[val])
     return model
 
 
-def predict(model: SurvivalModel, bags: PatientBags, places: np.ndarray, batch_size: int = 8) -> Tensor:
+def predict(model: PatientModel, bags: PatientBags, places: np.ndarray, batch_size: int = 8) -> Tensor:
     """Return outputs (P, K) for some patients, on the device of the network.
 
     Args:
-        model: survival model.
+        model: trained model.
         bags: bags of all patients.
         places: (P,) indices of the patients.
         batch_size: number of patients per batch.

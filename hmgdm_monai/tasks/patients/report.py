@@ -1,50 +1,53 @@
-"""The output of a survival run: metrics.json, predictions.csv and Kaplan-Meier curves."""
+"""The output of a run of patients: metrics.json, predictions.csv and figures."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hmgdm_monai.data.files.csv_text import csv_text
 from hmgdm_monai.data.files.safe_name import safe_name
 from hmgdm_monai.data.files.whole_file import write_whole
 from hmgdm_monai.handlers.tracking_database import tell_untracked
-from hmgdm_monai.metrics.survival import METRICS, score_folds
+from hmgdm_monai.metrics.fold_scores import score_folds
 from hmgdm_monai.tasks.figure_note import synthetic_note
-from hmgdm_monai.tasks.patients.cross_validation import FoldPrediction, SurvivalCrossValidation
-from hmgdm_monai.tasks.patients.evaluation import SurvivalEvaluation
+from hmgdm_monai.tasks.patients.calibration import conformal_summary
+from hmgdm_monai.tasks.patients.cross_validation import PatientCrossValidation, Results
+from hmgdm_monai.tasks.patients.evaluation import PatientEvaluation
+from hmgdm_monai.tasks.patients.extremes import write_tile_extremes
+from hmgdm_monai.tasks.patients.prediction_table import joint_table, prediction_table
+from hmgdm_monai.tasks.patients.targets.target import Target
 from hmgdm_monai.tasks.run_folder import write_json
 
 logger = logging.getLogger(__name__)
-CONVENTION = "event: 1 = died, 0 = censored; risk: higher = earlier death; high risk: above the training median"
-_HEADINGS = {"harrell_c": "C (Harrell)", "uno_c": "C (Uno)", "auc": "AUC(t)", "integrated_brier": "int. Brier"}
 
 
-class SurvivalReport:
+class PatientReport:
     """Run a cross-validation and write its metrics, predictions and figures.
+
+    Several targets have a folder each, with the files of a run of one target; ``metrics.json`` of the run then holds
+    those of each target by name, and ``predictions.csv`` has the columns of all targets.
 
     Args:
         output_dir: output folder of the run.
         cross_validation: cross-validation to run, or the evaluation of a trained model.
         num_bootstrap: number of bootstrap samples of patients for the intervals.
-        time_label: label of the time axis, with unit.
         tracking_uri: tracking URI of MLflow; None for no tracking.
+        confidence: wanted coverage of conformal sets and intervals, which need inner validation patients.
     """
 
     def __init__(
         self,
         output_dir: Path | str,
-        cross_validation: SurvivalCrossValidation | SurvivalEvaluation,
+        cross_validation: PatientCrossValidation | PatientEvaluation,
         num_bootstrap: int = 500,
-        time_label: str = "months",
         tracking_uri: str | None = None,
+        confidence: float = 0.9,
     ) -> None:
         self.output_dir, self.cross_validation = Path(output_dir), cross_validation
-        self.num_bootstrap, self.time_label, self.tracking_uri = num_bootstrap, time_label, tracking_uri
+        self.num_bootstrap, self.tracking_uri, self.confidence = num_bootstrap, tracking_uri, confidence
 
     @property
     def note(self) -> str | None:
@@ -58,99 +61,108 @@ class SurvivalReport:
             The content of ``metrics.json``.
         """
         results = self.cross_validation.run()
-        metrics = self._metrics(results)
-        write_whole(self.output_dir / "predictions.csv", _table(results).encode())
+        targets = self.cross_validation.data.targets
+        if len(targets) == 1:
+            return self._write(self.output_dir, targets[0], results[targets[0].name])
+        metrics = {
+            target.name: self._write(self.output_dir / safe_name(target.name), target, results[target.name])
+            for target in targets
+        }
+        write_whole(self.output_dir / "predictions.csv", joint_table(targets, results).encode())
+        content = {"data": self.note or str(self.cross_validation.data.manifest), "targets": metrics}
+        write_json(self.output_dir / "metrics.json", content)
+        return content
+
+    def _write(self, folder: Path, target: Target, results: Results) -> dict[str, Any]:
+        """Write the files of one target, and return its metrics."""
+        metrics = self._metrics(target, results)
+        write_whole(folder / "predictions.csv", prediction_table(target, results, self.confidence).encode())
         for number, (name, folds) in enumerate(results.items()):
-            self._draw(self.output_dir / ("km.png" if number == 0 else f"km_{safe_name(name)}.png"), name, folds)
-        write_json(self.output_dir / "metrics.json", metrics)
+            target.draw(folder, name, number == 0, folds, self.note)
+        data = self.cross_validation.data
+        clinical = {one.id: {name: one.columns[name] for name in data.clinical_columns} for one in data.patients}
+        metrics |= target.report_run(folder, results, clinical, self.note)
+        write_tile_extremes(self.cross_validation, target, folder / "extremes.png", self.note)
+        write_json(folder / "metrics.json", metrics)
         if self.tracking_uri is not None:
             try:
-                self._track(metrics)
+                self._track(target, metrics)
             # MLflow lets through errors of several libraries, and none of them is worth the run.
             except Exception as error:
                 tell_untracked(error)
-        for line in summary_table(metrics["models"]):
+        for line in summary_table(target, metrics["models"]):
             logger.info(line)
-        logger.info("written to %s: metrics.json, predictions.csv, km.png", self.output_dir)
+        logger.info("written to %s: metrics.json, predictions.csv and figures", folder)
         return metrics
 
-    def _metrics(self, results: dict[str, list[FoldPrediction]]) -> dict[str, Any]:
-        from hmgdm_monai.visualize.kaplan_meier import log_rank_p
-
+    def _metrics(self, target: Target, results: Results) -> dict[str, Any]:
         data, seed = self.cross_validation.data, self.cross_validation.seed
         models = {}
         for name, folds in results.items():
-            scores = score_folds([fold.outcome for fold in folds], self.num_bootstrap, seed)
-            time, event, high = _pooled(folds)
+            outcomes = [target.outcome(fold.values, fold.prediction) for fold in folds]
             models[name] = {
-                **scores,
-                "log_rank_p": log_rank_p(time, event, high),
-                "high_risk": int(high.sum()),
-                "low_risk": int((~high).sum()),
+                **score_folds(outcomes, target.score, self.num_bootstrap, seed),
+                **target.summarize(folds),
             }
+            conformal = conformal_summary(target, folds, self.confidence, self.num_bootstrap, seed)
+            if conformal is not None:
+                models[name]["conformal"] = conformal
         first = next(iter(results.values()))
+        values = data.values(target)
+        known = np.isfinite(values).all(1)
+        skipped = data.skipped | {f"patient {name}": reason for name, reason in data.without[target.name].items()}
         return {
             "data": self.note or str(data.manifest),
-            "convention": CONVENTION,
+            "convention": target.convention,
             "cohort": {
-                "patients": len(data.patients),
-                "died": int(data.bags.events.sum()),
-                "slides": sum(len(patient.features) for patient in data.patients),
+                "patients": int(known.sum()),
+                **target.count(values[known]),
+                "slides": sum(len(data.patients[place].features) for place in np.flatnonzero(known)),
                 "channels": data.bags.num_features,
-                "skipped": [{"what": what, "reason": reason} for what, reason in data.skipped.items()],
+                "skipped": [{"what": what, "reason": reason} for what, reason in skipped.items()],
             },
             "folds": [
                 {
                     "fold": fold.fold,
-                    "training_patients": len(fold.outcome.train_time),
+                    "training_patients": fold.train_count,
                     "test_patients": len(fold.patients),
-                    "test_died": int(fold.outcome.event.sum()),
+                    **{f"test_{name}": count for name, count in target.count(fold.values).items()},
                 }
                 for fold in first
             ],
             "models": models,
         }
 
-    def _draw(self, path: Path, name: str, folds: Sequence[FoldPrediction]) -> None:
-        from hmgdm_monai.visualize.kaplan_meier import draw_kaplan_meier
-        from hmgdm_monai.visualize.save import save_figure
-
-        time, event, high = _pooled(folds)
-        if high.all() or not high.any():
-            logger.warning("%s: all patients fall into one risk group; no Kaplan-Meier curves are drawn", name)
-            path.unlink(missing_ok=True)
-            return
-        pooled = f" ({len(folds)} folds, pooled)" if len(folds) > 1 else ""
-        cut = (
-            f"Each patient's risk comes from a model that never saw the patient{pooled}. High "
-            "risk: above the median of that model's training patients. Ticks: censored. Bands: 95 % intervals."
-        )
-        title = f"Survival by predicted risk: {name.replace('_', ' ')}"
-        save_figure(draw_kaplan_meier(time, event, high, title, self.time_label, cut, self.note), path)
-
-    def _track(self, metrics: dict[str, Any]) -> None:
+    def _track(self, target: Target, metrics: dict[str, Any]) -> None:
         """Log one MLflow run for each model of the table."""
         from mlflow.tracking import MlflowClient
 
         client = MlflowClient(self.tracking_uri)
-        name = "hmgdm_survival"
+        name = f"hmgdm_{target.kind}"
         found = client.get_experiment_by_name(name)
         artifacts = str((self.output_dir / "mlflow_artifacts").absolute())
         experiment = found.experiment_id if found else client.create_experiment(name, artifacts)
         for model, scores in metrics["models"].items():
             run = client.create_run(experiment, run_name=model).info.run_id
-            for key in METRICS:
+            for key in target.scores:
                 if scores[key]["value"] is not None:
                     client.log_metric(run, key, scores[key]["value"])
-            client.log_param(run, "convention", CONVENTION)
+            client.log_param(run, "target", target.name)
+            client.log_param(run, "convention", target.convention)
             client.set_terminated(run)
 
 
-def summary_table(models: dict[str, dict[str, Any]]) -> list[str]:
-    """Return the lines of a table: one per model, with metrics and their intervals."""
-    lines = [f"{'model':<16}" + "".join(f"{_HEADINGS[name]:>24}" for name in METRICS)]
+def summary_table(target: Target, models: dict[str, dict[str, Any]]) -> list[str]:
+    """Return the lines of a table: one per model, with scores and their intervals.
+
+    Args:
+        target: what is predicted.
+        models: scores by model.
+    """
+    width = max(15, *map(len, models)) + 1
+    lines = [f"{'model':<{width}}" + "".join(f"{heading:>24}" for heading in target.scores.values())]
     for model, scores in models.items():
-        lines.append(f"{model:<16}" + "".join(f"{_cell(scores[name]):>24}" for name in METRICS))
+        lines.append(f"{model:<{width}}" + "".join(f"{_cell(scores[name]):>24}" for name in target.scores))
     return lines
 
 
@@ -159,24 +171,3 @@ def _cell(score: dict[str, Any]) -> str:
         return "-"
     interval = "" if score["low"] is None else f" ({score['low']:.3f} to {score['high']:.3f})"
     return f"{score['value']:.3f}{interval}"
-
-
-def _pooled(folds: Sequence[FoldPrediction]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return times, events and risk groups of all test patients."""
-    return (
-        np.concatenate([fold.outcome.time for fold in folds]),
-        np.concatenate([fold.outcome.event for fold in folds]),
-        np.concatenate([fold.high for fold in folds]),
-    )
-
-
-def _table(results: dict[str, list[FoldPrediction]]) -> str:
-    rows: list[Sequence[Any]] = [("model", "patient", "fold", "time", "event", "risk", "group")]
-    for name, folds in results.items():
-        for fold in folds:
-            outcome = fold.outcome
-            for row in zip(fold.patients, outcome.time, outcome.event, fold.risk, fold.high, strict=True):
-                patient, time, event, risk, high = row
-                group = "high" if high else "low"
-                rows.append((name, patient, fold.fold, f"{time:g}", int(event), f"{risk:.6g}", group))
-    return csv_text(rows)

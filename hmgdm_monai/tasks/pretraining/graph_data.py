@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,7 @@ class PretrainingData:
 
     def _build(self) -> CohortGraphs:
         manifest = read_manifest(self.manifest, strict=self.strict_manifest)
+        self._check_patients({row.patient for row in manifest.rows})
         if not self.has_tiles:
             folder, recipe = self.store_dir / "given", self.recipe
             return build_given_graphs(manifest, folder, recipe.max_tiles, recipe.seed, is_first_rank())
@@ -105,8 +106,12 @@ class PretrainingData:
         return build_graph_stores(manifest, folder, self.recipe, self.num_workers, progress=is_first_rank())
 
     def prepare(self) -> None:
-        """Build missing graph stores."""
-        _ = self.cohort
+        """Build missing graph stores, and check that patients can be held out.
+
+        Raises:
+            InputError: the manifest or its images cannot be used, or there is a single patient.
+        """
+        self.patients("validation")
 
     def patients(self, split: str) -> list[str]:
         """Return the patients of a split, drawn by the seed.
@@ -120,15 +125,18 @@ class PretrainingData:
         if split not in SPLITS:
             raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
         everyone = sorted(self.cohort.indices_by_patient())
-        if len(everyone) < 2:
-            raise InputError(
-                f"{self.manifest}: has usable tiles of {len(everyone)} patient, but validation holds out patients; "
-                "give two or more (if there is only one slide, enter its parts as patients)"
-            )
+        self._check_patients(everyone)
         held_out = max(1, round(self.val_fraction * len(everyone)))
         order = np.random.default_rng(self.seed).permutation(len(everyone))
         chosen = order[:held_out] if split == "validation" else order[held_out:]
         return [everyone[i] for i in sorted(chosen)]
+
+    def _check_patients(self, patients: Collection[str]) -> None:
+        if len(patients) < 2:
+            raise InputError(
+                f"{self.manifest}: has usable tiles of {len(patients)} patient, but validation holds out patients; "
+                "give two or more (if there is only one slide, enter its parts as patients)"
+            )
 
     def fingerprint(self) -> str:
         """Return a short text that identifies tiles and validation patients; it must be the same in a resumed run.

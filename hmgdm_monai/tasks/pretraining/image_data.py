@@ -30,7 +30,8 @@ class ImageData:
         self.tiles, self.prior = tiles, prior
 
     def prepare(self) -> None:
-        """Build missing graph stores and region stores."""
+        """Build missing graph stores and region stores, and check that patients can be held out."""
+        self.tiles.prepare()
         _ = self.regions
 
     @cached_property

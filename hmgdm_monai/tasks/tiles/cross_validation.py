@@ -13,10 +13,10 @@ import numpy as np
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from hmgdm_monai.data.files.checkpoint_file import read_checkpoint
 from hmgdm_monai.metrics.classification import SCORES, classification_metrics
 from hmgdm_monai.saving.classifier_file import check_mode, save_classifier
-from hmgdm_monai.tasks.folds import Fold, make_folds
+from hmgdm_monai.tasks.fold_file import read_fold_file
+from hmgdm_monai.tasks.folds import Fold, check_folds, make_folds
 from hmgdm_monai.tasks.run_folder import RunFolder, write_json
 from hmgdm_monai.tasks.tiles.data import ClassificationData, predict_probabilities
 from hmgdm_monai.tasks.tiles.fold_result import FoldResult
@@ -62,7 +62,10 @@ class CrossValidation:
 
     @cached_property
     def folds(self) -> list[Fold]:
-        """The folds; the first use prepares the data."""
+        """The folds; the first use checks the manifest, then prepares the data."""
+        rows = self.data.listed.rows
+        listed = ([str(row.label) for row in rows], [row.patient for row in rows])
+        check_folds(*listed, self.n_folds, [row.fold for row in rows], self.val_fraction)
         self.data.prepare()
         given = [tile.fold for tile in self.data.tiles]
         return make_folds(self.data.labels, self.data.patients, self.n_folds, self.seed, given, self.val_fraction)
@@ -118,22 +121,11 @@ class CrossValidation:
 
     def _stored(self, fold: Fold) -> FoldResult | None:
         """Return the result of a completed fold whose input has not changed; None if the fold must be run."""
-        path = self._fold_path(fold)
-        try:
-            saved = json.loads(path.read_text())
-            if saved["key"] != self._key(fold):
-                logger.info("fold %d: its tiles, its labels or the model have changed; run again", fold.number)
-                return None
-            read_checkpoint(self.checkpoint_path(fold))
-            probabilities = np.array(saved["probabilities"])
-            chosen, history = saved["chosen"], saved["history"]
-        except FileNotFoundError:
+        names = ("probabilities", "chosen", "history")
+        found = read_fold_file(self._fold_path(fold), self._key(fold), self.checkpoint_path(fold), names)
+        if found is None:
             return None
-        except (ValueError, KeyError, TypeError) as error:  # includes the InputError of a damaged checkpoint
-            logger.warning("fold %d: its stored result cannot be used (%s); run again", fold.number, error)
-            return None
-        logger.info("fold %d: completed earlier", fold.number)
-        return FoldResult(fold, probabilities, chosen, history)
+        return FoldResult(fold, np.array(found["probabilities"]), found["chosen"], found["history"])
 
     def _fold_path(self, fold: Fold) -> Path:
         return self.folder / "folds" / f"fold_{fold.number}.json"

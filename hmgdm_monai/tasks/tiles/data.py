@@ -121,7 +121,7 @@ class ClassificationData:
     @cached_property
     def cohort(self) -> CohortGraphs:
         """Graph stores of the labeled rows; skipped rows and images are logged."""
-        labeled = self._labeled()
+        labeled = self.listed
         recipe = recipe_of(self.pretrained.encoder.run_settings, self.max_tiles_per_slide, self.seed)
         cohort = build_graph_stores(labeled, self.store_dir / "graphs", recipe, self.num_workers)
         logger.info("cohort %s: %s", self.manifest, cohort.summary())
@@ -183,7 +183,13 @@ class ClassificationData:
     def _all_labeled(self) -> LabeledSamples:
         return LabeledSamples(self.samples, self.labels)
 
-    def _labeled(self) -> Manifest:
+    @cached_property
+    def listed(self) -> Manifest:
+        """The manifest's rows with a label; the first use reads it.
+
+        Raises:
+            InputError: the manifest cannot be used, or its labels do not allow classification.
+        """
         manifest = read_manifest(self.manifest, strict=self.strict_manifest)
         rows = tuple(row for row in manifest.rows if row.label is not None)
         if not rows:

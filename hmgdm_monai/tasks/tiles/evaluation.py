@@ -16,7 +16,7 @@ from hmgdm_monai.data.files.whole_file import write_whole
 from hmgdm_monai.data.manifest.manifest import Manifest, ManifestRow, read_manifest
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.metrics.classification import SCORES, classification_metrics
-from hmgdm_monai.preparation.graph_unit import reason_of
+from hmgdm_monai.preparation.graph_unit import UNUSABLE, reason_of
 from hmgdm_monai.preparation.recipe import recipe_of
 from hmgdm_monai.preparation.tile_stream import stream_slide
 from hmgdm_monai.saving.classifier_file import Classifier
@@ -134,7 +134,7 @@ class ClassifierEvaluation(Dataset):
                     logits = network(encoder.prepare(samples.to(self.device)))
                     shares.append(logits.softmax(1).double().cpu().numpy())
                     places.append(where)
-        except InputError as error:
+        except UNUSABLE as error:
             self.skipped[row.id] = reason_of(error, row)
             return torch.from_numpy(shares[0])
         self._found.append((row, np.concatenate(places), np.concatenate(shares)))

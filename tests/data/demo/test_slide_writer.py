@@ -8,7 +8,7 @@ import pytest
 import tifffile
 from scipy import ndimage
 
-from hmgdm_monai.data.demo.slide_writer import LEVELS, halve, whole_file, write_pyramid
+from hmgdm_monai.data.demo.slide_writer import LEVELS, halve, write_pyramid
 
 SIDE_PX, MPP = 640, 0.5
 
@@ -75,11 +75,3 @@ def test_halve_averages_blocks():
     image = np.random.default_rng(1).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     mean = image.reshape(3, 2, 4, 2, 3).mean((1, 3))
     np.testing.assert_array_equal(halve(image), np.floor(mean + 0.5))
-
-
-def test_an_error_leaves_no_file(tmp_path):
-    path = tmp_path / "a.txt"
-    with pytest.raises(KeyboardInterrupt), whole_file(path) as partial:
-        partial.write_text("half")
-        raise KeyboardInterrupt
-    assert list(tmp_path.iterdir()) == []

@@ -7,8 +7,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 
-from hmgdm_monai.data.files.features_file import features_shape, read_features, usable_features, write_features
+from hmgdm_monai.data.files.features_file import features_shape, read_features, write_features
 from hmgdm_monai.errors import InputError
 
 
@@ -36,7 +37,7 @@ def test_half_precision_a_leading_axis_and_attributes_of_data_sets_are_understoo
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"feats": np.ones((2, 2))}, "no data set `features`.* feats"),
+        ({"embedding": np.ones((2, 2))}, "no data set `features`.* embedding"),
         ({"features": np.ones((0, 2))}, "at least|one tile"),
         ({"features": np.ones(3)}, "tiles x channels"),
         ({"features": np.ones((2, 2)), "coords": np.ones((3, 2))}, "do not fit 2 features"),
@@ -70,16 +71,42 @@ def test_missing_and_damaged_files_are_refused(tmp_path: Path) -> None:
         features_shape(tmp_path / "b.h5")
 
 
-def test_files_that_cannot_be_used_are_told_apart_at_once(tmp_path: Path) -> None:
-    good = write_features(tmp_path / "good.h5", np.ones((3, 2)))
-    bad = write_features(tmp_path / "bad.h5", np.full((3, 2), np.nan))
-    usable, faults = usable_features({"a": good, "b": bad, "c": tmp_path / "none.h5"})
-    assert usable == {"a": good}
-    assert list(faults) == ["b", "c"]
-    assert "not finite" in faults["b"] and "no such features file" in faults["c"]
-
-
 def test_what_does_not_fit_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="with coords of shape"):
         write_features(tmp_path / "a.h5", np.ones((2, 2)), np.ones((3, 2)))
     assert not list(tmp_path.iterdir())
+
+
+def test_stamp_calls_them_feats(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["feats"], file["coords"] = np.ones((4, 2), np.float16), np.full((4, 2), 112.5)
+        file.attrs["unit"] = "um"
+    found = read_features(tmp_path / "a.h5")
+    assert found.features.dtype == np.float32 and found.features.shape == (4, 2) == features_shape(tmp_path / "a.h5")
+    assert found.coords is not None and found.coords[0, 0] == 112.5 and found.attrs == {"unit": "um"}
+
+
+def test_clam_keeps_tensors_in_files_of_their_own(tmp_path: Path) -> None:
+    values = torch.randn(4, 3)
+    torch.save(values.half(), tmp_path / "a.pt")
+    found = read_features(tmp_path / "a.pt")
+    np.testing.assert_array_equal(found.features, values.half().float().numpy())
+    assert found.coords is None and features_shape(tmp_path / "a.pt") == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (torch.zeros(0, 3), "at least one tile"),
+        (torch.zeros(3), "tiles x channels"),
+        (torch.tensor([[1.0, float("nan")]]), "of 1 of 1 tiles are not finite"),
+        ({"a": torch.zeros(2, 2)}, "must hold one tensor"),
+        (["text"], "must hold one tensor"),
+        (Path("x"), "is no file of torch.save or is damaged"),  # an object, which weights_only refuses
+    ],
+)
+def test_other_tensors_are_refused(content: object, message: str, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "a.pt")
+    with pytest.raises(InputError, match=message) as caught:
+        read_features(tmp_path / "a.pt")
+    assert "\n" not in str(caught.value) and "a.pt" in str(caught.value)

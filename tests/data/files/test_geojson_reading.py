@@ -199,3 +199,12 @@ def test_a_window_of_many_cells_costs_what_lies_within():
         window = index.rasterize(values, (4000, 4000), 1.0, 256)
     assert (window > 0).sum() == 7 * 7 * 100
     assert (time.perf_counter() - start) / 5 < 0.5
+
+
+@pytest.mark.parametrize("far", [1e308, -1e308, 1e20])
+def test_coordinates_that_no_slide_has_are_one_line(tmp_path, far):
+    ring = [[0, 0], [far, 0], [5, far], [0, 0]]
+    path = tmp_path / "a.geojson"
+    path.write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    with pytest.raises(InputError, match="feature 0 has coordinates beyond"):
+        read_shapes(path)

@@ -100,7 +100,7 @@ PLAIN = {
     "scripts/monailabel_app/lib/bundle_model.py": {"self._digest[1][:12]"},
     "scripts/package_bundle.py": {"name", "metadata['version']"},
     "scripts/reproduce_parts/entity_latents.py": {"key"},
-    "scripts/reproduce_parts/kept.py": {"digest[:24]", "os.getpid()"},
+    "scripts/common/kept.py": {"digest[:24]", "os.getpid()"},
     "scripts/reproduce_parts/training.py": {"work.method.stage"},
     "scripts/reproduce_parts/work.py": {"self.seed"},
 }

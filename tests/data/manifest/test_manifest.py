@@ -34,7 +34,7 @@ def test_full_row_is_read_as_typed(write):
     manifest = read_manifest(path)
     assert manifest.faults == ()
     first, second = manifest.rows
-    assert (first.image, first.features) == (path.parent / "slides/a.svs", path.parent / "slides/a.h5")
+    assert (first.image, first.features) == (path.parent / "slides/a.svs", (path.parent / "slides/a.h5",))
     assert (first.id, first.patient, first.label, first.line) == ("slides/a", "P1", "tumor", 2)
     assert (first.time, first.event, first.fold, first.mpp) == (12.5, 1, 3, 0.25)
     assert (second.label, second.time, second.event, second.fold, second.mpp) == (None, 7.0, 0, 2, None)
@@ -209,11 +209,20 @@ def test_graphs_may_stand_in_place_of_an_image(write):
     assert manifest.left_out == {"cohort.csv line 3": "neither image nor graphs is filled in; name one of them"}
 
 
-def test_a_cell_of_thousands_of_characters_is_one_short_fault(write):
+def test_a_cell_of_thousands_of_characters_leaves_its_row_out_in_a_short_line(write):
     long = "x" * 5000
-    manifest = read_manifest(write(f"image,patient,mpp\n{long},P1,1\nc.jpg,{long},{long}\nd e.tif,{long},1\n"))
-    assert [row.id for row in manifest.rows] == ["d e"]
-    assert len(manifest.faults) == 2 and all(len(fault) < 1000 for fault in manifest.faults)
+    rows = [f"{long},P1,,1", f"c.jpg,{long},,{long}", f"c.jpg,P2,{long},1", f"d e.tif,{'y' * 300},{'z' * 300},1"]
+    manifest = read_manifest(write("\n".join(["image,patient,label,mpp", *rows])))
+    assert [(row.id, row.line) for row in manifest.rows] == [("d e", 5)]
+    assert ["not found", "patient has 5000 characters", "mpp must be", "label has 5000 characters"] == [
+        next(
+            part
+            for part in ("not found", "patient has 5000 characters", "mpp must be", "label has 5000 characters")
+            if part in fault
+        )
+        for fault in manifest.faults
+    ]
+    assert all(len(fault) < 1000 for fault in manifest.faults)
 
 
 def test_columns_that_a_task_needs(write):
@@ -265,3 +274,29 @@ def test_any_text_gives_rows_or_a_manifest_error(write, text):
     except ManifestError:
         return
     assert all(row.image.is_file() and row.patient for row in manifest.rows)
+
+
+def test_features_may_stand_in_place_of_an_image(write):
+    text = "image,patient,features,slide\nc.jpg,P1,,\n,P2,slides/a.h5;d e.tif,\n,P2,slides/a.h5,second\n,P3,,x\n"
+    manifest = read_manifest(write(text), without_image=("features",))
+    assert [row.id for row in manifest.rows] == ["c", "a", "second"]
+    assert [path.name for path in manifest.rows[1].features] == ["a.h5", "d e.tif"]
+    assert manifest.left_out == {"cohort.csv line 5": "image is empty; fill it in"}
+    manifest = read_manifest(write("patient,features\nP1,slides/a.h5\nP2,slides/a.h5\n"), without_image=("features",))
+    assert len(manifest.rows) == 1 and "'a' was already named in line 2" in manifest.faults[0]
+    with pytest.raises(ManifestError, match="image is empty"):
+        read_manifest(write("image,patient,features\n,P1,slides/a.h5\n"))
+    manifest = read_manifest(
+        write("patient,features\nP1,slides/a.h5;gone.h5\nP2,slides/a.h5\n"), (), False, None, ["features"]
+    )
+    assert [row.patient for row in manifest.rows] == ["P2"] and "features 'gone.h5' not found" in manifest.faults[0]
+
+
+def test_columns_may_have_other_names(write):
+    text = "image,patient,os,dead,time,event\nslides/a.svs,P1,5,1,soon,9\nc.jpg,P2,0,1,,\nd e.tif,P2,4,1,,\n"
+    manifest = read_manifest(write(text), ("time", "event"), names={"time": "os", "event": "dead"})
+    assert [(row.time, row.event) for row in manifest.rows] == [(5, 1), (4, 1)]
+    assert manifest.left_out == {"cohort.csv line 3": "patient 'P2': os must be a number above 0, not '0'"}
+    with pytest.raises(ManifestError, match="column 'months' missing"):
+        read_manifest(write(text), ("time", "event"), names={"time": "months"})
+    assert all(row.time is None for row in read_manifest(write(text), names={"time": "", "event": ""}).rows)

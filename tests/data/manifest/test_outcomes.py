@@ -69,3 +69,17 @@ def test_wrong_values_are_refused(tmp_path: Path, times: list[object], events: l
     with pytest.raises(InputError, match=message) as caught:
         check_outcomes(write(tmp_path / "a.csv", times, events))
     assert "\n" not in str(caught.value)
+
+
+def test_numbers_of_causes(tmp_path: Path) -> None:
+    times, events = cohort(0)
+    codes = np.where(events == 1, 1 + np.arange(60) % 2, 0)
+    path = write(tmp_path / "a.csv", list(times), list(codes))
+    check_outcomes(path, cause=2)
+    with pytest.raises(InputError, match="event must be 1 .died. or 0 .censored., not '2'"):
+        check_outcomes(path)
+    with pytest.raises(InputError, match="no row has event 3, the cause of interest"):
+        check_outcomes(path, cause=3)
+    for bad in (-1, 1.5):
+        with pytest.raises(InputError, match="event must be 0 .censored. or the number of a cause, from 1, not"):
+            check_outcomes(write(tmp_path / "b.csv", [*times, 3], [*codes, bad]), cause=2)

@@ -87,3 +87,19 @@ def test_a_program_in_the_guise_of_an_image_is_not_run(tmp_path):
     (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
     with pytest.raises(InputError, match="not readable as a slide or image"):
         open_slide(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("name", ["a.webp", "a.bmp", "a.gif", "a.ppm", "a.jp2"])
+def test_the_other_plain_formats_are_read(name, tmp_path, stained):
+    pixels = stained(64, 48)
+    Image.fromarray(pixels).save(tmp_path / name)
+    found = open_slide(tmp_path / name).read_region(0, 0, 64, 48).astype(int)
+    assert found.shape == pixels.shape
+    assert np.abs(found - pixels).mean() < 8
+
+
+def test_a_jpeg_of_several_pictures_shows_the_first(tmp_path, stained):
+    first, second = (Image.fromarray(stained(64, 48)[::step]) for step in (1, -1))
+    first.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[second], quality=95)
+    found = open_slide(tmp_path / "a.jpg").read_region(0, 0, 64, 48).astype(int)
+    assert np.abs(found - stained(64, 48)).mean() < 8

@@ -101,3 +101,25 @@ def test_images_give_what_their_prepared_samples_give(encoder):
     assert torch.equal(classifier(images.float()), classifier(samples))
     with pytest.raises(ValueError, match=r"images \(B, 3, S, S\)"):
         classifier(images[:, :1].float())
+
+
+def test_logits_of_entities_add_up_to_those_of_the_tile(encoder, tiles):
+    classifier = TileClassifier(encoder, LinearHead(16, 3).set(torch.randn(3, 16), torch.randn(3))).eval()
+    batch = Batch.from_data_list(tiles)
+    logits, weights = classifier.entity_logits(batch)
+    _, tile, count = encoder.states(batch)
+    summed = torch.zeros(count, 3).index_add(0, tile, weights[:, None] * logits)
+    assert torch.allclose(summed, classifier(batch), atol=1e-4)
+    assert torch.allclose(torch.zeros(count).index_add(0, tile, weights), torch.ones(count))
+
+
+def test_a_fine_tuned_classifier_gives_each_entity_its_own_logits_and_weight(encoder, tiles):
+    classifier = GatedTileClassifier(encoder, num_classes=3, hidden=6).eval()
+    batch = Batch.from_data_list(tiles)
+    logits, weights = classifier.entity_logits(batch)
+    assert torch.equal(weights, classifier.attention(batch))
+    states, tile, _ = encoder.states(batch)
+    for number in range(len(tiles)):  # a tile that consists of one entity has the logits of that entity
+        first = states[tile == number][:1]
+        pooled, _ = classifier.pooling(first, torch.zeros(1, dtype=torch.long), 1)
+        assert torch.allclose(classifier.head(pooled), logits[tile == number][:1], atol=1e-5)

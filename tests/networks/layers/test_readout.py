@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hmgdm_monai.networks.layers.readout import StatisticsReadout
+from hmgdm_monai.networks.layers.readout import DEFAULT_STATISTICS, STATISTICS, StatisticsReadout
 
 
 def test_equals_numpy() -> None:
@@ -62,3 +62,21 @@ def test_lone_entity_has_finite_gradient() -> None:
 def test_unknown_statistics(statistics: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="statistics"):
         StatisticsReadout(statistics)
+
+
+@pytest.mark.parametrize("statistics", [STATISTICS, DEFAULT_STATISTICS, ("latent_mean", "max")])
+def test_the_mean_of_the_vertices_own_embeddings_is_that_of_their_graph(statistics: tuple[str, ...]) -> None:
+    states, latents, edges = torch.randn(9, 4), torch.randn(9, 7), torch.randn(5, 4)
+    batch, edge_batch = torch.tensor([0, 2, 2, 0, 2, 2, 0, 2, 0]), torch.tensor([0, 2, 2, 2, 0])
+    readout = StatisticsReadout(statistics)
+    pooled = readout(states, batch, 3, edges, edge_batch, latents)
+    own = readout.of_vertices(pooled, states, batch, latents)
+    assert own.shape == (9, pooled.shape[1])
+    for graph in (0, 2):
+        assert torch.allclose(own[batch == graph].mean(0), pooled[graph], atol=1e-6)
+    # Vertices of a graph differ in their means alone.
+    if "mean" in statistics:
+        place = 4 * statistics.index("mean")
+        assert torch.equal(own[:, place : place + 4], states)
+    with pytest.raises(ValueError, match="latent"):
+        readout.of_vertices(pooled, states, batch)

@@ -25,7 +25,10 @@ SHIPPED = [
     (*DIRL, "baselines/mae.json", "baselines/diffmae.json", "baselines/clock.json"),
     ("classify.json",),
     ("survival.json",),
-    ("survival.json", "evaluate_survival.json"),
+    ("survival.json", "patient_classes.json"),
+    ("survival.json", "regress.json"),
+    ("survival.json", "competing_risks.json"),
+    ("survival.json", "evaluate_patients.json"),
     ("inference.json",),
     ("evaluate.json",),
 ]

@@ -12,7 +12,8 @@ from torch_geometric.loader import DataLoader
 from hmgdm_monai.data.files.features_file import write_features
 from hmgdm_monai.data.manifest.manifest import ManifestRow
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.tasks.patients.bags import EventBatches, Patient, PatientBags, group_patients
+from hmgdm_monai.tasks.patients.bags import Patient, PatientBags, group_patients
+from hmgdm_monai.tasks.patients.batches import StratifiedBatches
 from hmgdm_monai.transforms.tile_graph import TileGraph
 
 
@@ -24,22 +25,24 @@ def patients(tmp_path: Path) -> list[Patient]:
         write_features(tmp_path / f"{n}.h5", rng.normal(size=(n, 5)), rng.integers(0, 99, (n, 2))) for n in (4, 3, 6, 1)
     ]
     return [
-        Patient("a", 3.0, 1, (paths[0],)),
-        Patient("b", 5.0, 0, (paths[1], paths[2])),
-        Patient("c", 1.0, 1, (paths[3],)),
+        Patient("a", ((paths[0],),), {"event": (3.0, 1.0)}),
+        Patient("b", ((paths[1],), (paths[2],)), {"event": (5.0, 0.0), "age": (61.0,)}),
+        Patient("c", ((paths[3],),), {"event": (1.0, 1.0)}),
     ]
 
 
 def test_rows_of_a_patient_become_one(tmp_path: Path) -> None:
     rows = [
-        ManifestRow(tmp_path / f"{name}.svs", patient, line, time=2.0, event=1, fold=0, folder=tmp_path)
+        ManifestRow(tmp_path / f"{name}.svs", patient, line, fold=0, folder=tmp_path)
         for line, (name, patient) in enumerate([("s1", "a"), ("s2", "b"), ("s3", "a"), ("s4", "c")], start=2)
     ]
-    features = {f"s{n}": tmp_path / f"s{n}.h5" for n in (1, 2, 3)}
-    found = group_patients(rows, features, {2: {"age": ""}, 3: {"age": "50"}, 4: {"age": "61"}})
+    features = {f"s{n}": (tmp_path / f"s{n}.h5",) for n in (1, 2, 3)}
+    found = group_patients(
+        rows, features, {"age": {"a": (61.0,)}}, {2: {"age": ""}, 3: {"age": "50"}, 4: {"age": "61"}}
+    )
     assert [patient.id for patient in found] == ["a", "b"]  # c has no features
-    assert found[0].features == (tmp_path / "s1.h5", tmp_path / "s3.h5")
-    assert found[0].columns == {"age": "61"}
+    assert found[0].features == ((tmp_path / "s1.h5",), (tmp_path / "s3.h5",))
+    assert found[0].columns == {"age": "61"} and [patient.values for patient in found] == [{"age": (61.0,)}, {}]
 
 
 def test_batches_are_concatenations_and_edges_stay_within_slides(patients: list[Patient]) -> None:
@@ -47,9 +50,11 @@ def test_batches_are_concatenations_and_edges_stay_within_slides(patients: list[
     batch = next(iter(DataLoader(bags, batch_size=3)))
     assert batch.x.shape == (14, 5) and batch.num_graphs == 3
     assert batch.batch.tolist() == [0] * 4 + [1] * 9 + [2]
-    assert batch.time.tolist() == [3, 5, 1] and batch.event.tolist() == [1, 0, 1] and batch.place.tolist() == [0, 1, 2]
-    assert bags.times.tolist() == [3, 5, 1] and bags.events.tolist() == [1, 0, 1]
+    assert batch.place.tolist() == [0, 1, 2]
+    assert bags.values("event", 2).tolist() == [[3, 1], [5, 0], [1, 1]]
+    np.testing.assert_array_equal(bags.values("age", 1), [[np.nan], [61], [np.nan]])
     start, end = batch.edge_index
+    assert batch.edge_length.shape == start.shape and batch.edge_length.isfinite().all()
     assert (batch.batch[start] == batch.batch[end]).all() and (batch.slide[start] == batch.slide[end]).all()
     assert set(end.tolist()) == set(range(13))  # each tile has neighbors, but for the lone one
 
@@ -65,9 +70,9 @@ def test_the_cache_changes_nothing(patients: list[Patient]) -> None:
 def test_unequal_channels_and_missing_coords_are_refused(patients: list[Patient], tmp_path: Path) -> None:
     other = write_features(tmp_path / "other.h5", np.ones((2, 7)))
     with pytest.raises(InputError, match="other.h5: 7 channels, but .*4.h5 has 5"):
-        PatientBags([*patients, Patient("d", 1.0, 0, (other,))])
+        PatientBags([*patients, Patient("d", ((other,),))])
     with pytest.raises(InputError, match="other.h5: these features have no coords"):
-        PatientBags([Patient("d", 1.0, 0, (other,))], TileGraph())[0]
+        PatientBags([Patient("d", ((other,),))], TileGraph())[0]
     with pytest.raises(InputError, match="no patient"):
         PatientBags([])
 
@@ -75,7 +80,7 @@ def test_unequal_channels_and_missing_coords_are_refused(patients: list[Patient]
 def test_deaths_are_dealt_evenly_and_every_patient_comes_once() -> None:
     events = np.zeros(50, int)
     events[:7] = 1
-    sampler = EventBatches(events, 16, seed=1)
+    sampler = StratifiedBatches(events, 16, seed=1)
     sampler.set_epoch(3)
     batches = list(sampler)
     assert len(batches) == len(sampler) == 3

@@ -11,7 +11,12 @@ import pytest
 
 from hmgdm_monai.data.files.features_file import write_features
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.tasks.patients.data import SurvivalData
+from hmgdm_monai.tasks.patients.data import PatientData
+from hmgdm_monai.tasks.patients.targets.survival import SurvivalTarget
+
+
+def survival_data(manifest: Path, **settings) -> PatientData:
+    return PatientData(manifest, [SurvivalTarget()], **settings)
 
 
 def write_manifest(folder: Path, count: int = 24, **columns: list[object]) -> Path:
@@ -42,7 +47,7 @@ def write_bad_features(folder: Path) -> None:
 
 def test_folds_are_stratified_by_event_and_grouped_by_patient(tmp_path: Path) -> None:
     patients = [f"p{n // 2}" for n in range(24)]  # two slides each
-    data = SurvivalData(
+    data = survival_data(
         write_manifest(
             tmp_path, patient=patients, event=[n // 2 % 2 for n in range(24)], time=[9 - n // 2 % 2 for n in range(24)]
         )
@@ -50,12 +55,12 @@ def test_folds_are_stratified_by_event_and_grouped_by_patient(tmp_path: Path) ->
     assert len(data.patients) == 12
     folds = data.folds(3, seed=0)
     assert sorted(np.concatenate([fold.test for fold in folds])) == list(range(12))
-    assert all(data.bags.events[fold.test].sum() == 2 for fold in folds)
+    assert all(data.values(data.targets[0])[fold.test, 1].sum() == 2 for fold in folds)
 
 
 def test_whole_sites_stay_apart(tmp_path: Path) -> None:
     sites = [f"h{n // 4}" for n in range(24)]
-    data = SurvivalData(write_manifest(tmp_path, hospital=sites), site_column="hospital")
+    data = survival_data(write_manifest(tmp_path, hospital=sites), site_column="hospital")
     hospital = [patient.columns["hospital"] for patient in data.patients]
     assert sorted(hospital) == sorted(sites)
     for fold in data.folds(3, seed=0):
@@ -65,7 +70,7 @@ def test_whole_sites_stay_apart(tmp_path: Path) -> None:
 
 def test_folds_of_the_manifest_are_used_and_can_be_passed_over(tmp_path: Path) -> None:
     given = [n // 2 % 4 for n in range(24)]
-    data = SurvivalData(write_manifest(tmp_path, fold=given))
+    data = survival_data(write_manifest(tmp_path, fold=given))
     folds = [patient.fold for patient in data.patients]
     assert [[folds[n] for n in fold.test] for fold in data.folds(5, 0)] == [[f] * 6 for f in range(4)]
     assert len(data.folds(5, 0, use_manifest_folds=False)) == 5
@@ -74,7 +79,7 @@ def test_folds_of_the_manifest_are_used_and_can_be_passed_over(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("columns", "settings", "message"),
     [
-        ({"fold": [n % 2 for n in range(24)]}, {}, "fold 0 has no events among its 12 test patients"),
+        ({"fold": [n % 2 for n in range(24)]}, {}, "fold 0, test patients: no events among its 12 patients"),
         ({"event": [1, 2] * 12}, {}, r"line 3: event must be 1 \(died\) or 0"),
         ({"time": ["soon"] + [4] * 23}, {}, "line 2: time must be a number above 0, not 'soon'"),
         ({"event": [(n + 1) % 2 for n in range(24)]}, {}, "the other way round"),
@@ -96,7 +101,7 @@ def test_folds_of_the_manifest_are_used_and_can_be_passed_over(tmp_path: Path) -
 )
 def test_bad_cohorts_are_refused_in_one_line(tmp_path: Path, columns: dict, settings: dict, message: str) -> None:
     write_bad_features(tmp_path)
-    data = SurvivalData(write_manifest(tmp_path, **columns), **settings)
+    data = survival_data(write_manifest(tmp_path, **columns), **settings)
     with pytest.raises(InputError, match=message) as caught:
         data.folds(3, 0)
     assert "\n" not in str(caught.value)
@@ -104,12 +109,12 @@ def test_bad_cohorts_are_refused_in_one_line(tmp_path: Path, columns: dict, sett
 
 def test_a_missing_manifest_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such manifest"):
-        _ = SurvivalData(tmp_path / "none.csv").bags
+        _ = survival_data(tmp_path / "none.csv").bags
 
 
 def test_rows_that_are_left_out_are_named(tmp_path: Path) -> None:
     names = [f"s{n}.h5" for n in range(23)] + ["gone.h5"]
-    data = SurvivalData(write_manifest(tmp_path, features=names))
+    data = survival_data(write_manifest(tmp_path, features=names))
     assert len(data.patients) == 23
     assert [what for what in data.skipped] == ["m.csv line 25"]
     assert "gone.h5" in data.skipped["m.csv line 25"]
@@ -123,7 +128,7 @@ def test_features_that_cannot_be_used_leave_their_slide_out_before_training(tmp_
         file["features"] = np.array([[b"a", b"b"]])
     with h5py.File(tmp_path / "s6.h5", "w") as file:
         file["features"] = np.zeros((0, 2))
-    data = SurvivalData(manifest)
+    data = survival_data(manifest)
     assert {patient.id for patient in data.patients} == {f"p{n}" for n in range(24) if n not in (3, 4, 5, 6)}
     assert list(data.skipped) == [f"{what}{n}" for what in ("s", "patient p") for n in (3, 4, 5, 6)]
     assert all(reason and "\n" not in reason for reason in data.skipped.values())
@@ -135,7 +140,7 @@ def test_bad_slides_and_their_patients_are_left_out_and_named_before_training(tm
     features = ["nan.h5", "no_tile.h5", "no_tile.h5", *(f"s{n}.h5" for n in range(3, 24))]
     patients = ["p0", "p1", "p1", *(f"p{n}" for n in range(3, 23)), "p0"]
     outcome = {"time": [9] * 24, "event": [int(patient in ("p0", "p3", "p4", "p5")) for patient in patients]}
-    data = SurvivalData(write_manifest(tmp_path, patient=patients, features=features, **outcome))
+    data = survival_data(write_manifest(tmp_path, patient=patients, features=features, **outcome))
     assert {patient.id: len(patient.features) for patient in data.patients} == {f"p{n}": 1 for n in (0, *range(3, 23))}
     assert list(data.skipped) == ["s0", "s1", "s2", "patient p1"]
     assert "1 of 3 tiles are not finite" in data.skipped["s0"] and "at least one tile" in data.skipped["s1"]
@@ -149,7 +154,7 @@ def test_patients_without_an_outcome_are_left_out_and_gaps_are_filled(tmp_path: 
     event = [("NA" if n % 2 else n % 4 // 2) for n in range(24)]
     time[4], event[6] = "NA", ""
     time[8] = time[9] = 0
-    data = SurvivalData(write_manifest(tmp_path, patient=patients, time=time, event=event))
+    data = survival_data(write_manifest(tmp_path, patient=patients, time=time, event=event))
     assert {patient.id for patient in data.patients} == {"p0", "p1", *(f"p{n}" for n in range(5, 12))}
     assert all(len(patient.features) == 2 for patient in data.patients)
     assert [next(name for name in ("p2", "p3", "p4") if name in why) for why in data.skipped.values()] == [
@@ -163,7 +168,7 @@ def test_patients_without_an_outcome_are_left_out_and_gaps_are_filled(tmp_path: 
 def test_all_faults_of_a_line_are_told(tmp_path: Path) -> None:
     path = write_manifest(tmp_path, features=["gone.h5", *(f"s{n}.h5" for n in range(1, 24))])
     path.write_text(path.read_text().replace("s0.h5,p0", "none.svs,p0"))
-    data = SurvivalData(path)
+    data = survival_data(path)
     assert len(data.patients) == 23
     assert all(name in data.skipped["m.csv line 2"] for name in ("none.svs", "gone.h5"))
 
@@ -195,6 +200,6 @@ def test_a_slide_that_is_no_slide_is_named_though_another_s_name_begins_like_it(
     monkeypatch.setattr(embed, "CohortEmbedding", Embedding)
     monkeypatch.setattr(pretrained, "load_encoder", lambda _: Encoder())
     monkeypatch.setattr("hmgdm_monai.preparation.recipe.recipe_of", lambda _: None)
-    data = SurvivalData(path, pretrained=tmp_path / "model.pt")
+    data = survival_data(path, pretrained=tmp_path / "model.pt")
     assert len(data.patients) == 22
     assert set(data.skipped) == {"t1", "t10", "patient p0", "patient p1"}

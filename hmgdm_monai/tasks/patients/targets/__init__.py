@@ -1,0 +1,1 @@
+"""What is predicted for a patient: survival, a class, a grade, a number."""
