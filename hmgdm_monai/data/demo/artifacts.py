@@ -101,7 +101,7 @@ def _region(seed: int, tissue: NDArray[np.bool_], share: float) -> NDArray[np.fl
     return ndimage.gaussian_filter((field >= level).astype(np.float32), 5.0)
 
 
-def _enlarged(field: NDArray[np.float32], side_px: int) -> NDArray[np.float32]:
+def _enlarged(field: NDArray[np.floating], side_px: int) -> NDArray[np.float32]:
     """Interpolate a grid to pixels, (side_px, side_px, 1)."""
     place = (np.arange(side_px) + 0.5) * field.shape[0] / side_px - 0.5
     rows, columns = np.meshgrid(place, place, indexing="ij")

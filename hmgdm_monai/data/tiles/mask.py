@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +68,8 @@ def tiles_in_mask(
         InputError: the file cannot be read, has another aspect ratio than the slide, or keeps none of the tiles.
     """
     path = Path(path)
+    kept: np.ndarray
+    found: Sequence[int | str]
     if path.suffix.lower() in _GEOJSON:
         kept, found = _drawn(path, side_px, slide_px, rule)
     else:

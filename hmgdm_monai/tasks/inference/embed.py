@@ -156,9 +156,8 @@ class CohortEmbedding(Dataset):
 
         Args:
             job: one of :attr:`jobs`.
-            network: network on the device of :attr:`encoder`. Without a classifier it maps a batch of samples to (B,
-                S); with a classifier it maps a batch of samples that the classifier has prepared to logits (B, K). None
-                uses the encoder or the classifier.
+            network: network on the device of :attr:`encoder`. It maps a batch of samples to (B, S); with a classifier,
+                samples that the classifier has prepared to logits (B, K). None uses the encoder or the classifier.
 
         Returns:
             Mean embedding (1, S) of the job's tiles; None if its images cannot be used.
@@ -210,7 +209,8 @@ class CohortEmbedding(Dataset):
         return [self.encoder.digest(), *([] if self.classifier is None else [self.classifier.digest()])]
 
     @property
-    def _to_sample(self) -> Callable[..., Data]:
+    def to_sample(self) -> Callable[..., Data]:
+        """Converts a tile for the encoder; raises LeftOutTileError if the tile is beyond :attr:`quality_limits`."""
         return checked_sample(self.encoder.to_sample, self.quality_limits, self.recipe.tile_spec.mpp)
 
     @property
@@ -227,7 +227,7 @@ class CohortEmbedding(Dataset):
         if stored is None:
             return False
         missing = [row for unit in job for row in unit.rows if row.id not in stored]
-        tried = PlainTiles(missing, self.recipe, self._to_sample, 1)
+        tried = PlainTiles(missing, self.recipe, self.to_sample, 1)
         faults = {key: why for number in range(len(tried)) for key, why in tried[number][3].items()}
         self.result.skipped |= faults
         return len(faults) == len(missing)
@@ -288,7 +288,7 @@ class CohortEmbedding(Dataset):
             return
         row = rows[0]
         try:
-            batches = stream_slide(row, self.recipe, self._to_sample, self.batch_tiles, self.num_workers)
+            batches = stream_slide(row, self.recipe, self.to_sample, self.batch_tiles, self.num_workers)
             for graphs, locations, about in batches:
                 yield graphs, [row.id] * len(locations), locations, about
         except UNUSABLE as error:
@@ -296,7 +296,7 @@ class CohortEmbedding(Dataset):
             raise _NothingUsableError from error  # also if a slide fails halfway: do not store a part of it
 
     def _tile_batches(self, rows: list[ManifestRow]) -> Iterator[tuple[Batch, list[str], np.ndarray, dict[str, Any]]]:
-        dataset = PlainTiles(rows, self.recipe, self._to_sample, self.batch_tiles)
+        dataset = PlainTiles(rows, self.recipe, self.to_sample, self.batch_tiles)
         for graphs, ids, locations, faults in DataLoader(dataset, batch_size=None, num_workers=self.num_workers):
             self.result.skipped |= faults
             if ids:
