@@ -51,6 +51,9 @@ class QualityScores(NamedTuple):
 def quality_scores(image: NdarrayOrTensor, mpp: float | None = None) -> QualityScores:
     """Score the technical quality of one tile by simple rules.
 
+    The rules were chosen on the same slides and tiles as the defaults of
+    :class:`~hmgdm_monai.transforms.quality.QualityLimits`.
+
     *Focus* compares two scales of the same tissue, because the variance of the Laplacian itself (Pech-Pacheco et al.,
     ICPR 2000) grows with the amount of tissue and the strength of the stain. Blur removes the finer scale first.
 

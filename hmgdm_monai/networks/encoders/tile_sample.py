@@ -46,6 +46,7 @@ class TileToGraph:
 
         Raises:
             NoEntitiesError: the tile shows no entity.
+            LeftOutTileError: the tile is left out because of its quality.
         """
         return tile_graph(self.transforms, image, self.mpp, outlines)
 
@@ -56,12 +57,13 @@ class TileToImage:
     Args:
         patch_px: side of a patch in px.
         transforms: transforms to apply to the image first; None keeps it.
+        mpp: microns per pixel of the tiles; None if unknown.
     """
 
     reads_cells = False
 
-    def __init__(self, patch_px: int, transforms: Compose | None = None) -> None:
-        self.patch_px, self.transforms = patch_px, transforms
+    def __init__(self, patch_px: int, transforms: Compose | None = None, mpp: float | None = None) -> None:
+        self.patch_px, self.transforms, self.mpp = patch_px, transforms, mpp
 
     def __call__(self, image: Tensor | np.ndarray, keep_label_map: bool = False) -> Data:
         """Convert a tile (3, S, S) to a sample with ``image`` (1, 3, S, S) uint8, on the CPU.
@@ -71,10 +73,11 @@ class TileToImage:
             keep_label_map: whether the sample has a ``label_map`` (1, S, S), the patch of each pixel.
 
         Raises:
+            LeftOutTileError: the tile is left out because of its quality.
             ValueError: S is not a multiple of the patch size.
         """
         if self.transforms is not None:
-            image = transformed(self.transforms, {"image": image})["image"]
+            image = transformed(self.transforms, {"image": image, "mpp": self.mpp})["image"]
         image = torch.as_tensor(np.ascontiguousarray(image))
         if any(side % self.patch_px for side in image.shape[1:]):
             raise ValueError(f"a tile of {tuple(image.shape[1:])} px cannot be cut into patches of {self.patch_px} px")
