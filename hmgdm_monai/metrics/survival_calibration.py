@@ -121,7 +121,7 @@ def integrated_calibration_index(time: np.ndarray, event: np.ndarray, survival: 
         model = CoxPHSurvivalAnalysis(alpha=1e-6, ties="efron").fit(design, Surv.from_arrays(event, np.asarray(time)))
     except (np.linalg.LinAlgError, ValueError):
         return float("nan")
-    observed = np.array([1 - curve(horizon) for curve in model.predict_survival_function(design)])
+    observed = 1 - model.baseline_survival_(horizon) ** np.exp(model.predict(design))
     return float(np.abs(observed - predicted).mean())
 
 

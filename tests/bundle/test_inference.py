@@ -195,7 +195,7 @@ def test_all_folds_of_a_run_predict_and_paint_new_patients(folder, tmp_path):
     }
     with h5py.File(tmp_path / "run/embeddings/s3.h5") as file:
         bag = Batch.from_data_list([Data(x=torch.from_numpy(file["features"][:]))])
-    expected = [float(network(bag).softmax(1)[0, 0]) for network in singles]
+    expected = [network(bag).softmax(1)[0, 0].item() for network in singles]
     assert float(rows["p3"]["probability_a"]) == pytest.approx(np.mean(expected), abs=1e-5)
     assert float(rows["p3"]["spread_a"]) == pytest.approx(np.std(expected, ddof=1), rel=1e-3)
     features = json.loads((tmp_path / "run/maps/s3.geojson").read_text())["features"]

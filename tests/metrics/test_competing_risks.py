@@ -9,7 +9,7 @@ from hmgdm_monai.errors import InputError
 from hmgdm_monai.metrics.competing_risks import cause_specific, cumulative_incidence
 
 
-def simulated(number: int = 1500, rates: tuple[float, float] = (0.3, 0.5)) -> tuple[np.ndarray, np.ndarray]:
+def simulated(number: int = 1000, rates: tuple[float, float] = (0.3, 0.5)) -> tuple[np.ndarray, np.ndarray]:
     """Constant hazards of two causes, and censoring."""
     rng = np.random.default_rng(0)
     times = np.stack([rng.exponential(1 / rate, number) for rate in (*rates, 0.2)])
@@ -22,7 +22,7 @@ def test_constant_hazards_have_the_closed_form() -> None:
         found = cumulative_incidence(time, event, cause)
         at = found.times < 3
         wanted = rate / 0.8 * (1 - np.exp(-0.8 * found.times[at]))
-        assert np.abs(found.incidence[at] - wanted).max() < 0.045
+        assert np.abs(found.incidence[at] - wanted).max() < 0.05
         inside = (found.low[at] <= wanted) & (wanted <= found.high[at])
         assert inside[100:].mean() > 0.8  # neighboring times are correlated
 

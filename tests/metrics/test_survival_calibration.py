@@ -11,7 +11,7 @@ from hmgdm_monai.metrics.survival_calibration import calibrate_at, integrated_ca
 HORIZON = 2.0
 
 
-def simulated(number: int = 2500) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def simulated(number: int = 4000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Exponential survival, censored, and the true probability to survive the horizon."""
     rng = np.random.default_rng(0)
     rate = 0.3 * np.exp(0.8 * rng.normal(size=number))
@@ -22,7 +22,7 @@ def simulated(number: int = 2500) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def test_the_truth_is_calibrated() -> None:
     time, event, survival = simulated()
     found = calibrate_at(time, event, survival, HORIZON)
-    assert found.count.sum() == 2500 and len(found.count) == 5
+    assert found.count.sum() == 4000 and len(found.count) == 5
     assert found.predicted == pytest.approx(found.observed, abs=0.04)
     assert ((found.low <= found.predicted) & (found.predicted <= found.high)).sum() >= 4
     assert found.index < 0.02

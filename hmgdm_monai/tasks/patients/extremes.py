@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch_geometric.data import Batch
 
-from hmgdm_monai.data.files.features_file import Features, read_features
+from hmgdm_monai.data.files.features_file import read_features
 from hmgdm_monai.data.manifest.manifest import ManifestRow
 from hmgdm_monai.data.slides.slide import open_slide
 from hmgdm_monai.errors import InputError
@@ -102,22 +102,23 @@ def _extremes_of_patients(
                 tiles = []
                 for place in sorted(ends):
                     slide = int(bag.slide[place])
-                    row, features, side = slides[slide]
-                    x, y = features.coords[place - first[slide]].tolist()
-                    tiles.append(_Tile(float(values[place]), row, patient.id, (x, y), side))
+                    if (known := slides[slide]) is not None:
+                        row, coords, side = known
+                        x, y = coords[place - first[slide]].tolist()
+                        tiles.append(_Tile(float(values[place]), row, patient.id, (x, y), side))
                 yield name, tiles
 
 
 def _slide(
     paths: tuple[Path, ...], given: dict[tuple[Path, ...], ManifestRow], by_id: dict[str, ManifestRow]
-) -> tuple[ManifestRow, Features, float] | None:
-    """Row, features and side of tiles (level-0 pixels) of a slide at hand; None if something of it is missing."""
+) -> tuple[ManifestRow, np.ndarray, float] | None:
+    """Row, coordinates and side of tiles (level-0 pixels) of a slide at hand; None if something of it is missing."""
     features = read_features(paths[0])
     row = given.get(paths) or by_id.get(str(features.attrs.get("id")))
     side = features.attrs.get("tile_size_level0", features.attrs.get("patch_size_level0"))
     if row is None or row.slide is not None or not row.image.is_file() or features.coords is None or side is None:
         return None
-    return row, features, float(side)
+    return row, features.coords, float(side)
 
 
 def _of_patients(tiles: list[_Tile], most: int) -> list[_Tile]:
