@@ -1,8 +1,8 @@
 """Measure what the project claims: python scripts/benchmark.py [part] ...
 
 Results are ratios of alternating measurements in one run, because absolute times on a shared machine vary. Without a
-part, the quick parts run: all except maps, which takes minutes, and representation, dirl and patients, which train
-for hours.
+part, the quick parts run: all except maps and quality, which take minutes, and representation, dirl and patients, which
+train for hours.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from hmgdm_monai.errors import InputError
 
 QUICK = ("graph", "reading", "prior", "entities", "training", "dense", "weights")
-PARTS = (*QUICK, "maps", "representation", "dirl", "patients")
+PARTS = (*QUICK, "maps", "quality", "representation", "dirl", "patients")
 SEEDS = (0, 1, 2)
 
 
@@ -22,12 +22,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Read the command line and measure; return 2 on bad input."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="part", help=", ".join(PARTS))
-    only = parser.add_argument_group("representation, dirl, patients")
+    only = parser.add_argument_group("quality, representation, dirl, patients")
     only.add_argument(
         "--output", type=Path, default=Path("runs/benchmark"), help="output folder; the same folder resumes"
     )
     only.add_argument(
-        "--seeds", type=int, nargs="+", help="seeds of training (default: 0 1 2; patients: five for the biopsies)"
+        "--seeds",
+        type=int,
+        nargs="+",
+        help="seeds of training or of demo slides (default: 0 1 2; patients: five for the biopsies)",
     )
     only.add_argument("--max-tiles", type=int, help="labeled and unlabeled tiles per biopsy; for a trial run")
     only.add_argument(
@@ -83,6 +86,10 @@ def run_part(part: str, given: argparse.Namespace) -> None:
         from benchmark_parts import weights
 
         weights.main()
+    elif part == "quality":
+        from benchmark_parts import quality
+
+        quality.main(given.output, given.seeds or SEEDS)
     elif part == "patients":
         from benchmark_parts import patients
 

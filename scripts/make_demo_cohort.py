@@ -22,9 +22,12 @@ def main() -> int:
     )
     parser.add_argument("--slide-px", type=int, default=2048, help="side of a slide, px (default: %(default)s)")
     parser.add_argument("--mpp", type=float, default=0.5, help="microns per pixel (default: %(default)s)")
+    parser.add_argument(
+        "--artifacts", action="store_true", help="draw pen marks, blur and folds, too, and maps of where they are"
+    )
     given = parser.parse_args()
     try:
-        cohort = make_demo_cohort(given.output, given.seed, given.patients, given.slide_px, given.mpp)
+        cohort = make_demo_cohort(given.output, given.seed, given.patients, given.slide_px, given.mpp, given.artifacts)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ from tqdm import tqdm
 
 from hmgdm_monai.data.manifest.manifest import Manifest, ManifestRow, read_manifest
 from hmgdm_monai.data.stores.graph_store import GraphStore
+from hmgdm_monai.data.stores.quality_table import QualityTable, read_quality
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.preparation.graph_unit import GraphUnit, UnitOutcome, build_unit, plan_units, stored_rows
 from hmgdm_monai.preparation.processes import run_all
@@ -39,6 +41,9 @@ class CohortGraphs:
     def summary(self) -> str:
         """Return what was done and what was skipped and why, as lines for the user."""
         head = f"done {self._counts()}, skipped {len(self.skipped)}"
+        if self.left_out:
+            reasons = ", ".join(f"{reason} {count}" for reason, count in self.left_out.items())
+            head += f", left out {sum(self.left_out.values())} tiles ({reasons})"
         notes = [f"- {note}" for note in self.notes]
         return "\n".join([head + (":" if self.skipped or notes else ""), *listed(self.skipped), *notes])
 
@@ -53,6 +58,22 @@ class CohortGraphs:
     def notes(self) -> list[str]:
         """Parts of used images that were not taken, one line each: tiles without a cell, invalid outlines in a file."""
         return [note for unit in self.store(tiles=False).units for note in unit.notes]
+
+    @cached_property
+    def quality(self) -> list[QualityTable]:
+        """Quality scores and left-out tiles of each file of `paths`."""
+        return [read_quality(path) for path in self.paths]
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Number of tiles that a mask or the quality check left out of the files, by reason.
+
+        Images of which all tiles were left out have no file; they are among `skipped`.
+        """
+        counts: Counter[str] = Counter()
+        for table in self.quality:
+            counts.update(table.counts())
+        return dict(counts.most_common())
 
     def store(self, **kwargs: Any) -> GraphStore:
         """Return all tiles as one sequence.

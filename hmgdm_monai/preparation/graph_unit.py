@@ -18,6 +18,7 @@ from hmgdm_monai.data.manifest.manifest import ManifestRow, base_name
 from hmgdm_monai.data.slides.slide import open_slide
 from hmgdm_monai.data.slides.tags import read_slide_tags
 from hmgdm_monai.data.stores.graph_store import GraphStore, GraphTile, write_unit
+from hmgdm_monai.data.stores.quality_table import LeftOutTile, QualityTable, format_left_out
 from hmgdm_monai.data.stores.ragged_unit import unit_path
 from hmgdm_monai.data.tiles.row_cells import RowCells
 from hmgdm_monai.data.tiles.row_locations import row_locations
@@ -26,7 +27,9 @@ from hmgdm_monai.errors import InputError
 from hmgdm_monai.preparation.processes import raise_if_stopped
 from hmgdm_monai.preparation.tile_recipe import TileRecipe
 from hmgdm_monai.transforms.entity_cutter import NoEntitiesError
-from hmgdm_monai.transforms.tile_transforms import tile_graph
+from hmgdm_monai.transforms.quality import LeftOutTileError
+from hmgdm_monai.transforms.quality_scores import QualityScores
+from hmgdm_monai.transforms.tile_transforms import graph_in, transformed
 
 TILES_AT_ONCE = 64  # number of tiles read together; limits the memory per slide
 # What an image may raise that cannot be used; all else is a defect. A wrong scale may exceed the memory.
@@ -43,7 +46,7 @@ class GraphUnit:
         folder: folder of the store.
         recipe: how its graphs are made.
         settings: settings of the recipe, and a digest of the identity of each image: id, size, modification time, mpp
-            override, and name, size and modification time of its files of coordinates, regions and cells.
+            override, and name, size and modification time of its files of coordinates, regions, cells and mask.
     """
 
     name: str
@@ -143,49 +146,70 @@ def build_unit(unit: GraphUnit) -> UnitOutcome:
     unit.path.unlink(missing_ok=True)
     counted: list[str] = []
     notes: list[str] = []
+    quality = QualityTable()
     try:
-        write_unit(unit.folder, unit.name, _unit_tiles(unit, skipped, counted, notes), unit.settings, notes)
+        tiles = _unit_tiles(unit, skipped, counted, notes, quality)
+        write_unit(unit.folder, unit.name, tiles, unit.settings, notes, quality)
     except _NoUnitError:
         return UnitOutcome(0, skipped)
     return UnitOutcome(len(counted), skipped)
 
 
 def image_tiles(
-    row: ManifestRow, recipe: TileRecipe, notes: list[str] | None = None
+    row: ManifestRow, recipe: TileRecipe, notes: list[str] | None = None, quality: QualityTable | None = None
 ) -> Generator[GraphTile, None, None]:
-    """Yield the tiles of one image with their graphs, a few at a time; tiles without an entity are skipped.
+    """Yield the tiles of one image with their graphs, a few at a time.
+
+    Tiles without an entity are skipped, and so are tiles that the mask or the quality check leaves out.
 
     Args:
         row: row of the image.
         recipe: how tiles and graphs are made.
         notes: list that gets one line about invalid outlines in the file of cells, and one line about skipped tiles.
+        quality: table that gets the scores of the tiles, if they are computed, and the tiles that are left out.
 
     Raises:
-        InputError: the image is unreadable, has no mpp, no tissue or no entity, or its file of cells cannot be used.
+        InputError: the image is unreadable, has no mpp, no tissue or no entity, its file of cells cannot be used, or
+            all of its tiles are left out.
     """
     if recipe.transforms is None:
         raise ValueError("the recipe has no transforms: it is for graphs that another program made")
     spec, empty = recipe.tile_spec, 0
+    quality = QualityTable() if quality is None else quality
+    quality.names, before = QualityScores._fields, len(quality.left_out)
+    masked: list[tuple[int, int]] = []
     with closing(open_slide(row.image, mpp=row.mpp)) as slide:
         cells = RowCells(slide, row, spec.mpp) if recipe.reads_cells else None
-        locations = thin(row_locations(slide, row, spec), recipe.max_tiles, recipe.seed, row.id)
+        found = row_locations(slide, row, spec, recipe.mask, masked)
+        quality.left_out += [LeftOutTile(row.id, place, "mask") for place in masked]
+        locations = thin(found, recipe.max_tiles, recipe.seed, row.id)
         mpp = None if slide.mpp is None else spec.mpp
         for start in range(0, len(locations), TILES_AT_ONCE):
             part = locations[start : start + TILES_AT_ONCE]
             for (x, y), pixels in zip(part.tolist(), slide.read_regions(part, spec.size_px, spec.mpp), strict=True):
                 raise_if_stopped()
                 outlines = None if cells is None else cells.outlines((x, y), spec.size_px)
+                known = {"image": pixels.transpose(2, 0, 1), "mpp": mpp, "outlines": outlines}
                 try:
-                    graph = tile_graph(recipe.transforms, pixels.transpose(2, 0, 1), mpp, outlines)
+                    sample = transformed(recipe.transforms, known)
                 except NoEntitiesError:
                     empty += 1
                     continue
+                except LeftOutTileError as error:
+                    quality.left_out.append(LeftOutTile(row.id, (x, y), error.reason, tuple(error.scores)))
+                    continue
+                graph = graph_in(sample)
+                if "quality" in sample:
+                    quality.kept.append(tuple(sample["quality"]))
                 yield GraphTile(graph, row.id, (x, y), mpp, graph.image[0].numpy().transpose(1, 2, 0))
-    if empty == len(locations):
-        raise InputError(f"{row.image}: {no_cells(empty, empty)}")
+    left_out = QualityTable(left_out=quality.left_out[before:]).counts()
+    if empty + sum(left_out.values()) - len(masked) == len(locations):
+        tiles = len(locations) + len(masked)
+        raise InputError(f"{row.image}: {format_left_out(left_out, tiles) if left_out else no_cells(empty, empty)}")
     if notes is not None:
         notes += [] if cells is None else cells.notes
         notes += [f"{row.id}: {no_cells(empty, len(locations))}"] if empty else []
+        notes += [f"{row.id}: {format_left_out(left_out, len(locations) + len(masked))}"] if left_out else []
 
 
 def no_cells(empty: int, tiles: int) -> str:
@@ -223,7 +247,9 @@ def reason_of(error: InputError | MemoryError, row: ManifestRow) -> str:
     return " ".join(str(error).removeprefix(f"{row.image}: ").split())
 
 
-def _unit_tiles(unit: GraphUnit, skipped: dict[str, str], counted: list[str], notes: list[str]) -> Iterator[GraphTile]:
+def _unit_tiles(
+    unit: GraphUnit, skipped: dict[str, str], counted: list[str], notes: list[str], quality: QualityTable
+) -> Iterator[GraphTile]:
     """Yield the tiles of all images of a unit.
 
     Args:
@@ -231,12 +257,13 @@ def _unit_tiles(unit: GraphUnit, skipped: dict[str, str], counted: list[str], no
         skipped: gets row id -> reason for images that cannot be used.
         counted: gets the row id of each tile.
         notes: gets the notes of :func:`image_tiles`.
+        quality: gets the scores and left-out tiles of :func:`image_tiles`.
     """
     for row in unit.rows:
         before = len(counted)
         try:
             # This catches only errors of the image. A full disk raises in the writer, which is outside this block.
-            for tile in image_tiles(row, unit.recipe, notes):
+            for tile in image_tiles(row, unit.recipe, notes, quality):
                 counted.append(row.id)
                 yield tile
         except UNUSABLE as error:
@@ -273,7 +300,12 @@ def _identity(row: ManifestRow, reads_cells: bool) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{row.image}: cannot be opened ({error.strerror}); check the path and access") from error
     identity = {"id": row.id, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "mpp": row.mpp}
-    files = {"coords": row.coords, "regions": row.regions, "cells": row.cells if reads_cells else None}
+    files = {
+        "coords": row.coords,
+        "regions": row.regions,
+        "cells": row.cells if reads_cells else None,
+        "mask": row.mask,
+    }
     for name, path in files.items():
         if path is not None:
             try:

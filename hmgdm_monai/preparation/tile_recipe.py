@@ -7,10 +7,11 @@ from typing import Any
 
 from monai.transforms import Compose
 
+from hmgdm_monai.data.tiles.mask import MaskRule
 from hmgdm_monai.data.tiles.tiling import TileSpec
 from hmgdm_monai.transforms.tile_transforms import cutter_in, described, reads_cells
 
-GRAPH_FORMAT = 3  # increase it if the same settings make other graphs: stored graphs are then computed again
+GRAPH_FORMAT = 4  # increase it if the same settings make other graphs: stored graphs are then computed again
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,14 @@ class TileRecipe:
         max_tiles: maximum number of tiles per image. If an image has more, that many are drawn, evenly over its tissue.
             None takes all.
         seed: seed of this draw.
+        mask: which values of the masks in the manifest's column ``mask`` are kept.
     """
 
     tile_spec: TileSpec
     transforms: Compose | None = None  # the default is None because MONAI omits disabled config entries
     max_tiles: int | None = None
     seed: int = 0
+    mask: MaskRule = MaskRule()
 
     @property
     def reads_cells(self) -> bool:
@@ -52,6 +55,11 @@ class TileRecipe:
                 "mpp": float(spec.mpp),
                 "overlap_px": int(spec.overlap_px),
                 "min_tissue": float(spec.min_tissue),
+            },
+            "mask": {
+                "inside": list(self.mask.inside),
+                "outside": list(self.mask.outside),
+                "min_share": float(self.mask.min_share),
             },
             "transforms": described(self.transforms),
             "max_tiles": None if self.max_tiles is None else {"n": int(self.max_tiles), "seed": int(self.seed)},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
@@ -13,12 +14,14 @@ from torch_geometric.data import Batch, Data
 
 from hmgdm_monai.data.manifest.manifest import ManifestRow
 from hmgdm_monai.data.slides.slide import Slide, open_slide
+from hmgdm_monai.data.stores.quality_table import format_left_out
 from hmgdm_monai.data.tiles.row_cells import RowCells
 from hmgdm_monai.data.tiles.row_locations import row_locations
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.preparation.graph_unit import UNUSABLE, no_cells, reason_of, thin
 from hmgdm_monai.preparation.tile_recipe import TileRecipe
 from hmgdm_monai.transforms.entity_cutter import NoEntitiesError
+from hmgdm_monai.transforms.quality import LeftOutTileError
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +29,7 @@ logger = logging.getLogger(__name__)
 def stream_slide(
     row: ManifestRow, recipe: TileRecipe, to_sample: Callable[..., Data], batch_tiles: int = 32, num_workers: int = 0
 ) -> Iterator[tuple[Batch, np.ndarray, dict[str, Any]]]:
-    """Yield the tiles of a slide in batches; tiles without an entity are skipped.
+    """Yield the tiles of a slide in batches; tiles without an entity or beyond the quality limits are skipped.
 
     Args:
         row: row of the slide.
@@ -41,11 +44,15 @@ def stream_slide(
         ``level0_width_px``, ``level0_height_px`` and ``tiles``, the number of tiles.
 
     Raises:
-        InputError: the slide is unreadable, has no mpp, no tissue or no entity, or its file of cells cannot be used.
+        InputError: the slide is unreadable, has no mpp, no tissue or no entity, its file of cells cannot be used, or
+            all of its tiles are left out.
     """
     with closing(open_slide(row.image, mpp=row.mpp)) as slide:
         spec = recipe.tile_spec
-        locations = thin(row_locations(slide, row, spec), recipe.max_tiles, recipe.seed, row.id)
+        masked: list[tuple[int, int]] = []
+        locations = row_locations(slide, row, spec, recipe.mask, masked)
+        locations = thin(locations, recipe.max_tiles, recipe.seed, row.id)
+        left_out = Counter({"mask": len(masked)} if masked else {})
         about = {
             "mpp": float(spec.mpp),
             "tile_size_px": int(spec.size_px),
@@ -62,16 +69,22 @@ def stream_slide(
                 raise batch
             samples, where = batch[0], np.asarray(batch[1])  # the data loader converts it to a tensor
             found += len(where)
+            left_out.update(batch[2])
             if samples is not None:
                 yield samples, where, dict(about)
+        tiles = len(locations) + len(masked)
+        empty = tiles - found - left_out.total()
         if not found:
-            raise InputError(f"{slide.path}: {no_cells(len(locations), len(locations))}")
-        if found < len(locations):
-            logger.warning("%s: %s", row.id, no_cells(len(locations) - found, len(locations)))
+            why = format_left_out(left_out, tiles) if left_out else no_cells(empty, tiles)
+            raise InputError(f"{slide.path}: {why}")
+        if empty:
+            logger.warning("%s: %s", row.id, no_cells(empty, tiles))
+        if left_out:
+            logger.warning("%s: %s", row.id, format_left_out(dict(left_out.most_common()), tiles))
 
 
 class _SlideTiles(Dataset):
-    """Batches of a slide's tiles: samples (None if there are none), and the locations of the tiles with an entity.
+    """Batches of a slide's tiles: samples (None if there are none), their locations, and reasons of left-out tiles.
 
     A batch that cannot be read is replaced by the error with the reason. If a worker process raised it, the message
     would be hidden in a traceback.
@@ -92,23 +105,27 @@ class _SlideTiles(Dataset):
     def __len__(self) -> int:
         return -(-len(self.locations) // self.batch_tiles)
 
-    def __getitem__(self, number: int) -> tuple[Batch | None, np.ndarray] | InputError | MemoryError:
+    def __getitem__(self, number: int) -> tuple[Batch | None, np.ndarray, dict[str, int]] | InputError | MemoryError:
         if number >= len(self):
             raise IndexError(number)
         part = self.locations[number * self.batch_tiles : (number + 1) * self.batch_tiles]
         try:
             pixels = self.slide.read_regions(part, self.spec.size_px, self.spec.mpp)
-            samples, where = _samples(pixels, part, self.to_sample, self.cells)
+            samples, where, left_out = _samples(pixels, part, self.to_sample, self.cells)
         except UNUSABLE as error:
             return error
-        return Batch.from_data_list(samples) if samples else None, where
+        return Batch.from_data_list(samples) if samples else None, where, dict(left_out)
 
 
 def _samples(
     pixels: np.ndarray, locations: np.ndarray, to_sample: Callable[..., Data], cells: RowCells | None
-) -> tuple[list[Data], np.ndarray]:
-    """Return samples of tiles (N, S, S, 3) and their locations; tiles without an entity are skipped."""
+) -> tuple[list[Data], np.ndarray, Counter[str]]:
+    """Return samples of tiles (N, S, S, 3), their locations, and the number of left-out tiles of each reason.
+
+    Tiles without an entity are skipped.
+    """
     samples, kept = [], []
+    left_out: Counter[str] = Counter()
     for number, (image, location) in enumerate(zip(pixels, locations.tolist(), strict=True)):
         known = {} if cells is None else {"outlines": cells.outlines(location, len(image))}
         try:
@@ -116,7 +133,9 @@ def _samples(
             kept.append(number)
         except NoEntitiesError:
             continue
-    return samples, locations[kept]
+        except LeftOutTileError as error:
+            left_out[error.reason] += 1
+    return samples, locations[kept], left_out
 
 
 class PlainTiles(Dataset):
@@ -138,12 +157,14 @@ class PlainTiles(Dataset):
             try:
                 with closing(open_slide(row.image, mpp=row.mpp)) as image:
                     spec = self.recipe.tile_spec
-                    where = thin(row_locations(image, row, spec), self.recipe.max_tiles, self.recipe.seed, row.id)
+                    where = row_locations(image, row, spec, self.recipe.mask)
+                    where = thin(where, self.recipe.max_tiles, self.recipe.seed, row.id)
                     cells = RowCells(image, row, spec.mpp) if self.recipe.reads_cells else None
                     pixels = image.read_regions(where, spec.size_px, spec.mpp)
-                found, kept = _samples(pixels, where, self.to_sample, cells)
+                found, kept, left_out = _samples(pixels, where, self.to_sample, cells)
                 if not found:
-                    raise InputError(f"{row.image}: {no_cells(len(where), len(where))}")
+                    why = format_left_out(left_out, len(where)) if left_out else no_cells(len(where), len(where))
+                    raise InputError(f"{row.image}: {why}")
             except UNUSABLE as error:
                 faults[row.id] = reason_of(error, row)
                 continue

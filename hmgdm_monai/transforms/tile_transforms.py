@@ -46,9 +46,18 @@ def tile_graph(
 
     Raises:
         NoEntitiesError: the tile shows no entity.
+        LeftOutTileError: the tile is left out because of its quality.
         InputError: no transform has made a graph.
     """
-    sample = transformed(transforms, {"image": image, "mpp": mpp, "outlines": outlines})
+    return graph_in(transformed(transforms, {"image": image, "mpp": mpp, "outlines": outlines}))
+
+
+def graph_in(sample: Mapping[Any, Any]) -> EntityGraph:
+    """Return the graph that the tile transforms have added to a sample.
+
+    Raises:
+        InputError: no transform has made a graph.
+    """
     graph = sample.get("graph")
     if not isinstance(graph, EntityGraph):
         raise InputError("the tile transforms make no graph; the last of them must be BuildEntityGraphd")

@@ -377,13 +377,13 @@ def build_slowly(manifest, folder, num_workers):
     tqdm.set_lock(threading.RLock())  # killed, the process would take the lock that it shares with its parent along
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell may have switched off
     os.setsid()
-    build = graph_unit.tile_graph
+    build = graph_unit.transformed
 
     def slowly(*args, **kwargs):
         time.sleep(0.1)
         return build(*args, **kwargs)
 
-    graph_unit.tile_graph = slowly
+    graph_unit.transformed = slowly
     build_graph_stores(
         manifest, folder, TileRecipe(SPEC, graph_transforms(CUT)), num_workers=num_workers, progress=False
     )

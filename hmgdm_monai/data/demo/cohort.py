@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Sequence
@@ -13,9 +14,11 @@ from typing import Any
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+from PIL import Image
 from tqdm import tqdm
 
-from hmgdm_monai.data.demo.layout import TissueLayout, draw_layout
+from hmgdm_monai.data.demo.artifacts import ARTIFACTS, draw_artifacts
+from hmgdm_monai.data.demo.layout import GRID_UM, TissueLayout, draw_layout
 from hmgdm_monai.data.demo.nuclei import paint_nuclei
 from hmgdm_monai.data.demo.patient import TISSUES, PatientPlan, plan_patient
 from hmgdm_monai.data.demo.slide_writer import LEVELS, TILE_PX, write_pyramid, write_tile
@@ -43,6 +46,10 @@ tiles.csv     image, patient, label (the tissue that dominates the tile), fold, 
 truth.csv     patient, label, log_hazard (true), share of each tissue in the tissue area
 cohort.json   the settings; the same command resumes an interrupted cohort
 """
+_README_ARTIFACTS = f"""\
+artifacts/    where pen marks, blur and folds were drawn: one PNG per slide, {GRID_UM:g} um per px, with the values
+              {", ".join(f"{value} {name}" for value, name in enumerate(ARTIFACTS))}
+"""
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,12 @@ class DemoCohort:
 
 
 def make_demo_cohort(
-    folder: str | Path, seed: int = 0, n_patients: int = 24, slide_px: int = 2048, mpp: float = 0.5
+    folder: str | Path,
+    seed: int = 0,
+    n_patients: int = 24,
+    slide_px: int = 2048,
+    mpp: float = 0.5,
+    artifacts: bool = False,
 ) -> DemoCohort:
     """Draw a cohort of synthetic H&E slides with labeled tiles and survival, or complete an interrupted one.
 
@@ -69,6 +81,8 @@ def make_demo_cohort(
         n_patients: number of patients, with one slide each.
         slide_px: side of a slide in px; divisible by 4 and at least 256 um.
         mpp: microns per px of the slides, 0.2 to 1.
+        artifacts: draw pen marks, regions out of focus and folds, too, and write maps of where they are; see
+            :func:`~hmgdm_monai.data.demo.artifacts.draw_artifacts`.
 
     Returns:
         The paths of the tables.
@@ -85,14 +99,19 @@ def make_demo_cohort(
     """
     folder = Path(folder).absolute()
     _check_settings(seed, n_patients, slide_px, mpp)
+    settings: dict[str, Any] = {"drawing": _DRAWING, "seed": seed, "slide_px": slide_px, "mpp": mpp}
+    if artifacts:
+        settings["artifacts"] = True
     try:
-        return _draw(folder, seed, n_patients, slide_px, mpp)
+        return _draw(folder, n_patients, settings)
     except OSError as error:
         raise file_error(folder, error) from error
 
 
-def _draw(folder: Path, seed: int, n_patients: int, slide_px: int, mpp: float) -> DemoCohort:
-    _claim_folder(folder, {"drawing": _DRAWING, "seed": seed, "slide_px": slide_px, "mpp": mpp})
+def _draw(folder: Path, n_patients: int, settings: dict[str, Any]) -> DemoCohort:
+    _claim_folder(folder, settings)
+    seed, slide_px, mpp = settings["seed"], settings["slide_px"], settings["mpp"]
+    artifacts = "artifacts" in settings
     cohort = DemoCohort(folder, folder / "slides.csv", folder / "tiles.csv", folder / "truth.csv")
     if _is_complete(cohort, n_patients):
         return cohort
@@ -105,7 +124,11 @@ def _draw(folder: Path, seed: int, n_patients: int, slide_px: int, mpp: float) -
         layout = draw_layout(plan, slide_px * mpp)
         slide_path = folder / "slides" / f"{plan.name}.tif"
         if not slide_path.exists():
-            write_pyramid(slide_path, draw_slide(plan, layout, slide_px, mpp), mpp)
+            image = draw_slide(plan, layout, slide_px, mpp)
+            if artifacts:
+                image, marked = draw_artifacts(image, plan, layout, mpp)
+                _write_map(folder / "artifacts" / f"{plan.name}.png", marked)  # before the slide: it then exists, too
+            write_pyramid(slide_path, image, mpp)
         slides.append(
             [f"slides/{slide_path.name}", plan.name, plan.label, plan.time, plan.event, plan.fold],
         )
@@ -115,7 +138,7 @@ def _draw(folder: Path, seed: int, n_patients: int, slide_px: int, mpp: float) -
             [plan.name, plan.label, round(plan.log_hazard, 6), *(round(shares[tissue], 6) for tissue in TISSUES)]
         )
 
-    _write_text(folder / "README.txt", _README)
+    _write_text(folder / "README.txt", _README + _README_ARTIFACTS if artifacts else _README)
     _write_table(cohort.truth, ["patient", "label", "log_hazard", *(f"share_{tissue}" for tissue in TISSUES)], truth)
     _write_table(cohort.tiles, ["image", "patient", "label", "fold", "mpp"], tiles)
     _write_table(cohort.slides, ["image", "patient", "label", "time", "event", "fold"], slides)
@@ -201,6 +224,13 @@ def _is_complete(cohort: DemoCohort, n_patients: int) -> bool:
         with table.open(newline="") as stream:
             images.append([row["image"] for row in csv.DictReader(stream)])
     return len(images[0]) == n_patients and all((cohort.folder / image).exists() for image in sum(images, []))
+
+
+def _write_map(path: Path, marked: NDArray[np.uint8]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    content = io.BytesIO()
+    Image.fromarray(marked).save(content, format="PNG")
+    write_whole(path, content.getvalue())
 
 
 def _write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -14,8 +14,8 @@ from hmgdm_monai.data.slides.scale import plausible_mpp
 
 REQUIRED = ("image", "patient")
 _TOLD = ("label", "time", "event", "fold", "mpp")  # columns of values
-OPTIONAL = (*_TOLD, "features", "slide", "cells", "coords", "regions", "region_classes", "graphs")
-FILES = ("image", "features", "cells", "coords", "regions", "graphs")  # columns that name files
+OPTIONAL = (*_TOLD, "features", "slide", "cells", "coords", "regions", "region_classes", "mask", "graphs")
+FILES = ("image", "features", "cells", "coords", "regions", "mask", "graphs")  # columns that name files
 PER_PATIENT = ("time", "event", "fold")  # columns in which all rows of a patient must agree
 _LONGEST_SHOWN = 100  # maximum number of characters of a cell in a message
 LONGEST_NAME = 300  # maximum number of characters of a patient or label; longer ones are text in the wrong column
@@ -54,6 +54,8 @@ class ManifestRow:
         coords: absolute path of an HDF5 file of CLAM or TRIDENT with tile coordinates, used instead of a grid.
         regions: absolute path of a GeoJSON file with annotations; only tiles inside them are used.
         region_classes: class names of the annotations to use; empty uses all.
+        mask: absolute path of a mask of the whole image (PNG, TIFF) or of a GeoJSON file with regions, from a program
+            for quality control; only tiles that it keeps are used.
         graphs: absolute path of a file with graphs of the image from another program (PyG, NPZ).
         folder: folder of the manifest; `id` is relative to it.
     """
@@ -72,6 +74,7 @@ class ManifestRow:
     coords: Path | None = None
     regions: Path | None = None
     region_classes: tuple[str, ...] = ()
+    mask: Path | None = None
     graphs: Path | None = None
     folder: Path | None = None
 
@@ -123,10 +126,10 @@ def read_manifest(
 
     Required columns are `image` (relative to the manifest's folder, or absolute) and `patient`. Some tasks also need
     `label`, `time`, `event`, `fold`, `mpp`, `features` (a file, or several separated by semicolons: one for each
-    encoder), `slide`, `cells`, `coords`, `regions`, `region_classes` (names separated by semicolons) or `graphs`. Other
-    columns are ignored. A row that has one of ``without_image`` may leave `image` empty; if all rows have it, the
-    column may be missing. The id of a slide without an image is its cell `slide`, or the stem of its first features
-    file.
+    encoder), `slide`, `cells`, `coords`, `regions`, `region_classes` (names separated by semicolons), `mask` or
+    `graphs`. Other columns are ignored. A row that has one of ``without_image`` may leave `image` empty; if all rows
+    have it, the column may be missing. The id of a slide without an image is its cell `slide`, or the stem of its first
+    features file.
 
     NA, NaN, None, #N/A and similar texts count as empty (:data:`hmgdm_monai.data.manifest.table.MISSING`). If only some
     rows of a patient give time, event or fold, the value is copied to the patient's other rows.

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from hmgdm_monai.data.entity_graph import EntityGraph, mpp_tensor
+from hmgdm_monai.data.stores.quality_table import QualityTable
 from hmgdm_monai.data.stores.ragged_store import RaggedStore, topology
 from hmgdm_monai.data.stores.ragged_unit import TOPOLOGY, Field, StoredTile, write_ragged_unit
 
@@ -46,7 +47,12 @@ class GraphTile(StoredTile):
 
 
 def write_unit(
-    folder: Path | str, name: str, tiles: Iterable[GraphTile], settings: Mapping[str, Any], notes: Sequence[str] = ()
+    folder: Path | str,
+    name: str,
+    tiles: Iterable[GraphTile],
+    settings: Mapping[str, Any],
+    notes: Sequence[str] = (),
+    quality: QualityTable | None = None,
 ) -> Path:
     """Write the tiles of one unit (a slide, or the plain tiles of a patient), completely or not at all.
 
@@ -59,6 +65,7 @@ def write_unit(
         tiles: tiles in reading order, all of one size.
         settings: all settings that influence the tiles, as JSON values. Other settings give another file.
         notes: lines about skipped input; read after the last tile.
+        quality: scores of the tiles, and tiles that were left out; read after the last tile.
 
     Returns:
         Path of the unit.
@@ -67,7 +74,7 @@ def write_unit(
         InputError: the disk is full.
         ValueError: a tile has another size than the tiles before it.
     """
-    return write_ragged_unit(folder, name, tiles, settings, _KIND, (_IMAGE, _LABEL_MAP), notes)
+    return write_ragged_unit(folder, name, tiles, settings, _KIND, (_IMAGE, _LABEL_MAP), notes, quality)
 
 
 class GraphStore(RaggedStore):

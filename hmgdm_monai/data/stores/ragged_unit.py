@@ -15,6 +15,7 @@ import numpy as np
 from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.data.files.safe_name import safe_name
 from hmgdm_monai.data.files.whole_file import whole_hdf5
+from hmgdm_monai.data.stores.quality_table import QualityTable
 
 FORMAT = 1
 _ROWS_PER_CHUNK = 256
@@ -90,6 +91,7 @@ def write_ragged_unit(
     kind: str,
     fields: Sequence[Field],
     notes: Sequence[str] = (),
+    quality: QualityTable | None = None,
 ) -> Path:
     """Write a unit completely or not at all; an existing unit with the same settings is kept.
 
@@ -102,6 +104,7 @@ def write_ragged_unit(
         kind: kind of store that may read the unit.
         fields: the datasets besides the topology.
         notes: lines stored with the unit; read after the last tile, so that they can be added while tiles are made.
+        quality: scores of the tiles, and tiles that were left out; read after the last tile, too.
 
     Returns:
         Path of the unit.
@@ -135,6 +138,8 @@ def write_ragged_unit(
         file["edge_ptr"] = np.array(edge_ptr, dtype=np.int64)
         if notes:
             file["notes"] = np.array(list(notes), dtype=h5py.string_dtype())
+        if quality is not None:
+            quality.write(file)
         file.attrs.update(kind=kind, format=FORMAT, unit=name, settings=_canonical(settings))
     return path
 

@@ -1,4 +1,4 @@
-"""Tile positions of a manifest row: a grid, or coordinates from a file, restricted to annotated regions."""
+"""Tile positions of a manifest row: a grid, or coordinates from a file, restricted to regions and a mask."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from hmgdm_monai.data.manifest.manifest import ManifestRow
 from hmgdm_monai.data.slides.slide import Slide
 from hmgdm_monai.data.tiles.coords_file import read_coords
+from hmgdm_monai.data.tiles.mask import MaskRule, tiles_in_mask
 from hmgdm_monai.data.tiles.regions import tiles_in_regions
 from hmgdm_monai.data.tiles.tiling import TileSpec, tile_locations
 from hmgdm_monai.errors import InputError
@@ -17,30 +18,51 @@ from hmgdm_monai.errors import InputError
 SIDE_TOLERANCE = 0.02
 
 
-def row_locations(slide: Slide, row: ManifestRow, spec: TileSpec) -> np.ndarray:
+def row_locations(
+    slide: Slide,
+    row: ManifestRow,
+    spec: TileSpec,
+    mask_rule: MaskRule | None = None,
+    masked_px: list[tuple[int, int]] | None = None,
+) -> np.ndarray:
     """Top-left corners of the tiles of a row.
 
     If the manifest gives `coords`, all coordinates of that file are used, whatever tissue the tiles show; otherwise
     those of :func:`~hmgdm_monai.data.tiles.tiling.tile_locations`. If it gives `regions`, only tiles whose center lies
-    in a region are kept. Tiles are read at `spec` in both cases, so the tiles of the file must have the same size,
-    within 2 %.
+    in a region are kept. If it gives `mask`, only tiles that the mask keeps are kept
+    (:func:`~hmgdm_monai.data.tiles.mask.tiles_in_mask`). Tiles are read at `spec` in all cases, so the tiles of the
+    file of coordinates must have the same size, within 2 %.
 
     Args:
         slide: the image of the row, open.
         row: row of the manifest.
         spec: size, scale and selection of tiles.
+        mask_rule: which values of a mask are kept; None uses the defaults.
+        masked_px: list that gets (x, y) of the tiles that the mask leaves out.
 
     Returns:
         (N, 2) int64, (x, y) in level-0 pixels, N >= 1.
 
     Raises:
         InputError: there is no tissue, mpp is unknown, a file cannot be used, the tiles have another size or belong to
-            another slide, or no tile lies in a region.
+            another slide, or no tile lies in a region or is kept by the mask.
     """
     locations = tile_locations(slide, spec) if row.coords is None else _given_locations(slide, row.coords, spec)
+    side_px = spec.size_px * slide.downsample_at(spec.mpp)
+    if row.regions is not None:
+        locations = _in_regions(slide, row, locations, side_px)
+    if row.mask is not None:
+        kept = tiles_in_mask(row.mask, locations, side_px, slide.dimensions_px, mask_rule or MaskRule())
+        if masked_px is not None:
+            masked_px += [(x, y) for x, y in locations[~kept].tolist()]
+        locations = locations[kept]
+    return locations
+
+
+def _in_regions(slide: Slide, row: ManifestRow, locations: np.ndarray, side_px: float) -> np.ndarray:
+    """The locations of the tiles whose center lies in a region of the row."""
     if row.regions is None:
         return locations
-    side_px = spec.size_px * slide.downsample_at(spec.mpp)
     inside = tiles_in_regions(row.regions, locations, side_px, slide.dimensions_px, row.region_classes)
     if not inside.any():
         chosen = f" of class {' or '.join(row.region_classes)}" if row.region_classes else ""

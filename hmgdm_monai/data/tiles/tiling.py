@@ -89,7 +89,7 @@ def tile_locations(slide: Slide, spec: TileSpec) -> np.ndarray:
     locations = np.stack([x, y], axis=1)
     if spec.min_tissue > 0:
         mask, downsample = slide_tissue(slide, spec)
-        share = _tissue_share(mask, x / downsample, y / downsample, span / downsample)
+        share = share_in_mask(mask, x / downsample, y / downsample, span / downsample)
         locations = locations[share >= spec.min_tissue]
     if len(locations) == 0:
         what = f"no tile of {spec.size_px} px at {spec.mpp} um has {spec.min_tissue:.0%} of it"
@@ -113,8 +113,18 @@ def slide_tissue(slide: Slide, spec: TileSpec) -> tuple[np.ndarray, float]:
     return tissue_mask(thumbnail), downsample
 
 
-def _tissue_share(mask: np.ndarray, x: np.ndarray, y: np.ndarray, span: float) -> np.ndarray:
-    """Share of tissue in squares at (x, y) with side `span`, all in mask pixels; outside the mask it is 0."""
+def share_in_mask(mask: np.ndarray, x: np.ndarray, y: np.ndarray, span: float) -> np.ndarray:
+    """Share of squares that a mask covers; outside the mask it is 0.
+
+    Args:
+        mask: (h, w) bool.
+        x: (N,) left edges of the squares, in mask pixels.
+        y: (N,) upper edges of the squares, in mask pixels.
+        span: side of the squares, in mask pixels.
+
+    Returns:
+        (N,) float, 0 to 1.
+    """
     # Sums over [0, i) x [0, j), interpolated between whole pixels: exact for squares of any position and size.
     sums = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1))
     sums[1:, 1:] = mask.cumsum(0, dtype=np.float64).cumsum(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch_geometric.data import Data
 from hmgdm_monai.data.entity_graph import EntityGraph
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.transforms.build_transforms import build_transforms
+from hmgdm_monai.transforms.quality import QualityLimits, TileQuality
 from hmgdm_monai.transforms.tile_transforms import reads_cells, tile_graph, transformed
 
 
@@ -45,6 +46,7 @@ class TileToGraph:
 
         Raises:
             NoEntitiesError: the tile shows no entity.
+            LeftOutTileError: the tile is left out because of its quality.
         """
         return tile_graph(self.transforms, image, self.mpp, outlines)
 
@@ -55,12 +57,13 @@ class TileToImage:
     Args:
         patch_px: side of a patch in px.
         transforms: transforms to apply to the image first; None keeps it.
+        mpp: microns per pixel of the tiles; None if unknown.
     """
 
     reads_cells = False
 
-    def __init__(self, patch_px: int, transforms: Compose | None = None) -> None:
-        self.patch_px, self.transforms = patch_px, transforms
+    def __init__(self, patch_px: int, transforms: Compose | None = None, mpp: float | None = None) -> None:
+        self.patch_px, self.transforms, self.mpp = patch_px, transforms, mpp
 
     def __call__(self, image: Tensor | np.ndarray, keep_label_map: bool = False) -> Data:
         """Convert a tile (3, S, S) to a sample with ``image`` (1, 3, S, S) uint8, on the CPU.
@@ -70,10 +73,11 @@ class TileToImage:
             keep_label_map: whether the sample has a ``label_map`` (1, S, S), the patch of each pixel.
 
         Raises:
+            LeftOutTileError: the tile is left out because of its quality.
             ValueError: S is not a multiple of the patch size.
         """
         if self.transforms is not None:
-            image = transformed(self.transforms, {"image": image})["image"]
+            image = transformed(self.transforms, {"image": image, "mpp": self.mpp})["image"]
         image = torch.as_tensor(np.ascontiguousarray(image))
         if any(side % self.patch_px for side in image.shape[1:]):
             raise ValueError(f"a tile of {tuple(image.shape[1:])} px cannot be cut into patches of {self.patch_px} px")
@@ -83,6 +87,35 @@ class TileToImage:
             grid = rows[:, None] * len(columns) + columns
             sample.label_map = grid.repeat_interleave(self.patch_px, 0).repeat_interleave(self.patch_px, 1)[None]
         return sample
+
+
+class CheckedSample:
+    """Check the quality of a tile before another class of this module converts it.
+
+    Args:
+        limits: limits of the scores.
+        to_sample: converts the tile.
+        mpp: microns per pixel of the tiles; None if unknown.
+    """
+
+    def __init__(self, limits: QualityLimits, to_sample: Callable[..., Data], mpp: float | None = None) -> None:
+        self.check, self.to_sample, self.mpp = TileQuality(limits), to_sample, mpp
+
+    def __call__(self, image: Tensor | np.ndarray, **known: Any) -> Data:
+        """Convert a tile (3, S, S) uint8; `known` are further arguments of `to_sample`.
+
+        Raises:
+            LeftOutTileError: the tile is beyond a limit.
+        """
+        self.check(image, self.mpp)
+        return self.to_sample(image, **known)
+
+
+def checked_sample(
+    to_sample: Callable[..., Data], limits: QualityLimits | None, mpp: float | None = None
+) -> Callable[..., Data]:
+    """Return `to_sample`, with a :class:`CheckedSample` around it if there are limits."""
+    return to_sample if limits is None else CheckedSample(limits, to_sample, mpp)
 
 
 def image_sample(image: Tensor) -> Data:

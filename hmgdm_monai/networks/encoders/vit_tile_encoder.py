@@ -45,7 +45,8 @@ class ViTTileEncoder(TileEncoder):
     def to_sample(self) -> TileToImage:
         """Prepares the images on which the network was trained."""
         transforms = image_transforms(transforms_of(self.run_settings))
-        return TileToImage(self.vit.patch_px, transforms if len(transforms) else None)
+        spec = self.run_settings.get("recipe", {}).get("tile_spec", {})
+        return TileToImage(self.vit.patch_px, transforms if len(transforms) else None, spec.get("mpp"))
 
     @property
     def state_dim(self) -> int:

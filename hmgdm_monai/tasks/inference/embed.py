@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
-from torch_geometric.data import Batch
+from torch_geometric.data import Batch, Data
 from tqdm import tqdm
 
 from hmgdm_monai.data.files.features_file import write_features
@@ -24,12 +25,15 @@ from hmgdm_monai.data.files.tile_embeddings_file import stored_ids, write_tile_e
 from hmgdm_monai.data.manifest.manifest import Manifest, ManifestRow, read_manifest
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
+from hmgdm_monai.networks.encoders.tile_sample import checked_sample
 from hmgdm_monai.preparation.graph_unit import UNUSABLE, GraphUnit, plan_units, reason_of
 from hmgdm_monai.preparation.recipe import recipe_of
 from hmgdm_monai.preparation.tile_recipe import TileRecipe
 from hmgdm_monai.preparation.tile_stream import PlainTiles, stream_slide
 from hmgdm_monai.saving.classifier_file import Classifier
 from hmgdm_monai.tasks.inference.embedded import Embedded
+from hmgdm_monai.transforms.quality import QualityLimits
+from hmgdm_monai.transforms.tile_transforms import described
 
 TILES_FILE = "embeddings.h5"
 
@@ -56,6 +60,7 @@ class CohortEmbedding(Dataset):
         strict_manifest: refuse a manifest with any faulty row.
         progress: show a progress bar over the tiles of each job on stderr.
         classifier: classifier of the same tiles, with its network on the encoder's device; None to embed only.
+        quality_limits: tiles beyond these limits are left out; None: only those that the model's own transforms do.
 
     Raises:
         InputError: a number is out of range, or the classifier was trained on tiles that are made differently.
@@ -72,6 +77,7 @@ class CohortEmbedding(Dataset):
         strict_manifest: bool = False,
         progress: bool = True,
         classifier: Classifier | None = None,
+        quality_limits: QualityLimits | None = None,
     ) -> None:
         for name, value, least in (("batch_tiles", batch_tiles, 1), ("num_workers", num_workers, 0)):
             if value < least:
@@ -79,9 +85,9 @@ class CohortEmbedding(Dataset):
         self.encoder, self.recipe, self.folder = encoder, recipe, Path(folder)
         self.batch_tiles, self.num_workers, self.progress = batch_tiles, num_workers, progress
         self._source, self._strict = manifest, strict_manifest
-        self.classifier = classifier
+        self.classifier, self.quality_limits = classifier, quality_limits
         if classifier is not None:
-            theirs = recipe_of(classifier.run_settings, recipe.max_tiles, recipe.seed)
+            theirs = replace(recipe_of(classifier.run_settings, recipe.max_tiles, recipe.seed), mask=recipe.mask)
             if classifier.network.encoder.kind != encoder.kind or theirs.settings() != recipe.settings():
                 raise InputError("the classifier was trained on other tiles than the model; give one of this model")
 
@@ -131,10 +137,7 @@ class CohortEmbedding(Dataset):
         return engine.state.output
 
     def slide_name(self, row_id: str) -> str:
-        """Return the base name of a slide's files: its name without suffix.
-
-        If two slides have the same name, the folder is part of it.
-        """
+        """Return the base name of a slide's files: its name, with the folder if two slides have the same name."""
         stem = _stem(row_id)
         if self._stems[stem] == 1 and f"{stem}.h5" != TILES_FILE:
             return stem
@@ -153,9 +156,8 @@ class CohortEmbedding(Dataset):
 
         Args:
             job: one of :attr:`jobs`.
-            network: network on the device of :attr:`encoder`. Without a classifier it maps a batch of samples to (B,
-                S); with a classifier it maps a batch of samples that the classifier has prepared to logits (B, K). None
-                uses the encoder or the classifier.
+            network: network on the device of :attr:`encoder`. It maps a batch of samples to (B, S); with a classifier,
+                samples that the classifier has prepared to logits (B, K). None uses the encoder or the classifier.
 
         Returns:
             Mean embedding (1, S) of the job's tiles; None if its images cannot be used.
@@ -198,12 +200,18 @@ class CohortEmbedding(Dataset):
 
     def _key(self, job: tuple[GraphUnit, ...]) -> str:
         content = [*self._digests, [[unit.name, unit.settings] for unit in job]]
+        content += [] if self.quality_limits is None else [described(self.quality_limits)]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     @cached_property
     def _digests(self) -> list[str]:
         """Digest of the encoder, and of the classifier if there is one."""
         return [self.encoder.digest(), *([] if self.classifier is None else [self.classifier.digest()])]
+
+    @property
+    def to_sample(self) -> Callable[..., Data]:
+        """Converts a tile for the encoder; raises LeftOutTileError if the tile is beyond :attr:`quality_limits`."""
+        return checked_sample(self.encoder.to_sample, self.quality_limits, self.recipe.tile_spec.mpp)
 
     @property
     def _network(self) -> nn.Module:
@@ -219,7 +227,7 @@ class CohortEmbedding(Dataset):
         if stored is None:
             return False
         missing = [row for unit in job for row in unit.rows if row.id not in stored]
-        tried = PlainTiles(missing, self.recipe, self.encoder.to_sample, 1)
+        tried = PlainTiles(missing, self.recipe, self.to_sample, 1)
         faults = {key: why for number in range(len(tried)) for key, why in tried[number][3].items()}
         self.result.skipped |= faults
         return len(faults) == len(missing)
@@ -280,7 +288,7 @@ class CohortEmbedding(Dataset):
             return
         row = rows[0]
         try:
-            batches = stream_slide(row, self.recipe, self.encoder.to_sample, self.batch_tiles, self.num_workers)
+            batches = stream_slide(row, self.recipe, self.to_sample, self.batch_tiles, self.num_workers)
             for graphs, locations, about in batches:
                 yield graphs, [row.id] * len(locations), locations, about
         except UNUSABLE as error:
@@ -288,7 +296,7 @@ class CohortEmbedding(Dataset):
             raise _NothingUsableError from error  # also if a slide fails halfway: do not store a part of it
 
     def _tile_batches(self, rows: list[ManifestRow]) -> Iterator[tuple[Batch, list[str], np.ndarray, dict[str, Any]]]:
-        dataset = PlainTiles(rows, self.recipe, self.encoder.to_sample, self.batch_tiles)
+        dataset = PlainTiles(rows, self.recipe, self.to_sample, self.batch_tiles)
         for graphs, ids, locations, faults in DataLoader(dataset, batch_size=None, num_workers=self.num_workers):
             self.result.skipped |= faults
             if ids:

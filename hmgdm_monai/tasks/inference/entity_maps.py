@@ -154,7 +154,7 @@ class EntityMaps:
             for bag in self._bags(where, step) if overlapping else [np.arange(len(where))]:
                 theirs = patient_values(models, tiles[bag], where[bag], self.device, slopes=True)
                 known |= {tuple(where[i].tolist()): (place, theirs) for place, i in enumerate(bag)}
-        to_sample = partial(embedding.encoder.to_sample, keep_label_map=True)
+        to_sample = partial(embedding.to_sample, keep_label_map=True)
         for samples, places, _ in stream_slide(row, recipe, to_sample, embedding.batch_tiles, embedding.num_workers):
             ranked = np.array([tuple(place) in embedded for place in places.tolist()])
             found = None if models is None else joined([known[tuple(place)] for place in places.tolist()])
@@ -174,7 +174,7 @@ class EntityMaps:
         encoder = embedding.encoder
         device = next(encoder.parameters()).device
         places, parts = [], []
-        batches = stream_slide(row, recipe, encoder.to_sample, embedding.batch_tiles, embedding.num_workers)
+        batches = stream_slide(row, recipe, embedding.to_sample, embedding.batch_tiles, embedding.num_workers)
         for samples, where, _ in batches:
             with torch.inference_mode():
                 parts.append(encoder(samples.to(device)).float().cpu().numpy())

@@ -14,6 +14,7 @@ from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
 from hmgdm_monai.saving.patient_file import PatientModel
 from hmgdm_monai.transforms.entity_cutter import NoEntitiesError
+from hmgdm_monai.transforms.quality import LeftOutTileError
 
 TILES_FOR_AXIS = 1000  # number of tiles per slide that the principal axis is fitted to
 
@@ -53,7 +54,7 @@ def check_channels(model: PatientModel, channels: int) -> None:
 
 
 def embedding_size(encoder: TileEncoder) -> int | None:
-    """Return the size S of the embeddings, found with a tile of noise; None if the encoder finds no entity in that.
+    """Return the size S of the embeddings, found with a tile of noise; None if the encoder does not take that.
 
     Args:
         encoder: tile encoder.
@@ -62,7 +63,7 @@ def embedding_size(encoder: TileEncoder) -> int | None:
     noise = np.random.default_rng(0).integers(0, 256, (3, side, side), np.uint8)
     try:
         sample = encoder.to_sample(noise)
-    except NoEntitiesError:
+    except (NoEntitiesError, LeftOutTileError):
         return None
     batch = Batch.from_data_list([sample]).to(next(encoder.parameters()).device)
     with torch.inference_mode():

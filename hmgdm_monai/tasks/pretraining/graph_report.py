@@ -21,6 +21,7 @@ from hmgdm_monai.saving.encoder_file import save_encoder
 from hmgdm_monai.tasks.denoising_figure import denoising_figure
 from hmgdm_monai.tasks.figure_note import synthetic_note
 from hmgdm_monai.tasks.pretraining.graph_data import SPLITS, PretrainingData
+from hmgdm_monai.tasks.pretraining.quality_report import write_quality
 from hmgdm_monai.tasks.run_folder import write_json
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ class GraphReport:
             superpixels = self.data.superpixel_index()
             superpixels.save(self.output_dir / "superpixels.pt")
             self._draw_tile(figures, superpixels)
+            write_quality(self.data.cohort, self.data.recipe, self.output_dir, self.note)
         cohort = self.data.cohort
         logger.info("cohort: %s", cohort.summary())
         logger.info("checkpoint: %s", model)
@@ -148,6 +150,7 @@ def cohort_metrics(data: PretrainingData) -> dict[str, Any]:
         "tiles": {name: len(data.tile_indices(name)) for name in SPLITS},
         "patients": {name: len(data.patients(name)) for name in SPLITS},
         "skipped": [{"what": what, "reason": reason} for what, reason in data.cohort.skipped],
+        "left_out": data.cohort.left_out,
         "notes": data.cohort.notes,
     }
 

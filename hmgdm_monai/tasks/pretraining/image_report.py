@@ -18,6 +18,7 @@ from hmgdm_monai.saving.encoder_file import save_encoder
 from hmgdm_monai.tasks.figure_note import synthetic_note
 from hmgdm_monai.tasks.pretraining.graph_report import cohort_metrics, probe_chance, stage_metrics
 from hmgdm_monai.tasks.pretraining.image_data import ImageData
+from hmgdm_monai.tasks.pretraining.quality_report import write_quality
 from hmgdm_monai.tasks.run_folder import write_json
 from hmgdm_monai.transforms.paired_views import PairedViews
 
@@ -72,6 +73,8 @@ class ImageReport:
         save_encoder(model, self.encoder())
         write_json(metrics, self.metrics())
         self._draw(figures)
+        tiles = self.data.tiles
+        write_quality(tiles.cohort, tiles.recipe, self.output_dir, self.note)
         logger.info("cohort: %s", self.data.tiles.cohort.summary())
         logger.info("checkpoint: %s", model)
         logger.info("metrics:    %s", metrics)

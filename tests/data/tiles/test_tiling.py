@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from hmgdm_monai.data.slides.slide import open_slide
-from hmgdm_monai.data.tiles.tiling import TileSpec, _tissue_share, tile_locations
+from hmgdm_monai.data.tiles.tiling import TileSpec, share_in_mask, tile_locations
 from hmgdm_monai.errors import InputError
 
 
@@ -107,7 +107,7 @@ def test_share_of_tissue_is_the_mean_of_the_mask(x, y, span, seed):
     padded = np.zeros((60, 60))
     padded[10:27, 10:33] = mask
     expected = padded[10 + y : 10 + y + span, 10 + x : 10 + x + span].mean()
-    assert _tissue_share(mask, np.array([x]), np.array([y]), span)[0] == pytest.approx(expected)
+    assert share_in_mask(mask, np.array([x]), np.array([y]), span)[0] == pytest.approx(expected)
 
 
 def test_a_scale_that_makes_millions_of_tiles_is_one_clear_line(slide):

@@ -25,6 +25,7 @@ from hmgdm_monai.tasks.inference.entity_maps import EntityMaps, MapSettings
 from hmgdm_monai.tasks.inference.entity_values import EntityValues
 from hmgdm_monai.tasks.inference.patient_values import patient_values
 from hmgdm_monai.tasks.inference.quantities import principal_axis
+from hmgdm_monai.transforms.quality import QualityLimits
 from hmgdm_monai.transforms.tile_graph import TileGraph
 
 SIDE = 160  # px at 0.5 um: five halves of a tile of 64 px
@@ -128,6 +129,26 @@ def test_extremes_are_of_the_tiles_of_the_embedding(embedded, tmp_path):
         assert len(best) == 2
         np.testing.assert_allclose(best[0, 0], features.scores[:, 0].max(), rtol=1e-4)
         assert best[0, 2:].tolist() == features.coords[features.scores[:, 0].argmax()].tolist()
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.5])
+def test_tiles_that_the_quality_check_leaves_out_are_not_in_the_map(
+    embedded, survival, tmp_path, stained, write_tiff, overlap
+):
+    pixels = stained(SIDE, SIDE)
+    pixels[:64, :64] = (40, 70, 190)  # the ink of a blue pen
+    write_tiff(tmp_path / "s.tif", [pixels])
+    (tmp_path / "c.csv").write_text("image,patient\ns.tif,p\n")
+    encoder, limits = embedded.encoder, QualityLimits(min_focus=None)  # the fixture's texture is smooth
+    made = CohortEmbedding(
+        encoder, embedded.recipe, tmp_path / "c.csv", tmp_path / "e", progress=False, quality_limits=limits
+    )
+    made.run()
+    assert [0, 0] not in read_features(made.result.slides["s"]).coords.tolist()
+    with opened_slide_map(made_maps(made, tmp_path / "m", survival, overlap=overlap).write("s")) as found:
+        attention = found.plane("attention")
+        assert np.isnan(attention[:8, :8]).all()  # all tiles here are under ink
+        assert np.isfinite(attention[16:32, :16]).all()
 
 
 def test_settings_out_of_range_are_one_line():

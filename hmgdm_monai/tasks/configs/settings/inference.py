@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from annotated_types import Ge, Le, MultipleOf
 
@@ -10,6 +10,7 @@ from hmgdm_monai.tasks.configs.settings.run import Run, Strictness, TileLimit
 from hmgdm_monai.tasks.configs.settings.types import (
     Choices,
     Count,
+    Flag,
     NaturalNumber,
     OrNone,
     PathText,
@@ -38,6 +39,14 @@ class Inference(Run, Strictness, TileLimit):
     patient_model: OrNone[PathText] = setting(
         "A model of survival.json, patient_classes.json or regress.json, or the folder of its folds: maps show its "
         "attention and prediction. `null` for none. By default that of the demo run, if there is one."
+    )
+    check_quality: Flag = setting(
+        "Leave out tiles beyond `quality_limits`, if the model was trained without this check: "
+        "[own_data.md](own_data.md)."
+    )
+    mask: OrNone[dict[str, Any]] = setting(
+        "Which values of masks in the manifest's column `mask` are kept: `inside`, `outside` and `min_share` of "
+        "`recipe::mask` of train.json; `null` takes those of the training."
     )
     num_workers: NaturalNumber = setting("Processes that build graphs; 0 does this in the main process. *Free*.")
     batch_tiles: Count = setting("Number of tiles that the network takes at once.")

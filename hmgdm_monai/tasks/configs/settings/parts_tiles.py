@@ -28,6 +28,7 @@ from hmgdm_monai.tasks.configs.settings.types import (
 
 BlurSigma = Annotated[tuple[Positive, Positive], Ascending()]
 PartOfArea = Annotated[Real, Gt(0), Le(1)]
+MaskValues = Listed[Whole | Text]
 JpegQuality = Annotated[Whole, Ge(1), Le(95)]
 
 
@@ -37,6 +38,28 @@ class TileSpec(Part):
     targets = ("hmgdm_monai.data.tiles.tiling.TileSpec",)
     overlap_px: NaturalNumber = setting("Width of the overlap of neighboring tiles, in px.")
     min_tissue: Share = setting("Minimum share of tissue in a tile; 0 keeps all tiles.")
+
+
+class MaskRule(Part):
+    """Which parts of a mask are kept."""
+
+    targets = ("hmgdm_monai.data.tiles.mask.MaskRule",)
+    inside: MaskValues = setting("Values to keep.")
+    outside: MaskValues = setting(
+        "Values to leave out. If both lists are empty, all values but 0, or all regions, are kept."
+    )
+    min_share: PartOfArea = setting("Minimum share of a tile that must be kept.")
+
+
+class QualityLimits(Part):
+    """Limits of the quality check."""
+
+    targets = ("hmgdm_monai.transforms.quality.QualityLimits",)
+    min_focus: OrNone[Positive] = setting("Minimum focus; sharp tissue has 4 and more, tissue out of focus about 2.")
+    max_pen: OrNone[Share] = setting("Maximum share of a tile that is covered by ink.")
+    max_fold: OrNone[Share] = setting("Maximum share of a tile in folds.")
+    max_dark: OrNone[Share] = setting("Maximum share of a tile that is nearly black.")
+    max_saturation: OrNone[Share] = setting("Maximum mean saturation of the tissue.")
 
 
 class Cutter(Part):

@@ -32,6 +32,10 @@ class Tiles(BaseModel):
     stain_method: OrNone[Annotated[str, Choices("hmgdm_monai.transforms.stain.METHODS")]] = setting(
         "`macenko` normalizes the stain of each tile first; `null` leaves it."
     )
+    check_quality: Flag = setting(
+        "Score focus, ink, folds and darkness of each tile, and leave out tiles beyond `quality_limits`: "
+        "[own_data.md](own_data.md)."
+    )
 
 
 class Entities(BaseModel):
