@@ -68,11 +68,12 @@ def test_out_of_a_config_it_says_so() -> None:
         start_run()
 
 
-def test_sigterm_ends_a_run_as_an_interruption_but_none_of_several_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sigterm_interrupts_a_run_and_ends_several_ranks_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    tells: list[bool] = []
     monkeypatch.setattr("hmgdm_monai.tasks.configs.start.num_ranks", lambda: 2)
-    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("hmgdm_monai.tasks.configs.start.end_together_on_sigterm", tells.append)
     begin()
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert tells == [True]  # this is the first rank, which says how to go on
     monkeypatch.undo()
     begin()
     with pytest.raises(KeyboardInterrupt):
