@@ -85,6 +85,8 @@ def _arguments(parser: ConfigParser, config: dict[str, Any]) -> _Typed:
             place, value = followed(parser, f"{path}{SEPARATOR}{name}", value)
             if has_reference(value) or place in described_names and value is not None:
                 continue
+            if value is None and has_reference(disabled):
+                continue  # null may be what switches the component off
             wanted = full_type(known[name]) if name in known else Any
             if wanted is Any:
                 wanted = argument_type(target, parameters[name])

@@ -64,17 +64,15 @@ def write_entity_map_files(
         height, width = found.values.shape[1:]
         shrink = -(-max(height, width) // THUMBNAIL_PX)
         for measure in measures:
-            base = folder / safe_name(f"{stem}_{measure.name}")
+            name = f"{stem}_{measure.name}"
             span = spans[measure.name]
             small = Placed(found.plane(measure.name, shrink), (0.0, 0.0), found.pixel_px * shrink)
             title = f"{row.image.name}: {measure.name}"
             figure = draw_heatmap(tissue, small, measure.label, found.mpp, title, span, note)
-            written.append(save_figure(figure, base.with_name(f"{base.name}.png"), dpi=110))
-            nifti = base.with_name(f"{base.name}.nii.gz")
+            written.append(save_figure(figure, folder / f"{safe_name(name)}.png", dpi=110))
+            nifti = folder / f"{safe_name(name)}.nii.gz"
             written.append(write_nifti_map(nifti, found.plane(measure.name), (0.0, 0.0), found.pixel_px, found.mpp))
-            written.append(
-                _write_pyramid(base.with_name(f"{base.name}.ome.tif"), found, measure, span, (width, height))
-            )
+            written.append(_write_pyramid(folder / f"{safe_name(name)}.ome.tif", found, measure, span, (width, height)))
     return written
 
 

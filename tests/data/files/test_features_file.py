@@ -80,7 +80,7 @@ def test_what_does_not_fit_is_not_written(tmp_path: Path) -> None:
 def test_stamp_calls_them_feats(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["feats"], file["coords"] = np.ones((4, 2), np.float16), np.full((4, 2), 112.5)
-        file.attrs["unit"] = "um"
+        file.attrs["unit"] = np.bytes_("um")
     found = read_features(tmp_path / "a.h5")
     assert found.features.dtype == np.float32 and found.features.shape == (4, 2) == features_shape(tmp_path / "a.h5")
     assert found.coords is not None and found.coords[0, 0] == 112.5 and found.attrs == {"unit": "um"}

@@ -88,7 +88,6 @@ def test_a_name_that_is_too_long_keeps_its_end_and_whole_characters():
 # Names in file names that are no data: numbers, digests, and words of our own.
 PLAIN = {
     "hmgdm_monai/data/demo/cohort.py": {"plan.name", "number", "place.label"},
-    "hmgdm_monai/data/demo/slide_writer.py": {"path.stem", "path.suffix"},
     "hmgdm_monai/data/stores/ragged_unit.py": {"settings_key(settings)"},
     "hmgdm_monai/data/files/whole_file.py": {"path.name", "uuid.uuid4().hex[:12]", "_SUFFIX"},
     "hmgdm_monai/tasks/tiles/cross_validation.py": {"fold.number"},
@@ -100,6 +99,8 @@ PLAIN = {
     "scripts/monailabel_app/lib/bundle_model.py": {"self._digest[1][:12]"},
     "scripts/package_bundle.py": {"name", "metadata['version']"},
     "scripts/reproduce_parts/entity_latents.py": {"key"},
+    "scripts/fuzz_parts/readers.py": {"number"},
+    "scripts/fuzz_parts/trials.py": {"source.name"},
     "scripts/common/kept.py": {"digest[:24]", "os.getpid()"},
     "scripts/reproduce_parts/training.py": {"work.method.stage"},
     "scripts/reproduce_parts/work.py": {"self.seed"},

@@ -36,8 +36,8 @@ class Inference(Run, Strictness, TileLimit):
         "probabilities and, of a fine-tuned one, attention. `null` for none: the network gives embeddings. By default "
         "that of the demo run, if there is one."
     )
-    patient_model: OrNone[PathText] = setting(
-        "A model of survival.json, patient_classes.json or regress.json, or the folder of its folds: maps show its "
+    patient_model: OrNone[PathText | list[PathText]] = setting(
+        "A model of survival.json, patient_classes.json or regress.json, several, or the folder of its folds: maps show its "
         "attention and prediction. `null` for none. By default that of the demo run, if there is one."
     )
     check_quality: Flag = setting(
