@@ -34,7 +34,8 @@ def opened_hdf5(path: str | os.PathLike[str], what: str, advice: str) -> Iterato
     if not Path(path).is_file():
         raise InputError(f"{path}: there is no such {what}; check the path")
     try:
-        with h5py.File(path, "r") as file:
+        # Without locks, as the stores open their files: HDF5 refuses to open a file in two ways at once.
+        with h5py.File(path, "r", locking=False) as file:
             yield file
     except InputError:
         raise

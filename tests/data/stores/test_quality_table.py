@@ -53,3 +53,10 @@ def test_a_missing_or_damaged_unit_is_one_line(tmp_path):
     (tmp_path / "bad.h5").write_bytes(b"nothing")
     with pytest.raises(InputError, match="bad.h5"):
         read_quality(tmp_path / "bad.h5")
+
+
+def test_a_unit_is_read_while_its_store_is_open(tmp_path, tile):
+    path = write_unit(tmp_path / "q", "a", [tile], {})
+    store = GraphStore([path])
+    assert store[0] is not None  # the file is open now
+    assert read_quality(path) == QualityTable()

@@ -37,8 +37,8 @@ class Inference(Run, Strictness, TileLimit):
         "that of the demo run, if there is one."
     )
     patient_model: OrNone[PathText | list[PathText]] = setting(
-        "A model of survival.json, patient_classes.json or regress.json, several, or the folder of its folds: maps show its "
-        "attention and prediction. `null` for none. By default that of the demo run, if there is one."
+        "A model of survival.json, patient_classes.json or regress.json, several, or the folder of its folds: maps "
+        "show its attention and prediction. `null` for none. By default that of the demo run, if there is one."
     )
     check_quality: Flag = setting(
         "Leave out tiles beyond `quality_limits`, if the model was trained without this check: "
