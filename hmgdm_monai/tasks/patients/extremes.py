@@ -66,7 +66,8 @@ def write_tile_extremes(
     for name, tiles in found.items():
         tiles.sort(key=lambda tile: -tile.value)
         groups = [[_panel(tile) for tile in _of_patients(some, most)] for some in (tiles, tiles[::-1])]
-        rows.append(ExtremeRow(name, [[panel for panel in group if panel is not None] for group in groups]))
+        shown = [[panel for panel in group if panel is not None] for group in groups]
+        rows.append(ExtremeRow(name.removeprefix("patient_"), shown))
     if not any(group for row in rows for group in row.groups):
         logger.info("no figure of the highest and lowest tiles: it needs slides, and features with coords")
         return None
