@@ -67,7 +67,7 @@ def draw_calibration(
     below.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
     for one in (axes, below):
         one.grid(alpha=0.25)
-    axes.legend(loc="lower right", fontsize=9, framealpha=0.9)
+    axes.legend(loc="best", fontsize=9, framealpha=0.9)
     add_note(figure, _EXPLANATION, note)
     return figure
 

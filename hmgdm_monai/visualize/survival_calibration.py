@@ -62,7 +62,7 @@ def draw_survival_calibration(
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), title=title, ylabel=f"observed probability to die until {at}")
     axes.set_xlabel(f"predicted probability to die until {at}")
     axes.grid(alpha=0.25)
-    axes.legend(loc="upper left", fontsize=9, framealpha=0.9)
+    axes.legend(loc="best", fontsize=9, framealpha=0.9)
     least, most = first.count.min(), first.count.max()
     sizes = f"{least}" if least == most else f"{least} to {most}"
     explanation = (

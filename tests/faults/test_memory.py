@@ -27,10 +27,10 @@ def manifest(tmp_path: Path, stained: Callable[[int, int], np.ndarray], monkeypa
     (tmp_path / "m.csv").write_text("\n".join(["image,patient,label", *rows]) + "\n")
     from hmgdm_monai.data.tiles.row_locations import row_locations
 
-    def locations(slide: Any, row: Any, spec: Any) -> np.ndarray:
+    def locations(slide: Any, row: Any, *more: Any) -> Any:
         if row.id == "s1":
             raise MemoryError
-        return row_locations(slide, row, spec)
+        return row_locations(slide, row, *more)
 
     for place in ("graph_unit", "tile_stream"):
         monkeypatch.setattr(f"hmgdm_monai.preparation.{place}.row_locations", locations)

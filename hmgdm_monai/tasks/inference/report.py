@@ -40,6 +40,7 @@ from hmgdm_monai.tasks.inference.maps import (
     write_tile_geojson,
 )
 from hmgdm_monai.tasks.inference.patient_values import patient_quantities
+from hmgdm_monai.tasks.inference.projection_figure import write_projection
 from hmgdm_monai.tasks.inference.quantities import check_channels, embedding_size, present, principal_axis
 from hmgdm_monai.tasks.inference.slide_map_files import write_entity_map_files
 from hmgdm_monai.tasks.run_folder import write_json
@@ -151,7 +152,8 @@ class InferenceReport:
         if self.map_resolution == "superpixel":
             self.write_superpixel_maps(maps, figures / "extremes")
         self.write_entity_maps(maps)
-        self.write_projection(figures / "projection.png")
+        how = (self.projection_method, self.projection_column, self.projection_tiles, self.seed, self.note)
+        write_projection(self.embedding, figures / "projection.png", *how)
         self.write_denoising(figures / "denoising.png")
         write_json(
             self.output_dir / "summary.json",
@@ -248,36 +250,6 @@ class InferenceReport:
             title = f"{row.image.name}: predicted {self.classifier.classes[best]} ({float(shares[best]):.0%})"
             quantity = Quantity("attention", "attention of the gate (1 = even share)", values)
             write_entity_map(tile, quantity, folder, self._map_stem(row.id), title, self.note)
-
-    def write_projection(self, path: Path) -> None:
-        """Draw the embeddings of tiles in two dimensions, colored by a column of the manifest."""
-        from hmgdm_monai.visualize.projection import draw_projection, project
-        from hmgdm_monai.visualize.save import save_figure
-
-        result, rng = self.embedding.result, np.random.default_rng(self.seed)
-        parts: list[np.ndarray] = []
-        ids: list[str] = []
-        share = -(-self.projection_tiles // max(1, len(result.slides) + (result.tiles is not None)))
-        for row_id, file in result.slides.items():
-            features = read_features(file).features
-            chosen = np.sort(rng.permutation(len(features))[:share])
-            parts.append(features[chosen])
-            ids += [row_id] * len(chosen)
-        if result.tiles is not None:
-            features, all_ids = read_tile_embeddings(result.tiles)
-            chosen = np.sort(rng.permutation(len(features))[:share])
-            parts.append(features[chosen])
-            ids += [all_ids[place] for place in chosen]
-        if len(ids) < 4:
-            logger.info("no projection: it needs at least four tiles, and there are %d", len(ids))
-            return
-        labeled = any(result.rows[row_id].label is not None for row_id in ids)
-        column = self.projection_column or ("label" if labeled else "patient")
-        cells = read_columns(self.embedding.manifest.path, [column])
-        texts = [cells[result.rows[row_id].line][column] for row_id in ids]
-        points = project(np.concatenate(parts), self.projection_method, self.seed)
-        figure = draw_projection(points, column, texts, self.projection_method, "Embeddings of tiles", self.note)
-        save_figure(figure, path)
 
     def write_denoising(self, path: Path) -> None:
         """Draw the denoising of one tile, if the encoder was trained by denoising."""
