@@ -38,6 +38,22 @@ class PatientModel:
     fitted: dict[str, Any] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
 
+    def check_channels(self, channels: int) -> None:
+        """Raise if the model was trained on features of another size.
+
+        Args:
+            channels: number of channels of the features, or size of an embedding.
+
+        Raises:
+            InputError: as above.
+        """
+        needed = int(self.network.standardizer.mean.numel())
+        if channels != needed:
+            raise InputError(
+                f"the model of patients needs features of {needed} channels, but the embeddings have {channels}; give "
+                "a model that was trained on this encoder"
+            )
+
 
 def save_patient_model(path: Path | str, model: PatientModel) -> None:
     """Write a model to a file, completely or not at all."""

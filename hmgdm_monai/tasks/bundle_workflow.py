@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 import threading
@@ -75,6 +76,24 @@ def run_bundle(
             signal.signal(signal.SIGTERM, terminated)
         torch.set_num_threads(threads)
     return Path(output_dir)
+
+
+def metrics_of_bundle(
+    config_file: ConfigFiles, manifest: Path | str, output_dir: Path | str, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Run a config of the bundle that writes ``metrics.json``, and return the content of that file.
+
+    Args:
+        config_file: see :func:`run_bundle`; the same for the others.
+        manifest: path of the cohort's CSV.
+        output_dir: output folder of the run.
+        settings: further settings of the config.
+
+    Raises:
+        InputError: see :func:`run_bundle`.
+    """
+    path = run_bundle(config_file, manifest, output_dir, settings) / "metrics.json"
+    return dict(json.loads(path.read_text()))
 
 
 def _refuse_unknown(files: Sequence[str], settings: Mapping[str, Any]) -> None:

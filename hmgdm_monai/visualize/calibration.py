@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from hmgdm_monai.metrics.calibration import ReliabilityCurve
 from hmgdm_monai.visualize.note import add_note
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _EXPLANATION = (
@@ -43,23 +44,12 @@ def draw_calibration(
 
     figure = Figure(figsize=(5.4, 6.0), layout="constrained")
     axes, below = figure.subplots(2, 1, height_ratios=[4, 1], sharex=True)
-    axes.plot([0, 1], [0, 1], "--", color="0.6", linewidth=1)
+    draw_diagonal(axes)
     first = min(float(curve.confidence.min()) for curve in curves.values())
     for number, (name, curve) in enumerate(curves.items()):
         color, gap = f"C{number}", float(np.average(np.abs(curve.confidence - curve.accuracy), weights=curve.count))
-        bars = np.abs(_wilson(curve) - curve.accuracy)
-        axes.errorbar(
-            curve.confidence,
-            curve.accuracy,
-            bars,
-            marker="o",
-            markersize=5,
-            color=color,
-            linewidth=1.6,
-            elinewidth=0.9,
-            capsize=2,
-            label=f"{name} (ECE {gap:.3f})",
-        )
+        label = f"{name} (ECE {gap:.3f})"
+        draw_reliability(axes, curve.confidence, curve.accuracy, _wilson(curve), color, label)
         below.vlines(curve.confidence, 0, curve.count, color=color, linewidth=4, alpha=0.75)
     left = max(0.0, np.floor(10 * first) / 10 - 0.02)
     axes.set(xlim=(left, 1.02), ylim=(-0.02, 1.02), ylabel="accuracy", title=title)
@@ -70,6 +60,29 @@ def draw_calibration(
     axes.legend(loc="best", fontsize=9, framealpha=0.9)
     add_note(figure, _EXPLANATION, note)
     return figure
+
+
+def draw_diagonal(axes: Axes) -> None:
+    """Draw the line on which predicted and observed rates are equal."""
+    axes.plot([0, 1], [0, 1], "--", color="0.6", linewidth=1)
+
+
+def draw_reliability(
+    axes: Axes, predicted: np.ndarray, observed: np.ndarray, interval: np.ndarray, color: str, label: str
+) -> None:
+    """Draw observed over predicted rates of one model, with intervals.
+
+    Args:
+        axes: axes to draw on.
+        predicted: (B,) predicted rates.
+        observed: (B,) observed rates.
+        interval: (2, B) lower and upper ends of the observed rates; nan draws none.
+        color: color of the model.
+        label: label of the model in the legend.
+    """
+    bars = np.nan_to_num(np.abs(interval - observed))
+    style: dict[str, Any] = {"marker": "o", "markersize": 5, "linewidth": 1.6, "elinewidth": 0.9, "capsize": 2}
+    axes.errorbar(predicted, observed, bars, color=color, label=label, **style)
 
 
 def _wilson(curve: ReliabilityCurve) -> np.ndarray:

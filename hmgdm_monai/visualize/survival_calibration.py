@@ -9,6 +9,7 @@ import numpy as np
 
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.metrics.survival_calibration import HorizonCalibration
+from hmgdm_monai.visualize.calibration import draw_diagonal, draw_reliability
 from hmgdm_monai.visualize.note import add_note
 
 if TYPE_CHECKING:
@@ -41,22 +42,11 @@ def draw_survival_calibration(
 
     figure = Figure(figsize=(5.4, 5.8), layout="constrained")
     axes = figure.subplots()
-    axes.plot([0, 1], [0, 1], "--", color="0.6", linewidth=1)
+    draw_diagonal(axes)
     for number, (name, found) in enumerate(models.items()):
         index = "" if np.isnan(found.index) else f" (ICI {found.index:.3f})"
-        bars = np.nan_to_num(np.abs(np.stack((found.low, found.high)) - found.observed))
-        axes.errorbar(
-            found.predicted,
-            found.observed,
-            bars,
-            marker="o",
-            markersize=5,
-            color=f"C{number}",
-            linewidth=1.6,
-            elinewidth=0.9,
-            capsize=2,
-            label=f"{name}{index}",
-        )
+        interval = np.stack((found.low, found.high))
+        draw_reliability(axes, found.predicted, found.observed, interval, f"C{number}", f"{name}{index}")
     first = next(iter(models.values()))
     at = f"{first.horizon:g} {unit}".strip()
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), title=title, ylabel=f"observed probability to die until {at}")

@@ -28,11 +28,13 @@ def read_joined_features(paths: Sequence[Path]) -> Features:
     Raises:
         InputError: a file cannot be used, or the tiles of two files do not match.
     """
-    first = read_features(paths[0])
-    parts = [first.features]
-    for path in paths[1:]:
-        parts.append(_matched(first, paths[0], read_features(path), path))
-    features = np.concatenate(parts, 1) if len(parts) > 1 else first.features
+    return _joined([read_features(path) for path in paths], paths)
+
+
+def _joined(parts: Sequence[Features], paths: Sequence[Path]) -> Features:
+    first = parts[0]
+    others = [_matched(first, paths[0], part, path) for part, path in zip(parts[1:], paths[1:], strict=True)]
+    features = np.concatenate((first.features, *others), 1) if others else first.features
     return Features(features, first.coords, first.scores, first.attrs)
 
 
@@ -63,7 +65,8 @@ def usable_features(
     faults: dict[str, str] = {}
     for row_id, paths in tqdm(files.items(), desc="features", unit="slide", leave=False):
         try:
-            found = read_joined_features(paths)
+            parts = [read_features(path) for path in paths]
+            found = _joined(parts, paths)
         except InputError as error:
             faults[row_id] = str(error)
             continue
@@ -72,7 +75,7 @@ def usable_features(
                 f"{paths[0]}: has no coords, which spatial neighbors need; write them, or set spatial_k to 0"
             )
             continue
-        channels[row_id] = joined_channels(paths)
+        channels[row_id] = tuple(part.features.shape[1] for part in parts)
     usual, count = next(iter(Counter(channels.values()).most_common(1)), ((), 0))
     if 2 * count > len(channels):
         for row_id, numbers in channels.items():

@@ -49,8 +49,7 @@ def row_locations(
     """
     locations = tile_locations(slide, spec) if row.coords is None else _given_locations(slide, row.coords, spec)
     side_px = spec.size_px * slide.downsample_at(spec.mpp)
-    if row.regions is not None:
-        locations = _in_regions(slide, row, locations, side_px)
+    locations = _in_regions(slide, row, locations, side_px)
     if row.mask is not None:
         kept = tiles_in_mask(row.mask, locations, side_px, slide.dimensions_px, mask_rule or MaskRule())
         if masked_px is not None:
@@ -60,7 +59,7 @@ def row_locations(
 
 
 def _in_regions(slide: Slide, row: ManifestRow, locations: np.ndarray, side_px: float) -> np.ndarray:
-    """The locations of the tiles whose center lies in a region of the row."""
+    """The locations of the tiles whose center lies in a region of the row; all if it names none."""
     if row.regions is None:
         return locations
     inside = tiles_in_regions(row.regions, locations, side_px, slide.dimensions_px, row.region_classes)

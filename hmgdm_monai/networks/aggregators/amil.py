@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch_geometric.data import Data
 
-from hmgdm_monai.networks.aggregators.bag_aggregator import BagAggregator
+from hmgdm_monai.networks.aggregators.bag_aggregator import BagAggregator, reduced_features
 from hmgdm_monai.networks.layers.gated_pooling import GatedAttentionPooling
 
 
@@ -29,7 +29,7 @@ class AMIL(BagAggregator):
         dropout: float = 0.25,
     ) -> None:
         super().__init__(in_channels, hidden_dim, num_outputs, dropout)
-        self.reduce = nn.Sequential(nn.Linear(in_channels, hidden_dim), nn.ReLU(), nn.Dropout(dropout))
+        self.reduce = reduced_features(in_channels, hidden_dim, dropout)
         self.pooling = GatedAttentionPooling(hidden_dim, attention_dim)
 
     def states(self, bag: Data) -> Tensor:

@@ -88,6 +88,17 @@ class BagAggregator(Described, ABC):
         return self.head(self.states(bag))
 
 
+def reduced_features(in_channels: int, hidden_dim: int, dropout: float) -> nn.Sequential:
+    """Return the layer that reduces the features (N, D) of tiles to states (N, hidden_dim).
+
+    Args:
+        in_channels: number of input features D.
+        hidden_dim: size of the tile states.
+        dropout: dropout rate of the states.
+    """
+    return nn.Sequential(nn.Linear(in_channels, hidden_dim), nn.ReLU(), nn.Dropout(dropout))
+
+
 def check_heads(num_heads: int, channels: int) -> None:
     """Check the number of attention heads.
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.utils import scatter, softmax
 
-from hmgdm_monai.networks.aggregators.bag_aggregator import BagAggregator
+from hmgdm_monai.networks.aggregators.bag_aggregator import BagAggregator, reduced_features
 
 
 class CLAM(BagAggregator):
@@ -37,7 +37,7 @@ class CLAM(BagAggregator):
         dropout: float = 0.25,
     ) -> None:
         super().__init__(in_channels, hidden_dim, num_outputs, dropout)
-        self.reduce = nn.Sequential(nn.Linear(in_channels, hidden_dim), nn.ReLU(), nn.Dropout(dropout))
+        self.reduce = reduced_features(in_channels, hidden_dim, dropout)
         self.value = nn.Sequential(nn.Linear(hidden_dim, attention_dim), nn.Tanh(), nn.Dropout(dropout))
         self.gate = nn.Sequential(nn.Linear(hidden_dim, attention_dim), nn.Sigmoid(), nn.Dropout(dropout))
         self.scores = nn.Linear(attention_dim, num_outputs)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.nn import GINConv
 
-from hmgdm_monai.networks.aggregators.bag_aggregator import BagAggregator
+from hmgdm_monai.networks.aggregators.bag_aggregator import BagAggregator, reduced_features
 from hmgdm_monai.networks.layers.gated_pooling import GatedAttentionPooling
 
 
@@ -37,7 +37,7 @@ class DeepGraphConv(BagAggregator):
         dropout: float = 0.25,
     ) -> None:
         super().__init__(in_channels, hidden_dim, num_outputs, dropout)
-        self.reduce = nn.Sequential(nn.Linear(in_channels, hidden_dim), nn.ReLU(), nn.Dropout(dropout))
+        self.reduce = reduced_features(in_channels, hidden_dim, dropout)
 
         def layer() -> GINConv:
             return GINConv(

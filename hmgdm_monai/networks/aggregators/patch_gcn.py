@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.nn import DeepGCNLayer, GENConv
 
-from hmgdm_monai.networks.aggregators.bag_aggregator import BagAggregator
+from hmgdm_monai.networks.aggregators.bag_aggregator import BagAggregator, reduced_features
 from hmgdm_monai.networks.layers.gated_pooling import GatedAttentionPooling
 
 
@@ -44,7 +44,7 @@ class PatchGCN(BagAggregator):
         dropout: float = 0.25,
     ) -> None:
         super().__init__(in_channels, hidden_dim, num_outputs, dropout)
-        self.reduce = nn.Sequential(nn.Linear(in_channels, hidden_dim), nn.ReLU(), nn.Dropout(dropout))
+        self.reduce = reduced_features(in_channels, hidden_dim, dropout)
         self.layers = nn.ModuleList(
             DeepGCNLayer(
                 GENConv(hidden_dim, hidden_dim, aggr="softmax", learn_t=True, norm="layer"),

@@ -8,7 +8,7 @@ from torch.utils.checkpoint import checkpoint
 from torch_geometric.data import Data
 from torch_geometric.nn import GATv2Conv
 
-from hmgdm_monai.networks.aggregators.bag_aggregator import BagAggregator, check_heads
+from hmgdm_monai.networks.aggregators.bag_aggregator import BagAggregator, check_heads, reduced_features
 from hmgdm_monai.networks.layers.gated_pooling import GatedAttentionPooling
 from hmgdm_monai.networks.layers.graph_layer import FeedForward
 
@@ -59,7 +59,7 @@ class SpatialGAT(BagAggregator):
     ) -> None:
         super().__init__(in_channels, hidden_dim, num_outputs, dropout)
         check_heads(num_heads, hidden_dim)
-        self.reduce = nn.Sequential(nn.Linear(in_channels, hidden_dim), nn.ReLU(), nn.Dropout(dropout))
+        self.reduce = reduced_features(in_channels, hidden_dim, dropout)
         self.layers = nn.ModuleList(_Layer(hidden_dim, num_heads) for _ in range(num_layers))
         self.pooling = GatedAttentionPooling(hidden_dim, attention_dim)
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.nn.aggr.utils import InducedSetAttentionBlock
 
-from hmgdm_monai.networks.aggregators.bag_aggregator import BagAggregator, check_heads
+from hmgdm_monai.networks.aggregators.bag_aggregator import BagAggregator, check_heads, reduced_features
 from hmgdm_monai.networks.layers.gated_pooling import GatedAttentionPooling
 
 
@@ -49,7 +49,7 @@ class TransformerMIL(BagAggregator):
     ) -> None:
         super().__init__(in_channels, hidden_dim, num_outputs, dropout)
         check_heads(num_heads, hidden_dim)
-        self.reduce = nn.Sequential(nn.Linear(in_channels, hidden_dim), nn.ReLU(), nn.Dropout(dropout))
+        self.reduce = reduced_features(in_channels, hidden_dim, dropout)
         self.layers = nn.ModuleList(
             InducedSetAttentionBlock(hidden_dim, num_induced, num_heads) for _ in range(num_layers)
         )

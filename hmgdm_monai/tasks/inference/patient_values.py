@@ -14,7 +14,7 @@ from torch_geometric.data import Batch, Data
 from hmgdm_monai.data.files.features_file import Features
 from hmgdm_monai.saving.patient_file import PatientModel
 from hmgdm_monai.tasks.inference.maps import Quantity
-from hmgdm_monai.tasks.inference.quantities import check_channels, present
+from hmgdm_monai.tasks.inference.quantities import present
 from hmgdm_monai.transforms.tile_graph import TileGraph, edge_lengths
 
 ATTENTION = ("attention", "attention (1 = even share)")  # name and label
@@ -100,7 +100,7 @@ def patient_values(
     attentions, predictions, outputs, derivatives = [], [], [], []
     for model in models:
         network = model.network.to(device).requires_grad_(False)
-        check_channels(model, features.shape[1])
+        model.check_channels(features.shape[1])
         batch.x.requires_grad_(slopes)
         with torch.set_grad_enabled(slopes):
             found = network.tile_outputs(batch)

@@ -12,7 +12,6 @@ from torch_geometric.data import Batch
 from hmgdm_monai.data.files.features_file import read_features
 from hmgdm_monai.errors import InputError
 from hmgdm_monai.networks.encoders.tile_encoder import TileEncoder
-from hmgdm_monai.saving.patient_file import PatientModel
 from hmgdm_monai.transforms.entity_cutter import NoEntitiesError
 from hmgdm_monai.transforms.quality import LeftOutTileError
 
@@ -33,24 +32,6 @@ def principal_axis(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
     mean = pooled.mean(0)
     axis = np.linalg.eigh(np.atleast_2d(np.cov((pooled - mean).T)))[1][:, -1] if len(pooled) > 1 else 0 * mean
     return mean, axis * (np.sign(axis[np.abs(axis).argmax()]) or 1.0)
-
-
-def check_channels(model: PatientModel, channels: int) -> None:
-    """Raise if a model of patients was trained on features of another size.
-
-    Args:
-        model: model of patients.
-        channels: S, size of an embedding.
-
-    Raises:
-        InputError: as above.
-    """
-    needed = model.network.standardizer.mean.shape[0]
-    if channels != needed:
-        raise InputError(
-            f"the model of patients needs features of {needed} channels, but the embeddings have {channels}; give a "
-            "model that was trained on this encoder"
-        )
 
 
 def embedding_size(encoder: TileEncoder) -> int | None:

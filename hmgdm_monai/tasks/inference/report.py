@@ -41,7 +41,7 @@ from hmgdm_monai.tasks.inference.maps import (
 )
 from hmgdm_monai.tasks.inference.patient_values import patient_quantities
 from hmgdm_monai.tasks.inference.projection_figure import write_projection
-from hmgdm_monai.tasks.inference.quantities import check_channels, embedding_size, present, principal_axis
+from hmgdm_monai.tasks.inference.quantities import embedding_size, present, principal_axis
 from hmgdm_monai.tasks.inference.slide_map_files import write_entity_map_files
 from hmgdm_monai.tasks.run_folder import write_json
 from hmgdm_monai.visualize.heatmap import value_range
@@ -135,7 +135,7 @@ class InferenceReport:
         size = embedding_size(self.embedding.encoder) if self.patient_models else None
         if size is not None:
             for model in self.patient_models or ():
-                check_channels(model, size)
+                model.check_channels(size)
         if self.superpixels is not None and self.superpixels.is_file():
             NearestSuperpixels.load(self.superpixels)
 

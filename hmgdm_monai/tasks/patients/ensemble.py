@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from hmgdm_monai.errors import InputError
 from hmgdm_monai.saving.patient_file import PatientModel
 from hmgdm_monai.tasks.patients.bags import PatientBags
 from hmgdm_monai.tasks.patients.fold import predict
@@ -36,12 +35,7 @@ def predict_by_ensemble(
         InputError: the features come from another encoder than the models'.
     """
     for model in models:
-        channels = int(model.network.standardizer.mean.numel())
-        if bags.num_features != channels:
-            raise InputError(
-                f"features have {bags.num_features} channels, but the model of patients needs {channels}; give "
-                "features of the same encoder"
-            )
+        model.check_channels(bags.num_features)
     common = target.common_training([model.fitted for model in models], [model.about["patients"] for model in models])
     predictions = []
     for model in models:

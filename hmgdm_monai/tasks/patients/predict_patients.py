@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from hmgdm_monai.errors import InputError
-from hmgdm_monai.tasks.bundle_workflow import ConfigFiles, run_bundle
+from hmgdm_monai.tasks.bundle_workflow import ConfigFiles, metrics_of_bundle
 
 _CONFIGS = {
     "survival": ("survival.json",),
@@ -64,8 +63,7 @@ def predict_patients(
     if target not in _CONFIGS:
         raise InputError(f"there is no target {target!r}; choose from {', '.join(_CONFIGS)}")
     more = [config_file] if isinstance(config_file, str | Path) else list(config_file)
-    path = run_bundle([*_CONFIGS[target], *more], manifest, output_dir, settings) / "metrics.json"
-    return dict(json.loads(path.read_text()))
+    return metrics_of_bundle([*_CONFIGS[target], *more], manifest, output_dir, settings)
 
 
 def predict_survival(
@@ -108,5 +106,4 @@ def predict_survival(
         >>> list(metrics["models"])
         ['mean', 'cox_pca']
     """
-    path = run_bundle(config_file, manifest, output_dir, settings) / "metrics.json"
-    return dict(json.loads(path.read_text()))
+    return metrics_of_bundle(config_file, manifest, output_dir, settings)

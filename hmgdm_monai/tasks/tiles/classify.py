@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from hmgdm_monai.tasks.bundle_workflow import ConfigFiles, run_bundle
+from hmgdm_monai.tasks.bundle_workflow import ConfigFiles, metrics_of_bundle
 
 
 def classify(
@@ -39,5 +38,4 @@ def classify(
         >>> metrics["classes"], metrics["overall"]["tiles"]
         (['benign', 'high_grade', 'low_grade'], 6)
     """
-    path = run_bundle(config_file, manifest, output_dir, settings) / "metrics.json"
-    return dict(json.loads(path.read_text()))
+    return metrics_of_bundle(config_file, manifest, output_dir, settings)

@@ -120,6 +120,11 @@ def test_all_faults_are_told_at_once_in_the_order_of_their_names(names: tuple[st
         (BASE, ["--recipe#tile_spec#overlap_px", "256"], "recipe#tile_spec: tiles: overlap_px must lie in 0..255"),
         (BASE, ["--backbone", "{'name':'efficientnet_lite0','blocks':[99]}"], "blocks must be some of 0 to 14"),
         (BASE, ["--backbone", "mine.onnx"], "backbone: there is no file mine.onnx"),
+        (
+            ("train.json", "dirl.json", "dirl_backbone.json"),
+            ["--network_def#vit#heads", "0"],
+            "network_def#vit#heads: must be a whole number, at least 1, not 0",
+        ),
         (BASE, ["--loss", "3"], "loss: must be a "),
         (BASE, ["--noising", "none"], "noising: must be a Noising"),
         (BASE, ["--output_dir", "1.5"], "output_dir: must be a path, not 1.5"),

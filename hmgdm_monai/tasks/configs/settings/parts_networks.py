@@ -127,7 +127,10 @@ class DiRLPart(Part):
 class TileViTPart(Part):
     """The transformer. Later it sees whole tiles; its positions are interpolated to more patches than in training."""
 
-    targets = ("hmgdm_monai.networks.encoders.tile_vit.TileViT",)
+    targets = (
+        "hmgdm_monai.networks.encoders.tile_vit.TileViT",
+        "hmgdm_monai.networks.encoders.backbone_vit.BackboneViT",
+    )
     patch_px: Count = setting("Side of a patch, in px; must divide `view_px` and `tile_size_px`.")
     hidden_dim: MultipleOf4 = setting("Size of a token.")
     num_layers: Count = setting("Number of layers.")

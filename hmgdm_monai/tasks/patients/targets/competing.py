@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -15,11 +14,9 @@ from hmgdm_monai.data.manifest.manifest import ManifestRow
 from hmgdm_monai.data.manifest.outcomes import check_outcomes
 from hmgdm_monai.data.manifest.patient_cells import patient_cells
 from hmgdm_monai.tasks.patients.targets.fold_prediction import FoldPrediction
-from hmgdm_monai.tasks.patients.targets.survival import SurvivalTarget, high_risk
+from hmgdm_monai.tasks.patients.targets.survival import SurvivalTarget, has_two_groups, high_risk
 from hmgdm_monai.tasks.patients.targets.survival_extras import report_hazard_ratios
 from hmgdm_monai.tasks.patients.targets.target import Values
-
-logger = logging.getLogger(__name__)
 
 
 class CompetingRisksTarget(SurvivalTarget):
@@ -96,9 +93,7 @@ class CompetingRisksTarget(SurvivalTarget):
         time = np.concatenate([fold.values[:, 0] for fold in folds])
         code = np.array([self._codes[patient] for fold in folds for patient in fold.patients])
         high = np.concatenate([high_risk(fold.prediction) for fold in folds])
-        if high.all() or not high.any():
-            logger.warning("%s: all patients fall into one risk group; no incidence is drawn", name)
-            path.unlink(missing_ok=True)
+        if not has_two_groups(high, name, path, "incidence is"):
             return
         others = [int(one) for one in np.unique(code) if one not in (0, self.cause)]
         causes = {one: self.cause_names.get(one, f"cause {one}") for one in (self.cause, *others)}

@@ -215,9 +215,7 @@ class SurvivalTarget(Target):
 
         path = folder / ("km.png" if first else f"km_{safe_name(name)}.png")
         time, event, high = _pooled(folds)
-        if high.all() or not high.any():
-            logger.warning("%s: all patients fall into one risk group; no Kaplan-Meier curves are drawn", name)
-            path.unlink(missing_ok=True)
+        if not has_two_groups(high, name, path, "Kaplan-Meier curves are"):
             return
         pooled = f" ({len(folds)} folds, pooled)" if len(folds) > 1 else ""
         cut = (
@@ -245,6 +243,22 @@ class SurvivalTarget(Target):
 def high_risk(prediction: Prediction) -> np.ndarray:
     """Whether each risk (P,) is above the median risk of the training patients."""
     return prediction.values[:, 0] > prediction.fitted["median_risk"]
+
+
+def has_two_groups(high: np.ndarray, name: str, path: Path, what: str) -> bool:
+    """Whether both risk groups have patients. If not, say that nothing is drawn, and remove an earlier figure.
+
+    Args:
+        high: (P,) whether the risk is high.
+        name: name of the model.
+        path: path of the figure.
+        what: what is not drawn, with its verb.
+    """
+    if high.any() and not high.all():
+        return True
+    logger.warning("%s: all patients fall into one risk group; no %s drawn", name, what)
+    path.unlink(missing_ok=True)
+    return False
 
 
 def _pooled(folds: Sequence[FoldPrediction]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
